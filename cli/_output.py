@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 from embstore.base.messages import printable, printable_json
+from embstore.base.progress import observing
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import Format, check_place
-from ._progress import show_progress
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -34,48 +34,14 @@ _NUMBER = re.compile(r"([+-]?\d[\d,.]*(e[+-]?\d+)?\*?|-|)")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def emit(
-    table: "Table",
-    form: Format,
-    output: Path | None = None,
-    *,
-    csv_safe: bool = False,
-    ids_as_text: bool = False,
-    quiet: bool = False,
-    labels: Sequence[str] = (),
-) -> None:
-    """Write a table to standard output or a file, and its notes to standard error.
-
-    A printed one has labels (``SPACE=TEXT``) in place of the names of spaces, in LaTeX always.
-    """
-    if form is Format.LATEX or labels:
-        table = table.with_labels(read_labels(labels))
-    if ids_as_text and form in (Format.JSON, Format.JSONL):
-        ids = [column for column in table.columns if column.startswith("item_id")]
-        rows = (
-            {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
-            for row in table
-        )
-        table = replace(table, rows=tuple(rows))
-    # LaTeX has the notes as comments.
-    for note in () if quiet or form is Format.LATEX else table.notes:
-        say(note)
-    for_terminal = output is None and sys.stdout.isatty()
-    if form is Format.PARQUET:
-        if for_terminal:
-            raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
-        whole = io.BytesIO()  # pyarrow has errors of its own for a pipe that closes
-        table.write_parquet(whole)
-        _write_bytes(whole.getvalue(), output)
-    elif form is Format.CSV:
-        values = ([row[column] for column in table.columns] for row in table)
-        write(
-            "".join(csv_lines(table.columns, values, safe=csv_safe, for_terminal=for_terminal)),
-            output,
-        )
-    else:
-        text = text_of(table, form, terminal_width() if for_terminal else None)
-        write(text, output, is_data=form is not Format.TABLE)
+@contextmanager
+def show_progress(quiet: bool) -> Iterator[None]:
+    """Show the progress of all tasks that begin in the context, unless that is not wanted."""
+    if quiet:
+        # the hub's own, which it shows for downloads
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with observing(not quiet):
+        yield
 
 
 _SUFFIXES = {
@@ -122,16 +88,36 @@ class Output:
         return show_progress(self.quiet)
 
     def emit(self, table: "Table", labels: Sequence[str] = ()) -> None:
-        """Write a table, and its notes, as :func:`emit` does."""
-        emit(
-            table,
-            self.form,
-            self.file,
-            csv_safe=self.csv_safe,
-            ids_as_text=self.ids_as_text,
-            quiet=self.quiet,
-            labels=labels,
-        )
+        """Write a table to standard output or the file, and its notes to standard error.
+
+        A printed one has labels (``SPACE=TEXT``) in place of the names of spaces, in LaTeX always.
+        """
+        if self.form is Format.LATEX or labels:
+            table = table.with_labels(read_labels(labels))
+        if self.ids_as_text:
+            ids = [column for column in table.columns if column.startswith("item_id")]
+            rows = (
+                {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
+                for row in table
+            )
+            table = replace(table, rows=tuple(rows))
+        # LaTeX has the notes as comments.
+        for note in () if self.quiet or self.form is Format.LATEX else table.notes:
+            say(note)
+        for_terminal = self.file is None and sys.stdout.isatty()
+        if self.form is Format.PARQUET:
+            if for_terminal:
+                raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+            whole = io.BytesIO()  # pyarrow has errors of its own for a pipe that closes
+            table.write_parquet(whole)
+            _write_bytes(whole.getvalue(), self.file)
+        elif self.form is Format.CSV:
+            values = ([row[column] for column in table.columns] for row in table)
+            lines = csv_lines(table.columns, values, safe=self.csv_safe, for_terminal=for_terminal)
+            write("".join(lines), self.file)
+        else:
+            text = text_of(table, self.form, terminal_width() if for_terminal else None)
+            write(text, self.file, is_data=self.form is not Format.TABLE)
 
     def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
         """Write a table of what a command did, or found, in a store; if it has no rows, a sentence

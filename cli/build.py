@@ -25,7 +25,8 @@ from ._options import (
     open_store,
     split_names,
 )
-from ._progress import show_progress, summarise
+from ._output import show_progress
+from ._progress import summarise
 
 app = typer.Typer()
 

@@ -26,8 +26,7 @@ from ._options import (
     known_datasets,
     open_store,
 )
-from ._output import Output, say
-from ._progress import show_progress
+from ._output import Output, say, show_progress
 
 app = typer.Typer()
 _datasets = typer.Typer()

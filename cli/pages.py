@@ -9,8 +9,7 @@ from embstore.base.errors import UsageError
 
 from ._errors import explained
 from ._options import Quiet, StoreDir, StoreOptions, check_place, examples, open_store
-from ._output import say, write
-from ._progress import show_progress
+from ._output import say, show_progress, write
 
 app = typer.Typer()
 

@@ -22,7 +22,7 @@ from ._options import (
     given_options,
     open_store,
 )
-from ._progress import show_progress
+from ._output import show_progress
 from .query import MetricGroup, declared, metric_command, selection, with_parameters
 
 if TYPE_CHECKING:

@@ -161,7 +161,8 @@ def _query(
         raise UsageError(
             f"{option} is for table, markdown and latex: {out.form} has {stays}. Leave it out."
         )
-    read_labels(labels or ())
+    if labels:
+        read_labels(labels)  # whose mistakes are found before anything is computed
     opened = open_store(store, store_option)
     selected["models"] = [*(selected["models"] or ()), *(names or ())]
     if explain:
@@ -228,8 +229,6 @@ def metric_command(
 
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
     """Return a parameter of a metric as one of Typer."""
-    from embstore.metrics.explain import flag_of
-
     text = parameter.help
     kind: Any = parameter.kind
     default: Any = parameter.default
@@ -242,7 +241,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
         is_dataset = parameter.name in ("dataset", "lexicon")
         return known_datasets() if is_dataset else [*parameter.choices]
 
-    flag = flag_of(parameter)
+    flag = parameter.flag
     option = typer.Option(
         flag,
         *([f"-{flag}"] if len(flag) == 2 else ()),

@@ -25,7 +25,8 @@ from ._options import (
     split_names,
     stored_spaces,
 )
-from ._progress import show_progress, tell
+from ._output import show_progress
+from ._progress import tell
 
 app = typer.Typer()
 

@@ -19,7 +19,8 @@ PACKAGES = (str(ROOT / "embstore") + os.sep, str(ROOT / "cli") + os.sep)
 HEADING = "## Three walks"
 TEXT = """\
 Each is one-way. A line is a file where it is first entered, with the function that is called first,
-below the file that calls it; imports are left out. `python docs/_walks.py` draws them from the code."""
+below the file that calls it; imports are left out, and comprehensions are no functions.
+`python docs/_walks.py` draws them from the code."""
 
 
 class Walk:
@@ -37,7 +38,8 @@ class Walk:
     def note(self, frame: FrameType, event: str, _: object) -> None:
         """Take note of a call, as a profile function."""
         code = frame.f_code
-        is_function = code.co_flags & inspect.CO_OPTIMIZED  # unlike the body of a module or class
+        # A function with a name: neither the body of a module or class nor a comprehension.
+        is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
         if event != "call" or not is_function or not code.co_filename.startswith(PACKAGES):
             return
         self.functions.add((code.co_filename, code.co_qualname))

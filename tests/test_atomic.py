@@ -49,7 +49,7 @@ def test_documents(tmp_path):
     path = tmp_path / "x.json"
     document = {"host": "naïve", "pid": 7}
     atomic.write_document(path, document, "lock-holder")
-    found = atomic.read_document(path, "lock-holder")
+    found = documents.read(path, "lock-holder")
     assert found.pop("file_sha256")
     assert found == document
     assert "naïve" in path.read_text("utf-8"), "a document is for people too"
@@ -89,7 +89,7 @@ def test_what_is_no_document_is_named(tmp_path, data, words):
     path = tmp_path / "x.json"
     path.write_bytes(data)
     with pytest.raises(DamagedError, match=rf"x\.json is damaged: .*{words}.*Do this\."):
-        atomic.read_document(path, "card", "Do this.")
+        documents.read(path, "card", "Do this.")
 
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path):

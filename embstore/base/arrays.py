@@ -138,11 +138,8 @@ def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
 
 
-def in_threads(
-    function: Callable[..., T], *arguments: Iterable[Any], n_threads: int = _THREADS
-) -> list[T]:
-    """Apply a function as ``map`` does, in up to eight threads by default; return the results in
-    order.
+def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
+    """Apply a function as ``map`` does, in up to eight threads; return the results in order.
 
     A single call is made in the thread of the caller, where Ctrl-C interrupts it.
     """
@@ -152,7 +149,7 @@ def in_threads(
     # Loads logging, and what comes from summaries needs no threads.
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(function, *zip(*calls, strict=True)))
 
 

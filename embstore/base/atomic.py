@@ -1,4 +1,4 @@
-"""Write files atomically, and write and read JSON documents."""
+"""Write files and JSON documents atomically."""
 
 import json
 import os
@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import checksum, disk, documents
-from embstore.base.errors import DamagedError, StoreError, UnsupportedFormatError
+from embstore.base.errors import StoreError
 
 _LEFTOVER_SECONDS = 24 * 3600
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
-
-_RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
 
 @contextmanager
@@ -77,11 +75,11 @@ def _machine() -> str:
     return f"{zlib.crc32(f'{os.uname().nodename} {container}'.encode()):08x}"
 
 
-def temporary_path(folder: Path, owner: str = "") -> Path:
-    """Return the path of a new temporary file or folder, whose name has the identifier of its owner
-    or this machine.
+def temporary_path(folder: Path) -> Path:
+    """Return the path of a new temporary file or folder, whose name has the number of this process
+    and a hash of its machine.
     """
-    return folder / f".{os.getpid()}-{owner or _machine()}{os.urandom(4).hex()}.tmp"
+    return folder / f".{os.getpid()}-{_machine()}{os.urandom(4).hex()}.tmp"
 
 
 def is_temporary(name: str) -> bool:
@@ -174,32 +172,3 @@ def _plain_bytes(document: dict[str, Any], indent: int | None) -> bytes:
     return (
         json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     ).encode()
-
-
-def read_document(
-    path: Path, kind: documents.Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
-) -> dict[str, Any]:
-    """Read a JSON document, and check its own SHA-256, if it is sealed, and its published
-    schema.
-    """
-    return parse_document(
-        disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed
-    )
-
-
-def parse_document(
-    data: bytes, place: Path | str, kind: documents.Kind, remedy: str, *, is_sealed: bool = True
-) -> dict[str, Any]:
-    """Return the JSON document in the content of a file, or of an object, after the same checks, if
-    it has a hash.
-    """
-    try:
-        document = documents.parse(data, kind)
-        if is_sealed:
-            checksum.check(place, data, remedy)
-        documents.check(document, kind)
-    except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{place} {error}") from error
-    except documents.InvalidDocument as error:
-        raise DamagedError(f"{place} is damaged: {error}. {remedy}") from error
-    return document

@@ -1,14 +1,18 @@
-"""Parse the JSON documents of a store, and check them against their schemas in
+"""Read the JSON documents of a store, and check them against their schemas in
 :mod:`embstore_schemas`.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from pkgutil import get_data
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Literal
+
+from embstore.base import checksum, disk
+from embstore.base.errors import DamagedError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -33,6 +37,7 @@ _VALUE = "\0"  # stands for the value in the library's messages, which would hol
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 _MAX_MESSAGE_CHARS = 300
+_RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
 
 class InvalidDocument(ValueError):
@@ -45,6 +50,33 @@ class UnsupportedFormat(InvalidDocument):
     """A document of a format that this version does not read; its text follows the name of the file
     in a message.
     """
+
+
+def read(
+    path: Path, kind: Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
+) -> dict[str, Any]:
+    """Read a JSON document, and check its own SHA-256, if it is sealed, and its published
+    schema.
+    """
+    return read_bytes(disk.read(path, MAX_BYTES[kind]), path, kind, remedy, is_sealed=is_sealed)
+
+
+def read_bytes(
+    data: bytes, place: Path | str, kind: Kind, remedy: str, *, is_sealed: bool = True
+) -> dict[str, Any]:
+    """Return the JSON document in the content of a file, or of an object, after the same checks, if
+    it has a hash.
+    """
+    try:
+        document = parse(data, kind)
+        if is_sealed:
+            checksum.check(place, data, remedy)
+        check(document, kind)
+    except UnsupportedFormat as error:
+        raise UnsupportedFormatError(f"{place} {error}") from error
+    except InvalidDocument as error:
+        raise DamagedError(f"{place} is damaged: {error}. {remedy}") from error
+    return document
 
 
 def parse(data: bytes, kind: Kind) -> dict[str, Any]:
@@ -68,25 +100,38 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
         raise InvalidDocument(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise InvalidDocument("it is not a JSON object")
-    version, newest = _format_of(document), max(_formats(kind), default=None)
-    if newest is not None and version is not None and version > newest:
-        raise UnsupportedFormat(
-            f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}. Upgrade:"
-            " pip install --upgrade embstore."
-        )
+    _check_format(document.get("format"), kind)
     return document
 
 
-def parse_foreign(
-    data: bytes | str, max_bytes: int | None = None, parse: Callable[[str], Any] = json.loads
-) -> Any:
+def _check_format(version: Any, kind: Kind) -> None:
+    """Raise UnsupportedFormat if the number of a format is newer or older than those of a
+    schema.
+    """
+    schema = _schema(kind)["properties"].get("format", {})
+    known = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    if not known or not isinstance(version, int) or isinstance(version, bool):
+        return
+    if version > max(known):
+        raise UnsupportedFormat(
+            f"has format {_REPR.repr(version)}, and this embstore reads up to {max(known)}."
+            " Upgrade: pip install --upgrade embstore."
+        )
+    if version < min(known):
+        raise UnsupportedFormat(
+            f"has format {version} of a version before 0.2.0, and this embstore reads from"
+            f" {min(known)}. Build the store again in another folder."
+        )
+
+
+def parse_foreign(data: bytes | str, max_bytes: int | None = None) -> Any:
     """Parse a document of another program, in UTF-8; raise InvalidDocument if it is too large, too
     deep or invalid.
     """
     if max_bytes is not None and len(data) > max_bytes:
         raise InvalidDocument(f"it is larger than {max_bytes // _KIB:,} KiB")
     try:
-        content = parse(data if isinstance(data, str) else data.decode())
+        content = json.loads(data if isinstance(data, str) else data.decode())
     except RecursionError:
         raise InvalidDocument("it is nested too deeply") from None
     except ValueError as error:
@@ -106,12 +151,6 @@ def parse_foreign(
 
 def check(document: dict[str, Any], kind: Kind) -> None:
     """Check a parsed document against its schema; integers must be written without a fraction."""
-    version, oldest = _format_of(document), min(_formats(kind), default=None)
-    if oldest is not None and version is not None and version < oldest:
-        raise UnsupportedFormat(
-            f"has format {version} of a version before 0.2.0, and this embstore reads from"
-            f" {oldest}. Build the store again in another folder."
-        )
     validator = _validator(kind)
     if not validator.is_valid(document):
         error = next(iter(validator.iter_errors(document)))
@@ -163,20 +202,6 @@ def _validator(kind: Kind) -> "Draft202012Validator":
     from jsonschema_rs import Draft202012Validator
 
     return Draft202012Validator(_schema(kind), mask=_VALUE)
-
-
-def _formats(kind: Kind) -> list[int]:
-    """Return the values of ``format`` that a schema allows; empty if its documents have no
-    format.
-    """
-    schema = _schema(kind)["properties"].get("format", {})
-    return [schema["const"]] if "const" in schema else schema.get("enum", [])
-
-
-def _format_of(document: dict[str, Any]) -> int | None:
-    """Return the format that a document states; None if it states no number."""
-    version = document.get("format")
-    return version if isinstance(version, int) and not isinstance(version, bool) else None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

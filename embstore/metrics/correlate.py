@@ -35,7 +35,6 @@ MAX_BOOTSTRAP_ITEMS = 10_000
 seconds a layer.
 """
 SELF_SIMILARITY = "self-similarity"
-_VALUES = ("norm", SELF_SIMILARITY, "hubness", "cosine-to-mean", "axis")
 
 
 @metric(

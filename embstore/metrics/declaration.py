@@ -195,6 +195,14 @@ class Parameter:
         return not self.is_input if self.in_rows is None else self.in_rows
 
     @property
+    def flag(self) -> str:
+        """Option of the command line, such as ``--min-contexts``."""
+        if len(self.name) == 1:
+            return f"-{self.name}"
+        name = self.name.replace("_", "-")
+        return f"--{name}/--no-{name}" if self.kind is bool and self.default else f"--{name}"
+
+    @property
     def kind(self) -> type:
         """Type of a value: int, float, str or bool, or tuple for a repeatable option."""
         return self.value_type or type(self.default)

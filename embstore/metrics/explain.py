@@ -169,14 +169,6 @@ class Explanation:
     __repr__ = __str__
 
 
-def flag_of(parameter: Parameter) -> str:
-    """Return the command-line option of a parameter, such as ``--min-contexts``."""
-    if len(parameter.name) == 1:
-        return f"-{parameter.name}"
-    name = parameter.name.replace("_", "-")
-    return f"--{name}/--no-{name}" if parameter.kind is bool and parameter.default else f"--{name}"
-
-
 def metavar_of(parameter: Parameter) -> str:
     """Return the placeholder for an option's value in the help; empty for a flag."""
     if parameter.kind is bool:
@@ -192,7 +184,7 @@ def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
     repeatable = parameter.kind is tuple
     return {
         "name": parameter.name,
-        "option": flag_of(parameter),
+        "option": parameter.flag,
         "type": "str" if repeatable else parameter.kind.__name__,
         "repeatable": repeatable,
         "default": (
@@ -226,7 +218,7 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
         "" if parameter.kind is bool or default in (None, "") else f"default: {default}",
     ]
     suffix = "; ".join(filter(None, notes))
-    head = f"{flag_of(parameter)} {metavar_of(parameter)}".strip()
+    head = f"{parameter.flag} {metavar_of(parameter)}".strip()
     return head, parameter.help + (f"  [{suffix}]" if suffix else "")
 
 

@@ -2,7 +2,7 @@
 put the answers into one table.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -337,7 +337,14 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     """Return the layout with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
     keys = [column.name for column in metric.columns if column.is_key]
-    printed = list(_printed(request, measured.rows))
+    shown = [
+        column.name
+        for column in metric.columns
+        if column.shown and not column.is_key and column.name != "best"
+    ]
+    rows = measured.rows
+    with_value = [name for name in shown if any(row[name] is not None for row in rows)]
+    printed = with_value or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
         printed = [name for name in printed if name in (value, *versus_columns(metric))]
@@ -351,17 +358,6 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
         order="layer",
         mark="best" if metric.best else None,
     )
-
-
-def _printed(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the printed columns: those with a value in some row, else the first."""
-    shown = [
-        column.name
-        for column in request.metric.columns
-        if column.shown and not column.is_key and column.name != "best"
-    ]
-    with_value = [name for name in shown if any(row[name] is not None for row in rows)]
-    yield from with_value or shown[:1]
 
 
 def _pair_pivot(request: MetricRequest, rows: Sequence[Row]) -> Pivot:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.keywords import as_names
 
 WordSource = str | os.PathLike[str] | Iterable[str]
 """A file of words, words with commas between them, or the words themselves."""
@@ -111,11 +110,9 @@ def _read_file(file: str, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts)) if has_pairs else texts
 
 
-def word_list(words: WordSource | None, single: str | Iterable[str] | None = ()) -> WordList | None:
-    """Return the list of the words to restrict a request to; None if there is no restriction."""
-    single = read_texts(as_names(single), "words")
-    if words is None and not single:
-        return None
+def word_list(words: WordSource | None, single: Iterable[str] = ()) -> WordList:
+    """Return the list of the words to restrict a request to: of a source, and single ones."""
+    single = read_texts(single, "words")
     texts = (*single, *(() if words is None else read_texts(words, "words")))
     named = [os.fspath(words), *single] if is_file(words) else list(texts)
     named = list(dict.fromkeys(named))

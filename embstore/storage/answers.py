@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, documents
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage import keys
 
@@ -59,7 +59,7 @@ def stored_metrics(root: Path) -> set[str]:
 
 def _read(path: Path) -> tuple[dict[str, Any], Answer]:
     """Return the question and the answer in a file."""
-    document = atomic.read_document(path, "answer")
+    document = documents.read(path, "answer")
     rows, notes, across = (tuple(document[key]) for key in ("rows", "notes", "across"))
     return document["question"], Answer(rows, notes, across)
 

@@ -41,10 +41,11 @@ class StoreFiles:
         root: Folder with the files of the store, or with copies of them; derived files are there
             too.
         name: Folder or URL of the store, as messages name it.
+        is_local: Whether the store is in a folder, not at a URL.
     """
 
     def __init__(self, objects: Objects) -> None:
-        self.objects, self.name = objects, objects.url
+        self.objects, self.name, self.is_local = objects, objects.url, objects.is_local
         self.root = (
             Path(self.name) if objects.is_local else folder_for(objects.url, objects.endpoint)
         )
@@ -62,11 +63,6 @@ class StoreFiles:
         returned as they are.
         """
         return root if isinstance(root, StoreFiles) else cls(Folder(disk.resolved(root)))
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the store is in a folder, not at a URL."""
-        return self.objects.is_local
 
     def find_manifest(self) -> Manifest | None:
         """Return the newest manifest; None if there is no store.

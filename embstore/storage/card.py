@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from embstore.base import atomic
+from embstore.base import atomic, documents
 from embstore.base.errors import (
     DamagedError,
     EmbstoreError,
@@ -302,7 +302,7 @@ def read_card(file: StoredFile, space: str) -> Card:
     """Return the card of a space from its file."""
     try:
         file.check()
-        card = Card.from_dict(atomic.read_document(file.path, "card", is_sealed=False))
+        card = Card.from_dict(documents.read(file.path, "card", is_sealed=False))
     except FileNotFoundError as error:
         raise file.damage("it is missing, and the manifest names it") from error
     except DamagedError:

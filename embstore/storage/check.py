@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk, errors
+from embstore.base import disk, documents, errors
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import item_id, marked_items
@@ -399,7 +399,7 @@ def _derived_problems(root: Path) -> Iterator[tuple[str, str]]:
     meanwhile.
     """
     found: list[tuple[Path, Callable[[Path], object]]] = [
-        (path, lambda path: atomic.read_document(path, "answer", maps.REMEDY))
+        (path, lambda path: documents.read(path, "answer", maps.REMEDY))
         for path in answers.stored_answers(root)
     ]
     for path in disk.files_below(root / keys.MAPS.folder):

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, documents
 from embstore.base.errors import DamagedError, LockedError
 from embstore.base.sharding import ShardSpec
 from embstore.storage.cache import StoreFiles
@@ -87,7 +87,7 @@ def _locked(files: StoreFiles, lock: Path) -> LockedError:
     """Return the error for a store that another process writes to."""
     owner: dict[str, Any] = {}
     with suppress(OSError, DamagedError):
-        owner = atomic.read_document(_owner(lock), "lock-holder")
+        owner = documents.read(_owner(lock), "lock-holder")
     by = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
     return LockedError(
         f"{files.name} is being written by {by}. Wait for it to end, or build into another store."

@@ -182,7 +182,7 @@ def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
 def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
     checksum.check(place, data, _REMEDY)
-    document = atomic.parse_document(data, place, "manifest", _REMEDY, is_sealed=False)
+    document = documents.read_bytes(data, place, "manifest", _REMEDY, is_sealed=False)
     found = Manifest(document["number"], document["files"], document["removed"], tag)
     for key, parts in found.parsed.items():
         if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, documents
 from embstore.base.errors import DamagedError
 from embstore.storage.arrow import to_numpy
 from embstore.storage.keys import MAPS, folder_of, parse
@@ -181,7 +181,7 @@ def read_map(root: Path, path: Path) -> LayerMap:
     if not table.schema.remove_metadata().equals(MAP_SCHEMA):
         raise _damage(path, "its columns are not those of a map")
     data = (table.schema.metadata or {}).get(_HEADER, b"")
-    header = atomic.parse_document(data, path, "map-header", REMEDY, is_sealed=False)
+    header = documents.read_bytes(data, path, "map-header", REMEDY, is_sealed=False)
     values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
     if key.path(root) != path:

@@ -46,11 +46,13 @@ class Objects(ABC):
         url: Folder or URL, as messages name it.
         endpoint: Address of the server, if options name it.
         takes_changes: Whether objects can be written.
+        is_local: Whether the objects are files of a folder of this machine.
     """
 
     url: str
     endpoint = ""
     takes_changes = True
+    is_local = False
 
     @abstractmethod
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
@@ -68,11 +70,6 @@ class Objects(ABC):
     @abstractmethod
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number; None if there is none."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the objects are files of a folder of this machine."""
-        return False
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below a folder, by ascending key; web servers list none."""
@@ -116,14 +113,11 @@ class Objects(ABC):
 class Folder(Objects):
     """The files below a folder. No symbolic link is followed, and only regular files are read."""
 
+    is_local = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
-
-    @property
-    def is_local(self) -> bool:
-        """True."""
-        return True
 
     def _path(self, key: str) -> Path:
         """Return the path of a file, to which no link leads."""

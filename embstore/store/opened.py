@@ -224,12 +224,13 @@ def selection_of(
     from embstore.query.request import Selection
     from embstore.query.words import word_list
 
+    single = as_names(word)
     return Selection(
         where,
         as_int(sample),
         operator.index(seed),
         limits=as_limits(timeout, memory),
-        words=word_list(words, word),
+        words=None if words is None and not single else word_list(words, single),
     )
 
 

@@ -12,7 +12,6 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from embstore.metrics import METRICS
-from embstore.metrics.explain import flag_of
 
 
 def _paths() -> list[tuple[str, ...]]:
@@ -70,7 +69,7 @@ def test_commands_and_options_are_in_panels():
 def test_the_help_of_a_metric_is_made_from_its_declaration(name):
     metric = METRICS[name]
     own, _, rest = shown("query", name, "--help").partition("╭─ Spaces ")
-    flags = [flag_of(parameter).partition("/")[0] for parameter in metric.parameters]
+    flags = [parameter.flag.partition("/")[0] for parameter in metric.parameters]
     flags = [f"-{flag}" if len(flag) == 2 else flag for flag in flags]  # -k is --k as well
     listed = re.findall(r"^│ +(?:\* )? *(--?[\w-]+)", own, re.MULTILINE)
     assert listed == [*flags, "--help"]

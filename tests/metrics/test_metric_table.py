@@ -18,7 +18,7 @@ from embstore.base.space import Unit
 from embstore.metrics import METRICS, Column, LayerData, Option, Parameter, all_metrics, metric
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import Need
-from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
+from embstore.metrics.explain import NEEDS, Explanation, metavar_of
 from embstore.metrics.plugins import OWN_PARAMETERS, RESERVED_PARAMETERS, PluginError, problems
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
@@ -172,7 +172,7 @@ def test_a_metric_is_declared_by_its_signature_and_docstring():
     ],
 )
 def test_how_a_parameter_is_written_on_the_command_line(parameter, flag, metavar):
-    assert (flag_of(parameter), metavar_of(parameter)) == (flag, metavar)
+    assert (parameter.flag, metavar_of(parameter)) == (flag, metavar)
 
 
 def test_an_explanation_says_what_is_declared():

@@ -20,7 +20,7 @@ from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import stored_files
 
 from embstore import Store
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, documents
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
 from embstore.base.table import Table
@@ -497,7 +497,7 @@ def test_processes_may_ask_at_once(root):
     ]
     assert json.loads(printed[0]) == expected
     assert not list((root / "derived" / "answers").glob(".*"))
-    assert all(atomic.read_document(path, "answer") for path in stored(root))
+    assert all(documents.read(path, "answer") for path in stored(root))
 
 
 def test_which_answers_are_stored_is_told_before_they_are_asked_for(root, computed):

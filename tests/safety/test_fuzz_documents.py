@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import synthetic_store
 
-from embstore.base import atomic, checksum
+from embstore.base import checksum, documents
 from embstore.base.errors import DamagedError, EmbstoreError
 from embstore.storage import keys, lock, manifest
 from embstore.storage.answers import Answer, _read, stored_answers, write_answer
@@ -75,7 +75,7 @@ def cases(tmp_path_factory):
         "card": _stored(card, lambda: read_card(files.file(key, entry_of(card)), made.space)),
         "manifest": _stored(place, lambda: StoreFiles.of_folder(made.root).manifest()),
         "answer": _stored(stored, lambda: _read(stored)),
-        "lock holder": Case(owner, lambda: atomic.read_document(owner, "lock-holder"), holder),
+        "lock holder": Case(owner, lambda: documents.read(owner, "lock-holder"), holder),
     }
 
 
