@@ -264,6 +264,20 @@ def test_what_was_meant_is_named(refusal, made, call, message):
 
 
 @pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["toy.word.last"], "toy.word.last is of words, each by itself"),
+        (["toy.occurrence.last", "--min", "3"], "no word of toy.occurrence.last has 3 vectors"),
+        (["toy.occurrence.last", "--name", "a/b"], "'a/b' cannot name a space"),
+    ],
+)
+def test_what_cannot_be_pooled(refusal, made, call, message):
+    files = made.files.manifest().files
+    assert message in refusal("pool", "--name", "x", *call, "--store", made.root)
+    assert made.files.manifest().files == files
+
+
+@pytest.mark.parametrize(
     ("call", "names"),
     [
         (["verfy"], ["'verfy'", "'verify'"]),

@@ -35,6 +35,7 @@ CALLS = [
     ("index --model toy", "index"),
     ("reproduce wolfe2022 --model gpt2=MODEL --dry-run", "reproduce"),
     ("import word.vec --name other", "import_vectors"),
+    ("pool toy.occurrence.last --min 2 --as first-pc --name pooled", "pool"),
     ("export out.vec --space toy.word.last --layer 1", "export"),
     ("push copy", "push"),
     ("pull other --dry-run --store empty", "pull"),
@@ -88,6 +89,8 @@ def folder(tmp_path_factory):
     """What the commands read, of which each gets a copy."""
     folder = tmp_path_factory.mktemp("calls")
     synthetic_store(folder / "store", texts=["dog", "cat", "fox"])
+    sentences = ["the bank of the river", "a bank lends"]
+    synthetic_store(folder / "store", texts=sentences, unit="occurrence")
     synthetic_store(folder / "other", model="other")
     (folder / "words.txt").write_text("dog\ncat\n")
     (folder / "spans.csv").write_text("text,start,end\nthe bank,4,8\n")

@@ -104,6 +104,7 @@ WRITING = {
     "export",
     "import_vectors",
     "index",
+    "pool",
     "pull",
     "reproduce",
     "store_datasets",
