@@ -298,7 +298,7 @@ def spread(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
         total = linear_algebra.moments(data)
         n, matrix, square_total = total.n, total.uncentred, total.square_total
     else:
-        n, square_total = len(x), float(np.vecdot(x, x).sum())
+        n, square_total = len(x), float(np.vdot(x, x))
         if centred and n > 1:
             x = x - x[0]  # equal vectors are exactly zero from here on
             x -= x.mean(axis=0)

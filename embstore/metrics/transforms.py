@@ -513,9 +513,11 @@ def transform_group(vectors: Block, steps: Sequence[Step]) -> Float64Array | Non
     x = vectors.astype(np.float64)
     for step in steps:
         if step.kind == "center":
-            square = float(np.vecdot(x, x).mean())
-            x -= x.mean(axis=0)
-            x[np.vecdot(x, x) <= linear_algebra.ROUNDING**2 * square] = 0.0
+            square = np.vdot(x, x) / len(x)
+            x -= np.add.reduce(x) / len(x)
+            is_rounding = np.vecdot(x, x) <= linear_algebra.ROUNDING**2 * square
+            if is_rounding.any():
+                x[is_rounding] = 0.0
         elif step.kind == "normalize":
             x = normalize(x)
         else:
