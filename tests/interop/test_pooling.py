@@ -261,3 +261,17 @@ def test_what_cannot_be_pooled_is_refused_and_nothing_is_written(
     with pytest.raises(error, match=message):
         store.pool(**{"space": occurrences.space, "name": "new", **arguments})
     assert Store(store.path).catalog.manifest == before
+
+
+def test_the_mean_of_the_tokens_of_a_text_is_the_pooling_mean_all(tmp_path, checkpoint):
+    store, model = Store(tmp_path / "store"), f"tiny={checkpoint}"
+    options = {"texts": SENTENCES, "models": model, "index": "none"}
+    store.build(unit="token", special=True, name="tokens", **options)
+    store.build(unit="sentence", poolings="mean-all", name="whole", **options)
+    store.pool("tokens", name="pooled", by="context", index="none")
+    for layer in store.catalog.cards["whole"].layers.names:
+        (_, texts, pooled), (_, others, wanted) = (
+            store.vectors(space, layer) for space in ("pooled", "whole")
+        )
+        assert texts == others
+        assert np.abs(pooled - wanted).max() <= 1e-5 * np.abs(wanted).max()
