@@ -108,7 +108,7 @@ def selection(
 def _query(
     metric: "Metric",
     *,
-    names: Annotated[
+    models_or_spaces: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL|SPACE",
@@ -164,7 +164,7 @@ def _query(
     if labels:
         read_labels(labels)  # whose mistakes are found before anything is computed
     opened = open_store(store, store_option)
-    selected["models"] = [*(selected["models"] or ()), *(names or ())]
+    selected["models"] = [*(selected["models"] or ()), *(models_or_spaces or ())]
     if explain:
         explanation = opened.explain_query(metric.name, cache=not no_cache, **selection(**selected))
         _write_explanation(explanation, out)

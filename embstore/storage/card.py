@@ -148,8 +148,10 @@ class Card:
         """Command that pools the vectors again; empty if they were not pooled."""
         if (asked := self.pooled) is None:
             return ""
-        options = f"--by {asked['by']} --min {asked['min']} --as {asked['as']}"
-        return f"embstore pool {asked['space']} {options} --name {self.space}"
+        return (
+            f"embstore pool {asked['space']} --by {asked['by']} --min {asked['min']}"
+            f" --as {asked['as']} --name {self.space}"
+        )
 
     @property
     def prompt(self) -> str:

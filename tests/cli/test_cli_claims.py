@@ -97,10 +97,12 @@ REFUSED = {
         "`positive` is a pole of an axis: add value='axis', or leave it out."
     ],
     "ceat -x text1, -y text2, -a text3, -b text4,": [
-        "ceat is about occurrence spaces, and none is among"
+        "ceat is about occurrence or token spaces, and none is among"
     ],
-    "change --by pos": ["change is about occurrence spaces"],
-    "change @uses": ["change needs a column of the items: by=NAME. Known: text, same, year"],
+    "change --by pos": ["change is about occurrence or token spaces"],
+    "change @uses": [
+        "change needs a column of the items: by=NAME. Known: text, context, same, year"
+    ],
     "change --by nope @uses": ["unknown column of toy.occurrence.last 'nope'"],
     "change --by year --word zebra @uses": ["'zebra' has no occurrence"],
     "ceat @uses": ["ceat needs x='WORDS' and y='WORDS'"],

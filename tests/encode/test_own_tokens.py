@@ -54,7 +54,7 @@ def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witnes
         for row, item in enumerate(result.item_ids.tolist()):
             found[item] = {pooling: result.vectors[pooling][:, row] for pooling in POOLINGS}
             lengths[item] = int(result.item_lengths[row])
-    for text, _, [item] in sentences:
+    for text, _, [item], *_ in sentences:
         read = plain.tokenizer(text, add_special_tokens=False)["input_ids"]
         n_added = plain.n_added(text, 0, plain.tokenizer.convert_ids_to_tokens(read))
         assert lengths.get(item, 0) == len(read) - n_added, text

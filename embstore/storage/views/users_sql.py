@@ -20,6 +20,7 @@ from embstore.base import disk
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.messages import printable
+from embstore.base.text import OF_SPACE
 from embstore.storage import tables as parquet_tables
 from embstore.storage.cache import StoredFile, StoreFiles, fetch
 from embstore.storage.card import Card
@@ -115,7 +116,7 @@ class UsersSql:
         check_expression(where)
         names = self.columns.names
         source, readable = joined_items(where, names, space)
-        if has_columns := mentions(where, names):
+        if has_columns := mentions(where, [*names, *OF_SPACE]):
             self.columns.check()
         views = self.views(limits)
         columns = (*_EMPTY["items"], *sorted(names), *BUILT_IN)
