@@ -65,11 +65,8 @@ def test_the_reserved_options_are_those_that_all_metrics_have():
 def _declared(annotation: Any) -> set[str]:
     # In an annotation, Typer takes the first flag for the default at first.
     option = annotation.__metadata__[0]
-    return {
-        flag.lstrip("-").replace("-", "_")
-        for flag in (option.default, *(option.param_decls or ()))
-        if flag
-    }
+    flags = (option.default, *(option.param_decls or ()))
+    return {flag.lstrip("-").replace("-", "_") for flag in flags if isinstance(flag, str)}
 
 
 def test_every_need_is_explained():
