@@ -187,6 +187,8 @@ def test_a_link_is_refused(make_store, tmp_path):
     (made.root / "items").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DamagedError, match="items is damaged: it is a symbolic link"):
         made.store.repair()
+    with pytest.raises(DamagedError, match="symbolic link"):
+        next(made.files.objects.list("items"))
 
 
 def test_items_that_are_there_twice(make_store):
