@@ -349,6 +349,8 @@ class LayerVectors:
         ids, tasks, n = [np.empty(0, np.int64)], [], 0
         for shard in self._shards:
             rows = self._rows(shard)
+            if not isinstance(rows, slice) and not len(rows):
+                continue
             ids.append(shard.ids[rows])
             tasks.append((shard, rows, slice(n, n + len(ids[-1]))))
             n += len(ids[-1])
@@ -358,7 +360,7 @@ class LayerVectors:
             shard, rows, target = task
             shard.copy(rows, vectors[target])
 
-        if len(tasks) == 1 or n <= BLOCK_ROWS:
+        if len(tasks) < 2 or n <= BLOCK_ROWS:
             for task in tasks:
                 copy(task)
         else:
