@@ -126,6 +126,8 @@ def test_push_and_pull(cli, refusal, make_store, tmp_path):
     done = cli("push", str(tmp_path / "copy"), "--store", str(made.root), "--json")
     assert done.exit_code == 0
     assert {row["action"] for row in json.loads(done.stdout)} == {"pushed"}
+    copied = refusal("push", str(tmp_path / "no"), "--store", str(made.root), "--space", "no")
+    assert "unknown space 'no'" in copied
     again = cli("pull", str(made.root), "--store", str(tmp_path / "copy"))
     assert (again.exit_code, again.stdout) == (0, "")
     assert "There is nothing new to copy." in again.stderr

@@ -334,6 +334,9 @@ def test_the_look_is_as_requested(tmp_path):
     line = ax.get_lines()[0]
     assert (to_hex(line.get_color()), line.get_linewidth()) == ("#123456", 5)
     assert not figure.texts
+    rows = pairs(rows_of(MODELS[:1], layers=("0", "1")))
+    [mesh] = result(rows).plot(colours="#123456,#654321").collections
+    assert to_hex(mesh.get_cmap()(0.0)) == "#123456"
 
 
 @pytest.mark.parametrize(
