@@ -35,10 +35,6 @@ CHOSEN = {
         "mean cosine over all pairs of 10,000 × 768",
         "scipy's `pdist`",
     ),
-    ("oneshot", "neighbours of a word among 20,000 × 384, one process each, to LanceDB"): (
-        "10 neighbours among 20,000 × 384, whole program",
-        "LanceDB",
-    ),
 }
 """The lines that the README shows: the benchmark of each and how it begins, what is measured in
 short, and the peer.
