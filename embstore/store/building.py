@@ -3,11 +3,12 @@
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.errors import UsageError, check_known, nearest
+from embstore.base.errors import StoreError, UsageError, check_known, nearest
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster
     from embstore.build.report import BuildReport
     from embstore.storage.cache import StoreFiles
+    from embstore.storage.card import Card
 
 DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
@@ -224,7 +226,8 @@ class BuildMethods(OpenStore):
                 ``start`` and ``end`` are the span of a target. Any iterable, read once; the same
                 call with the same texts resumes a build.
             models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional
-                ``@revision``, local folders, or ``name=folder``.
+                ``@revision``, local folders, or ``name=folder``; or the name that a model with
+                random weights has in the store.
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or
                 subfolders of its folder, such as ``step1000`` or ``checkpoint-1000``, patterns of
                 such names (``"step*"``), or ``"all"``; each makes a space of its own, named by it.
@@ -325,6 +328,8 @@ class BuildMethods(OpenStore):
         from embstore.sources.rows import Keep, Targets
         from embstore.storage.vectors import SHARD_BYTES
 
+        if untrained is None:
+            models, untrained = self._untrained(as_names(models))
         source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
@@ -389,6 +394,28 @@ class BuildMethods(OpenStore):
                     report = build(files, [read], as_names(models), options, cluster)
                 report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
+
+    def _untrained(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], int | None]:
+        """Return the checkpoints and the seed of models that have random weights in the store, by
+        their names there; other names as they are, without a seed.
+        """
+        from embstore.encode.checkpoint_files import SHORT_NAMES
+        from embstore.query.missing import model_argument
+
+        known: dict[str, Card] = {}
+        if {*names} - {*SHORT_NAMES}:
+            with suppress(StoreError):  # there is none, or the build says what is wrong with it
+                cards = self._newest().cards.values()
+                known = {card.model: card for card in cards if card.untrained is not None}
+        seeds = {known[name].untrained if name in known else None for name in names}
+        if len(seeds) > 1:
+            raise UsageError(
+                "models with random weights of several seeds, or beside others, are built one by"
+                " one."
+            )
+        if None in seeds or not seeds:
+            return names, None
+        return tuple(model_argument(known[name]) for name in names), seeds.pop()
 
 
 def _cluster(

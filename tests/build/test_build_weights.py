@@ -6,7 +6,7 @@ from published import validate
 from tiny_checkpoint import card, content
 
 from embstore import Store
-from embstore.base.errors import CheckpointError, SpaceMismatchError
+from embstore.base.errors import CheckpointError, SpaceMismatchError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,10 @@ def test_random_weights_that_other_versions_make_are_not_taken_for_these(built, 
     ):
         built.neighbours("river", embed=True, spaces="tiny-untrained-7.word.last")
     embed._load.cache_clear()
+
+
+def test_an_untrained_model_is_built_on_by_its_name_in_the_store(built):
+    report = built.build(texts=["a new word"], models="tiny-untrained-7", unit="word", dry_run=True)
+    assert [space.space for space in report.spaces] == ["tiny-untrained-7.word.last"]
+    with pytest.raises(UsageError, match="one by one"):
+        built.build(texts=["dog"], models=["tiny-untrained-7", "minilm"], unit="word")
