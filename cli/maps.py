@@ -1,14 +1,15 @@
 """``embstore drift`` and ``map``."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from embstore.base.errors import UsageError
 
-from ._errors import explained
+from ._errors import explained, say
 from ._options import (
     ALL,
+    TOP,
     AsCsv,
     AsJson,
     CsvSafe,
@@ -34,6 +35,7 @@ from ._options import (
     Where,
     Word,
     Words,
+    check_place,
     examples,
     filters,
     given_options,
@@ -145,6 +147,7 @@ _OF_LIST = (
     "quiet", "store", "store_option", "form", "as_json", "as_csv", "output", "csv_safe",
 )  # fmt: skip
 """Parameters that suit a list of stored maps."""
+_FIGURES = (".pdf", ".png", ".svg")
 
 
 @app.command(
@@ -204,7 +207,10 @@ def map(
     y.
 
     The layers of one call are mapped together, so that a point moves where its neighbours change.
+    -o FILE.svg, .pdf or .png draws them: the top layer, or those of --layer.
     """
+    picture = output if output is not None and output.suffix.lower() in _FIGURES else None
+    output = None if picture is not None else output
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     chosen = filters(models, revisions, spaces, unit, pooling, template)
     with explained(
@@ -223,18 +229,27 @@ def map(
                 stored_maps, nothing="No such map is stored. Make one with: embstore map"
             )
             return
+        items: dict[str, Any] = {
+            "method": method or "pca",
+            "where": where,
+            "words": words,
+            "word": word or (),
+            "timeout": timeout,
+            "memory": memory,
+            "sample": sample,
+            "seed": seed,
+            **chosen,
+        }
+        if picture is not None:
+            from embstore.plot import PlotOptions, draw
+
+            check_place(picture)
+            with out.progress():
+                mapped = opened.map_items(layers=TOP if layers == ALL else layers, **items)
+            draw([mapped], PlotOptions()).savefig(picture)
+            for note in () if quiet else mapped.notes:
+                say(note)
+            return
         with out.progress():
-            done = opened.map(
-                method=method or "pca",
-                layers=layers,
-                where=where,
-                words=words,
-                word=word or (),
-                timeout=timeout,
-                memory=memory,
-                sample=sample,
-                seed=seed,
-                force=force,
-                **chosen,
-            )
+            done = opened.map(layers=layers, force=force, **items)
         out.emit(done)

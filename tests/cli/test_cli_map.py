@@ -1,6 +1,7 @@
 """``embstore map``."""
 
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -38,6 +39,13 @@ def test_rows_are_json(cli, store):
     )
     assert (again.exit_code, again.stdout) == (0, "")
     assert pq.read_table("maps.parquet").to_pylist() == [row | {"did": "found"} for row in rows]
+
+
+def test_a_file_of_a_figure_has_the_drawn_map(cli, refusal, store):
+    assert cli("map", "--sample", "20", "-o", "map.svg", "--store", store).exit_code == 0
+    drawn = Path("map.svg").read_text("utf-8")
+    assert "layer: 1" in drawn
+    assert "no/map.png" in refusal("map", "-o", "no/map.png", "--store", store)
 
 
 def test_stored_maps_are_listed(cli, store):
