@@ -82,13 +82,15 @@ def known_datasets() -> list[str]:
 
 
 def divided(values: list[str] | None) -> list[str] | None:
-    """Return the names of a repeatable option, which may stand in one value, with commas; the name
-    of a file stays whole.
+    """Return the names of a repeatable option, which may stand in one value, with commas; a file,
+    and a dataset with its columns, stay whole.
     """
     if values is None:
         return None
     parts = [
-        [value] if Path(value).exists() else [name.strip() for name in value.split(",")]
+        [value]
+        if ":" in value or Path(value).exists()
+        else [name.strip() for name in value.split(",")]
         for value in values
     ]
     return [name for names in parts for name in names if name] or values

@@ -217,7 +217,7 @@ def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Se
     try:
         result = store.query(metric.name, **options)
     except (QueryError, UsageError) as error:
-        if metric.needs not in ("pairs", "analogies", "lexicon", "contexts"):
+        if metric.needs not in ("pairs", "analogies", "lexicon", "contexts", "order"):
             yield section._replace(problem=str(error))
         return
     yield section._replace(tables={metric.name: result}, pictures=_pictures(result))

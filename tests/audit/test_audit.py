@@ -30,7 +30,7 @@ CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
 NO_PEER = {
     "analogies", "correlate", "rogue-dims", "partition", "effective-rank", "uniformity",
     "alignment", "intra-sentence",
-    "probe", "cknna", "axis", "ceat", "drift",
+    "probe", "cknna", "axis", "ceat", "drift", "prompt-entropy", "curvature",
 }  # fmt: skip
 """Metrics without a peer here; gensim is that of analogies, which needs a dataset, and scikit-learn
 that of probe: tests/metrics/test_analogies.py and test_probe.py.

@@ -10,7 +10,7 @@ pytest.importorskip("transformers")
 
 import torch
 from encode_models import TINY
-from encode_texts import SENTENCES, WORDS, items, passage, passages, run
+from encode_texts import OF_TEXTS, SENTENCES, WORDS, items, passage, passages, run
 from encode_witness import worst
 
 from embstore.base.errors import EncodeError, QueryError, UsageError
@@ -29,7 +29,7 @@ LONG = " ".join(["the quick brown fox"] * 60)
 def test_neither_batches_nor_order_matter(tiny, name):
     """Of the others test_encode_equality.py holds batches of 200 tokens against texts alone."""
     encoder = tiny(name)
-    given = [p for unit in Unit for p in passages(items(unit), encoder)]
+    given = [p for unit in OF_TEXTS for p in passages(items(unit), encoder)]
     expected, _ = run(encoder, given, Pooling.MEAN, batch_tokens=1)
     random.Random(0).shuffle(given)
     for budget in (64, 100_000):
@@ -303,7 +303,7 @@ def test_mean_all_is_the_mean_over_the_attention_mask_of_a_padded_batch(tiny, wi
 )
 def test_default_pooling(tiny, name, pattern, expected):
     tokenizer, template = tiny(name).tokenizer, Template(pattern)
-    defaults = {Unit.SENTENCE: expected, Unit.WORD: Pooling.LAST, Unit.OCCURRENCE: Pooling.LAST}
+    defaults = dict.fromkeys(Unit, Pooling.LAST) | {Unit.SENTENCE: expected}
     assert {unit: tokenizer.default_pooling(unit, template) for unit in Unit} == defaults
     tokenizer.check(Unit.SENTENCE, expected, template)
 

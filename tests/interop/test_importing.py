@@ -195,7 +195,7 @@ def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_p
             tmp_path / f"{each.root.name}.parquet", "again", unit=each.card.unit
         )
     for name, metric in METRICS.items():
-        each = contexts if metric.needs in ("contexts", "word contexts") else made
+        each = contexts if metric.needs in ("contexts", "word contexts", "order") else made
         options = {"min_score": 2} if name == "alignment" else every_metric.INPUTS.get(name, {})
         table = each.store.query(name, **options)
         rows = {

@@ -46,9 +46,12 @@ CONTEXTS = [
 ]
 
 
+OF_TEXTS = {Unit.WORD: WORDS, Unit.SENTENCE: SENTENCES, Unit.OCCURRENCE: CONTEXTS}
+"""Texts of each unit that no tokenizer makes; test_token_items.py has the tokens."""
+
+
 def items(unit: Unit) -> list[Item]:
-    texts = {Unit.WORD: WORDS, Unit.SENTENCE: SENTENCES, Unit.OCCURRENCE: CONTEXTS}[unit]
-    return [item for text in texts for item in items_of(text, unit)]
+    return [item for text in OF_TEXTS[unit] for item in items_of(text, unit)]
 
 
 def passages(
