@@ -12,6 +12,7 @@ import pytest
 from docs_pages import DOCS, ROOT, pages
 from embstore_cli.main import COMMANDS, app, load
 from explorer_page import CHROMIUM, launch, violations
+from hanging import HUNG_SECONDS
 from typer.main import get_command
 from web_server import serving
 
@@ -70,6 +71,7 @@ def test_pages_are_accessible(site):
     ):
         for width, scheme in ((1200, "dark"), (400, "light")):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            page.set_default_timeout(HUNG_SECONDS * 1000)
             # Fonts, which are elsewhere.
             page.route(re.compile(f"^(?!{server.url})"), lambda route: route.abort())
             for path in ("", "how-to/plot/", "how-to/sql/", "reference/metrics/"):

@@ -97,7 +97,8 @@ def run_page(
     parts = b"".join(written).decode().split("\036")[1:]
     shown = dict(zip(map(int, parts[::2]), parts[1::2], strict=True))
     for command in (found for block in blocks(text) for found in commands(block)):
-        notes = _PROGRESS.sub("", (outputs / f"{command.line}.err").read_text("utf-8"))
+        written = (outputs / f"{command.line}.err").read_bytes().decode()  # with carriage returns
+        notes = _PROGRESS.sub("", written)
         printed = shown[command.line]
         if not matches(command.output, printed) and not matches(command.output, notes + printed):
             pytest.fail(
