@@ -6,7 +6,7 @@ import typer
 
 from embstore.base.errors import UsageError
 
-from ._errors import explained, say
+from ._errors import explained
 from ._options import (
     ALL,
     TOP,
@@ -209,8 +209,8 @@ def map(
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     -o FILE.svg, .pdf or .png draws them: the top layer, or those of --layer.
     """
-    picture = output if output is not None and output.suffix.lower() in _FIGURES else None
-    output = None if picture is not None else output
+    is_figure = output is not None and output.suffix.lower() in _FIGURES and not stored
+    picture, output = (output, None) if is_figure else (None, output)
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     chosen = filters(models, revisions, spaces, unit, pooling, template)
     with explained(
@@ -241,15 +241,13 @@ def map(
             **chosen,
         }
         if picture is not None:
-            from embstore.plot import PlotOptions, draw
-
             check_place(picture)
-            with out.progress():
-                mapped = opened.map_items(layers=TOP if layers == ALL else layers, **items)
-            draw([mapped], PlotOptions()).savefig(picture)
-            for note in () if quiet else mapped.notes:
-                say(note)
-            return
+            layers = TOP if layers == ALL else layers
         with out.progress():
             done = opened.map(layers=layers, force=force, **items)
+            mapped = opened.map_items(layers=layers, **items) if picture is not None else None
+        if mapped is not None:
+            from embstore.plot import PlotOptions, draw
+
+            draw([mapped], PlotOptions()).savefig(picture)
         out.emit(done)

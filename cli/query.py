@@ -227,6 +227,10 @@ def metric_command(
     return typer.main.get_command(app)
 
 
+_OF_NAMES = ("dataset", "word")
+"""Repeatable parameters of metrics whose values may stand in one, with commas; texts have some."""
+
+
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
     """Return a parameter of a metric as one of Typer."""
     text = parameter.help
@@ -235,7 +239,8 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     if kind is tuple:
         kind, default = list[str], list(default) or None
         if "repeat" not in text:
-            text = f"{text.rstrip('.')} (repeatable, or with commas)."
+            commas = ", or with commas" if parameter.name in _OF_NAMES else ""
+            text = f"{text.rstrip('.')} (repeatable{commas})."
 
     def completed() -> list[str]:
         is_dataset = parameter.name in ("dataset", "lexicon")
@@ -249,7 +254,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
         metavar=parameter.metavar or "|".join(parameter.choices) or None,
         min=parameter.minimum,
         max=parameter.maximum,
-        callback=divided if kind == list[str] else None,
+        callback=divided if parameter.name in _OF_NAMES else None,
         autocompletion=completed,
     )
     return inspect.Parameter(

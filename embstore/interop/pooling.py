@@ -138,7 +138,7 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
     contexts = Contexts(*group_occurrences(catalog, parent.space, _BY[options.by][0]))
     n = np.bincount(contexts.groups, minlength=len(contexts.names))
     groups = _chosen(contexts.names, n, options)
-    asked = {"by": options.by, "as": options.how, "min": options.minimum}
+    settings = {"by": options.by, "as": options.how, "min": options.minimum}
     card = replace(
         parent,
         space=options.name,
@@ -146,7 +146,7 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
         word_boundaries=None,
         versions={"embstore": __version__, "numpy": np.__version__},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        pooled={"space": parent.space, **asked, "sha256": catalog.state(parent.space)},
+        pooled={"space": parent.space, **settings, "sha256": catalog.state(parent.space)},
     )
     counts = (len(groups), int(n[groups].sum()), len(n) - len(groups))
     report = PoolReport(files.root, card.space, parent.space, *counts)

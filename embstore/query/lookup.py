@@ -206,13 +206,6 @@ def _not_stored(
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
     can_embed = can_embed and units != {Unit.TOKEN}
     where = f"any of the {len(spaces)} spaces" if len(spaces) > _SHOWN_SPACES else ", ".join(spaces)
-    if query.marked is None and (terms := _terms(query.shown)):
-        positive = [word for sign, word in terms if sign == "+"]
-        negative = [word for sign, word in terms if sign == "-"]
-        return NotStoredError(
-            f"{shown!r} is not a stored text. Words are combined by {positive=} and {negative=}, in"
-            " place of a text."
-        )
     if query.marked and not any(unit.has_context for unit in units):
         return NotStoredError(
             f"{shown!r} marks a word in its sentence, and there are none in {where}. Ask for the"
@@ -249,16 +242,17 @@ def _not_stored(
     )
     keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
-    return NotStoredError(f"{shown!r} is not in {where}.{nearest} {how}.")
+    return NotStoredError(f"{shown!r} is not in {where}.{_sum_hint(query)}{nearest} {how}.")
 
 
-def _terms(text: str) -> list[tuple[str, str]]:
-    """Return the signs and words of a sum of words, such as king - man + woman; none of another
-    text.
-    """
-    signs_and_words = f"+ {text}".replace("−", "-").split()
-    terms = [*zip(signs_and_words[::2], signs_and_words[1::2], strict=False)]
-    return terms if len(terms) > 1 and all(sign in ("+", "-") for sign, _ in terms) else []
+def _sum_hint(query: Query) -> str:
+    """Return how words are combined, if the query is a sum of words, such as king - man + woman."""
+    words = f"+ {query.shown}".replace("−", "-").split()
+    terms = [*zip(words[::2], words[1::2], strict=False)]
+    if query.marked or len(terms) < 2 or not {sign for sign, _ in terms} <= {"+", "-"}:
+        return ""
+    positive, negative = ([word for sign, word in terms if sign == each] for each in "+-")
+    return f" Words are combined by {positive=}, {negative=}, in place of a text."
 
 
 def _ambiguous(query: Query, found: FoundQueries) -> str:

@@ -146,11 +146,11 @@ class Card:
     @property
     def pool_command(self) -> str:
         """Command that pools the vectors again; empty if they were not pooled."""
-        if (asked := self.pooled) is None:
+        if (pooled := self.pooled) is None:
             return ""
         return (
-            f"embstore pool {asked['space']} --by {asked['by']} --min {asked['min']}"
-            f" --as {asked['as']} --name {self.space}"
+            f"embstore pool {pooled['space']} --by {pooled['by']} --min {pooled['min']}"
+            f" --as {pooled['as']} --name {self.space}"
         )
 
     @property

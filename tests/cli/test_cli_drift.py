@@ -40,6 +40,10 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store)
     assert [f"{row['mean_overlap']:.4f}" for row in rows[::2]] == [line[3] for line in lines]
 
 
+def test_a_text_with_a_comma_is_one_text(refusal, store):
+    assert "'text3, text7'" in refusal("query", "drift", "--text", "text3, text7")
+
+
 @pytest.mark.slow
 def test_rows_in_json_are_those_in_parquet(cli, store):
     synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)

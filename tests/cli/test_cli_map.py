@@ -45,6 +45,9 @@ def test_a_file_of_a_figure_has_the_drawn_map(cli, refusal, store):
     assert cli("map", "--sample", "20", "-o", "map.svg", "--store", store).exit_code == 0
     drawn = Path("map.svg").read_text("utf-8")
     assert "layer: 1" in drawn
+    drawn = Path("map.svg").stat().st_mtime_ns
+    assert cli("map", "--list", "-o", "map.svg", "--store", store).exit_code == 2
+    assert Path("map.svg").stat().st_mtime_ns == drawn
     assert "no/map.png" in refusal("map", "-o", "no/map.png", "--store", store)
 
 

@@ -278,3 +278,14 @@ def test_a_damaged_vector_of_the_query_is_never_searched_for(make_store, indexed
 def test_any_text_can_be_asked_for(make_store, text):
     store = make_store(f"store{abs(hash(text))}", texts=sorted({text, "other", "third"})).store
     assert set(store.neighbours(text, k=5)["text"]) == {text, "other", "third"} - {text}
+
+
+@pytest.mark.parametrize(
+    ("text", "has_hint"), [("dog - cat + cow", True), ("well - known", True), ("a dog", False)]
+)
+def test_an_unknown_sum_of_words_is_answered_with_the_arguments_for_one(make_store, text, has_hint):
+    store = make_store(texts=["dog", "cat", "cow"]).store
+    with pytest.raises(NotStoredError, match=r"is not in toy\.word\.last") as caught:
+        store.neighbours(text)
+    assert ("positive=" in str(caught.value)) == has_hint
+    assert "embstore build" in str(caught.value)
