@@ -16,7 +16,8 @@ from embstore.metrics.explain import CacheLookup
 from embstore.metrics.significance import PERMUTATION_COLUMNS
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers, Question
-from embstore.query.compute import Measured, restricted, selected_layers
+from embstore.query.compute import Measured, selected_layers
+from embstore.query.group_layers import restricted
 from embstore.query.grouping import Groups, item_groups
 from embstore.query.lookup import look_up, missing_query_notes, parse_query
 from embstore.query.missing import build_command

@@ -13,7 +13,7 @@ from embstore.metrics import LayerData, rows_of
 from embstore.metrics.declaration import Similarity
 from embstore.metrics.numerics import statistics
 from embstore.metrics.numerics.layer_pairs import zero_ids
-from embstore.query.compute import GroupLayer
+from embstore.query.group_layers import GroupLayer
 from embstore.query.grouping import item_groups
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest

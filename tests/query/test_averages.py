@@ -8,7 +8,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.query import compute
+from embstore.query import group_layers
 
 N_TEXTS = 60
 
@@ -59,10 +59,10 @@ DIFF_ERANK = {
 
 
 @pytest.mark.parametrize(
-    "limit", [compute.MEMORY_BYTES, 900, 0], ids=["whole", "batches", "blocks"]
+    "limit", [group_layers.MEMORY_BYTES, 900, 0], ids=["whole", "batches", "blocks"]
 )
 def test_the_mean_over_texts_is_of_each_text_by_itself(made, monkeypatch, limit):
-    monkeypatch.setattr(compute, "MEMORY_BYTES", limit)
+    monkeypatch.setattr(group_layers, "MEMORY_BYTES", limit)
     first, _ = made
     found = first.store.query(**DIFF_ERANK, average=True, spaces=first.space, cache=False)
     assert len(found) == len(first.card.layers.members)

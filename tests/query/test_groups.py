@@ -14,7 +14,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
-from embstore.query import compute
+from embstore.query import group_layers
 from embstore.query.grouping import MAX_GROUPS, interval_names, parse_grouping, quantile_edges
 
 N = 60
@@ -64,11 +64,13 @@ def made(tmp_path_factory):
     return whole, frame, parts
 
 
-@pytest.mark.parametrize("limit", [compute.MEMORY_BYTES, 0], ids=["in memory", "group by group"])
+@pytest.mark.parametrize(
+    "limit", [group_layers.MEMORY_BYTES, 0], ids=["in memory", "group by group"]
+)
 @pytest.mark.parametrize("metric", OF_ITEMS)
 def test_a_group_has_the_values_of_a_store_of_its_items(made, monkeypatch, metric, limit):
     whole, frame, parts = made
-    monkeypatch.setattr(compute, "MEMORY_BYTES", limit)
+    monkeypatch.setattr(group_layers, "MEMORY_BYTES", limit)
     options = PARAMETERS.get(metric, {})
     found = whole.store.query(metric, by="pos", cache=False, **options)
     assert [*dict.fromkeys(found["group"])] == ["ADJ", "NOUN", "VERB", "X", None]
@@ -92,8 +94,8 @@ def test_a_group_has_the_values_of_a_store_of_its_items(made, monkeypatch, metri
 
 def test_transforms_are_fitted_on_all_groups_together(made, monkeypatch):
     whole, frame, _ = made
-    for limit in (compute.MEMORY_BYTES, 0):
-        monkeypatch.setattr(compute, "MEMORY_BYTES", limit)
+    for limit in (group_layers.MEMORY_BYTES, 0):
+        monkeypatch.setattr(group_layers, "MEMORY_BYTES", limit)
         found = whole.store.query("norms", by="pos", transforms="center", layers=1, cache=False)
         x = whole.layer(1).astype(np.float64)
         centred = pd.Series(np.linalg.norm(x - x.mean(axis=0), axis=1))

@@ -18,7 +18,7 @@ from embstore.metrics.numerics.statistics import (
     draw_permutations,
     permuted_products,
 )
-from embstore.query.compute import GroupLayer
+from embstore.query.group_layers import GroupLayer
 from embstore.query.permutations import ShuffledLayer
 
 
