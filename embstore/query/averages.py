@@ -1,7 +1,7 @@
 """Average a metric over the groups of a layer's items, such as texts: ``average``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from embstore.metrics import Column
 from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
 from embstore.metrics.numerics.statistics import percentile_interval
 from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
+from embstore.query.grouping import Groups
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 
@@ -69,13 +70,23 @@ def _is_count(column: Column) -> bool:
     return column.type == "integer" and column.name.startswith("n_")
 
 
-def average(request: MetricRequest, rows: Sequence[Row]) -> tuple[list[Row], list[Scores]]:
+def group_ids(groups: Groups) -> dict[str | None, int]:
+    """Return the ids of the names of groups, by which their values are the same units in all
+    spaces.
+    """
+    return {group.name: item_id(Unit.SENTENCE, str(group.name)) for group in groups.members}
+
+
+def average(
+    request: MetricRequest, rows: Sequence[Row], ids: Mapping[str | None, int]
+) -> tuple[list[Row], list[Scores]]:
     """Return a row for all groups, and the values of each; several if the metric has several rows,
     such as scales.
 
     Args:
         request: Request, as :func:`averaged` returns it.
         rows: Rows of the groups, with their names in ``group``.
+        ids: Ids of the groups, from :func:`group_ids`.
     """
     keys = [column.name for column in request.metric.columns if column.is_key]
     families: dict[tuple[Any, ...], dict[str | None, Row]] = {}
@@ -96,12 +107,12 @@ def average(request: MetricRequest, rows: Sequence[Row]) -> tuple[list[Row], lis
             for name, row in groups.items()
             if name not in members
         }
-        means.append(_average(request, named, others | members))
+        means.append(_average(request, named, others | members, ids))
     return [row for row, _ in means], [scores for _, scores in means]
 
 
 def _average(
-    request: MetricRequest, keys: Row, members: dict[str | None, Row]
+    request: MetricRequest, keys: Row, members: dict[str | None, Row], ids: Mapping[str | None, int]
 ) -> tuple[Row, Scores]:
     """Return the row of the mean over groups, each counted once, and the value of each."""
     metric, seed = request.metric, request.selection.seed
@@ -125,7 +136,7 @@ def _average(
         row["group_std"] = float(numbers.std(ddof=1))
     if used and numbers.min() > 0:
         row["geometric_mean"] = float(np.exp(np.log(numbers).mean()))
-    scores = _scores(value, members)
+    scores = _scores(value, members, ids)
     if resamples and len(used) >= MIN_INTERVAL_UNITS:
         usable = scores.restricted(scores.usable)
         row["low"], row["high"] = percentile_interval(usable.resampled(resamples, seed))
@@ -135,11 +146,11 @@ def _average(
     return row | {"reason": "; ".join(notes) or None}, scores
 
 
-def _scores(value: str, members: dict[str | None, Row]) -> Scores:
-    """Return the value of each group, whose unit is the id of its name: the same in all spaces."""
-    ids = np.array([item_id(Unit.SENTENCE, str(name)) for name in members], np.int64)
+def _scores(value: str, members: dict[str | None, Row], ids: Mapping[str | None, int]) -> Scores:
+    """Return the value of each group."""
+    units = np.array([ids[name] for name in members], np.int64)
     values = np.array(
         [np.nan if row.get(value) is None else row[value] for row in members.values()], np.float64
     )
-    order = np.argsort(ids)
-    return Scores(ids[order], values[order], "mean")
+    order = np.argsort(units)
+    return Scores(units[order], values[order], "mean")

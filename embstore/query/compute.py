@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -73,6 +74,11 @@ def compute_layers(
     used = [{**_used(catalog, request, card, case, only), **case.columns} for case in cases]
     notes = [*(() if groups is None else groups.notes), *(n for case in cases for n in case.notes)]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
+    mean = None
+    if groups is not None and request.is_averaged:
+        from embstore.query.averages import average, group_ids  # which other requests do not need
+
+        mean = partial(average, request, ids=group_ids(groups))
     if groups is not None and request.metric.compares_groups:
         members = [(each.name, each.ids) for each in groups.members if each.name is not None]
         inputs = {"groups": members, "is_ordered": groups.is_ordered}
@@ -88,10 +94,8 @@ def compute_layers(
                     for row in _compute(catalog, request, group_data, case, layer, data):
                         scores.append(row.pop("scores", None))
                         rows.append(group | row | columns)
-        if request.is_averaged:
-            from embstore.query.averages import average  # which other requests do not need
-
-            rows, scores = average(request, rows)
+        if mean is not None:
+            rows, scores = mean(rows)
         if "text" in request.metric.types:  # of items that rows name by their ids
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
             for row in rows:

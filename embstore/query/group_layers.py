@@ -78,11 +78,12 @@ def layers_of_groups(
         ids, vectors = data.gather(
             None if is_all else np.sort(np.concatenate([group.ids for group in batch]))
         )
-        vectors = vectors[np.searchsorted(ids, np.concatenate([group.ids for group in batch]))]
-        sizes = [len(group.ids) for group in batch]
-        vectors.flags.writeable = False
-        for group, end in zip(batch, np.cumsum(sizes).tolist(), strict=True):
-            members = vectors[end - len(group.ids) : end]
+        places = np.searchsorted(ids, np.concatenate([group.ids for group in batch]))
+        ends = np.cumsum([len(group.ids) for group in batch]).tolist()
+        for group, end in zip(batch, ends, strict=True):
+            # Copied one by one: the rows of a small group stay in the processor's cache.
+            members = vectors[places[end - len(group.ids) : end]]
+            members.flags.writeable = False
             yield group, fitted(GroupLayer(group.ids, members, data.dims), steps)
 
 

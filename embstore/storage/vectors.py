@@ -114,6 +114,7 @@ def _write_parquet(
         use_dictionary=False,
         write_statistics=["item_id"],
         data_page_size=1 << 30,
+        max_rows_per_page=max(1, n),
         write_batch_size=max(1, n),
         metadata_collector=metadata,
     )
@@ -259,13 +260,19 @@ class Shard:
         self._check_finite(vectors)
         return vectors
 
-    def copy(self, rows: slice | Ids, target: Block) -> None:
-        """Copy the vectors of some rows, or of all, to an array (m, dim)."""
-        if isinstance(rows, slice):
-            for start in range(0, self.n, BLOCK_ROWS):
-                target[start : start + BLOCK_ROWS] = self.block(start)[1]
-        else:
-            target[:] = self.rows(rows)
+    def copy(self, rows: slice | Ids, target: Block, places: slice | Ids) -> None:
+        """Copy the vectors of some rows, or of all, to places in an array: a slice, or numbers
+        (m,).
+        """
+        if not isinstance(rows, slice):
+            target[places] = self.rows(rows)
+            return
+        for start in range(0, self.n, BLOCK_ROWS):
+            block = self.block(start)[1]
+            if isinstance(places, slice):
+                target[places][start : start + BLOCK_ROWS] = block
+            else:
+                target[places[start : start + BLOCK_ROWS]] = block
 
     def _check_finite(self, vectors: Block) -> None:
         if not is_finite(vectors):
@@ -346,32 +353,29 @@ class LayerVectors:
         from concurrent.futures import ThreadPoolExecutor
 
         self.fetch()
-        ids, tasks, n = [np.empty(0, np.int64)], [], 0
-        for shard in self._shards:
-            rows = self._rows(shard)
-            if not isinstance(rows, slice) and not len(rows):
-                continue
-            ids.append(shard.ids[rows])
-            tasks.append((shard, rows, slice(n, n + len(ids[-1]))))
-            n += len(ids[-1])
-        vectors = np.empty((n, self.dim), np.float32)
+        rows_of = zip(self._shards, map(self._rows, self._shards), strict=True)
+        tasks = [(shard, rows) for shard, rows in rows_of if isinstance(rows, slice) or len(rows)]
+        parts = [shard.ids[rows] for shard, rows in tasks]
+        ids = np.concatenate([np.empty(0, np.int64), *parts])
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        places: list[slice | Ids] = [*map(slice, [0, *ends], ends)]
+        if not (ids[1:] > ids[:-1]).all():  # as of several builds, or of words in contexts
+            order = np.argsort(ids)
+            ids, places_of = ids[order], np.empty_like(order)
+            places_of[order] = np.arange(len(ids))
+            places = [places_of[place] for place in places]
+        vectors = np.empty((len(ids), self.dim), np.float32)
 
-        def copy(task: tuple[Shard, slice | Ids, slice]) -> None:
-            shard, rows, target = task
-            shard.copy(rows, vectors[target])
+        def copy(task: tuple[Shard, slice | Ids], to: slice | Ids) -> None:
+            shard, rows = task
+            shard.copy(rows, vectors, to)
 
-        if len(tasks) < 2 or n <= BLOCK_ROWS:
-            for task in tasks:
-                copy(task)
+        if len(tasks) < 2 or len(ids) <= BLOCK_ROWS:
+            deque(map(copy, tasks, places), maxlen=0)
         else:
             with ThreadPoolExecutor(_THREADS) as pool:
-                for _ in pool.map(copy, tasks):
-                    pass
-        found = np.concatenate(ids)
-        if (found[1:] > found[:-1]).all():  # as in a store of one build: no copy
-            return found, vectors
-        order = np.argsort(found)
-        return found[order], vectors[order]
+                deque(pool.map(copy, tasks, places), maxlen=0)
+        return ids, vectors
 
     def fetch(self) -> None:
         """Fetch the shards of a store at a URL, all at the same time."""

@@ -342,3 +342,16 @@ def test_offsets_are_where_pyarrow_reads_the_values(tmp_path_factory, n, dim, dt
     assert facts["n"] == len(ids)
     assert int(facts["ids"], 16) == sum(ids.tolist()) % (1 << 64)
     assert isinstance(table, pa.Table)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_shard_of_many_items_has_one_page_a_column(tmp_path, dtype):
+    """As the tokens of one long text; pyarrow's own pages end after 20,000 rows."""
+    ids = np.arange(45_001, dtype=np.int64)
+    rows = np.random.default_rng(0).normal(size=(len(ids), 3)).astype(dtype)
+    facts = vectors.write_shard(tmp_path / "shard.parquet", ids, rows)
+    data = (tmp_path / "shard.parquet").read_bytes()
+    stored = np.frombuffer(data, "<i8", len(ids), facts["offsets"][0])
+    assert np.array_equal(stored, ids)
+    mapped = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), rows.size, facts["offsets"][1])
+    assert np.array_equal(mapped.reshape(rows.shape), rows)

@@ -71,9 +71,10 @@ def _threads_for(dim: int) -> AbstractContextManager[None]:
     """Return a context with one thread for small matrices.
 
     Where other programs use the cores too, threads would wait for each other at each of the small
-    products: a tenth of a second becomes seconds.
+    products: a tenth of a second becomes seconds. Nothing is to be done while that context is
+    active, as for each of many groups.
     """
-    return one_thread() if dim <= _FEW else nullcontext()
+    return one_thread() if dim <= _FEW and not _n_active else nullcontext()
 
 
 def eigenvalues_of(matrix: Float64Array) -> Float64Array:
