@@ -42,7 +42,7 @@ from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
 from embstore.query.words import SETS
 from embstore.storage.card import Card, SpaceFilter
-from embstore.storage.item_columns import is_space_column, joined_items
+from embstore.storage.item_columns import BUILT_IN, is_space_column, joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.views.fence import check_expression
 
@@ -258,12 +258,13 @@ def overview(store: Reading) -> dict[str, Any]:
         "name": store.path.resolve().name or str(store.path),
         "fingerprint": _hash(info),
         "spaces": [
-            dict(row) | {"layer_names": list(cards[row["space"]].layers.names)}
+            dict(row) | {"layer_names": list(card.layers.names), "created": card.created}
             for row in info
-            if row["space"] in cards
+            if (card := cards.get(row["space"])) is not None
         ],
         "datasets": catalog.datasets(),
         "columns": columns,
+        "built_in": list(BUILT_IN),
         "most_items": MOST,
         "map_commands": {  # which keep more neighbours than principal components do
             space: command(

@@ -13,6 +13,7 @@ from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 
 from embstore.explore.questions import colours
+from embstore.storage.item_columns import BUILT_IN
 
 pytestmark = pytest.mark.server
 
@@ -199,3 +200,19 @@ def test_a_metric_is_computed_for_groups(opened, kept):
         assert f"{row['anisotropy']:.4f}" in cells
     assert "--by pos" in page.locator("main").inner_text()
     assert page.evaluate("location.hash").count("by=pos") == 1
+
+
+def test_the_columns_of_labels_and_groups_are_lists(opened, kept):
+    page = opened(kept, tab="metrics", metric="knn", parameters='{"label": "frequent"}')
+    label = page.get_by_label("label", exact=True)
+    label.wait_for()
+    names = [*sorted(COLUMNS), *BUILT_IN]
+    assert label.input_value() == "frequent"
+    assert label.locator("option").all_inner_texts() == ["choose a column", *names]
+    listed = page.evaluate(
+        "[...document.querySelector('input[list=item-columns]').list.options].map((o) => o.value)"
+    )
+    assert listed == names
+    label.select_option("pos")
+    page.get_by_role("button", name="Compute").click()
+    page.get_by_text("In every row: space toy.word.last · label pos").wait_for()

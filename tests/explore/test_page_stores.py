@@ -53,6 +53,20 @@ def test_a_store_that_changes_and_vanishes_is_said(opened, tmp_path):
     page.locator("td.n").first.wait_for()
 
 
+def test_the_newest_space_with_a_map_comes_first(opened, tmp_path):
+    root, card = tmp_path / "store", {"n_blocks": 1, "top_form": None}
+    synthetic_store(root, n=9, **card)
+    newer = synthetic_store(root, n=5, pooling="mean", created="2026-01-01T00:00:00+00:00", **card)
+    made = synthetic_store(root, n=9, model="b", created="2027-01-01T00:00:00+00:00", **card)
+    page = opened(made, make="")
+    page.get_by_role("heading", name="has no map yet").wait_for()
+    assert page.evaluate("explorer.panels[0].host.spec.space") == "b.word.last"  # the first of 9
+    made.store.map(spaces=["toy.word.last", newer.space])
+    page.reload()
+    wait_for_map(page)
+    assert page.evaluate("explorer.panels[0].map.space") == newer.space
+
+
 def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened, tmp_path):
     made = synthetic_store(
         tmp_path / "store", texts=["x" * i for i in range(1, 60)], n_blocks=1, top_form=None

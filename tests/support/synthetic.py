@@ -117,6 +117,7 @@ def synthetic_card(
     revision: str | None = "c0ffee",
     architecture: str = "ToyModel",
     layer_check: int | None = 1,
+    created: str = "2025-01-01T00:00:00+00:00",
 ) -> Card:
     form = None if top_form is None else TopForm(top_form)
     if pooling == "projection":
@@ -140,7 +141,7 @@ def synthetic_card(
         dtype=dtype,
         max_tokens=16,
         versions={"embstore": "0"},
-        created="2025-01-01T00:00:00+00:00",
+        created=created,
         layer_check=layer_check,
         word_boundaries=word_boundaries() if unit == "occurrence" else None,
     )
@@ -193,7 +194,8 @@ def synthetic_store(
         index: whether to index all layers.
         new_only: write only what the space lacks, and the texts of what it has, as a build does.
         **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``,
-            ``checkpoint``, ``revision``, ``architecture``, ``layer_check``.
+            ``checkpoint``, ``revision``, ``architecture``, ``layer_check``,
+            ``created``.
     """
     texts = [f"text{number}" for number in range(n)] if texts is None else texts
     made = synthetic_card(

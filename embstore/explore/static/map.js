@@ -55,7 +55,7 @@ export function show(main, store) {
 
 // What the other views begin with when they are opened from the map: the space of its first panel.
 export function carried(store) {
-  return { space: specs({ spaces: store.spaces.filter((space) => space.items) })[0].space };
+  return { space: specs({ store, spaces: store.spaces.filter((space) => space.items) })[0].space };
 }
 
 // Panels in the address: space@layer, separated by ;. Without a layer a panel follows the slider.
@@ -64,8 +64,14 @@ function specs(view) {
     const at = text.lastIndexOf("@");
     return at < 0 ? { space: text, layer: "" } : { space: text.slice(0, at), layer: text.slice(at + 1) };
   }).filter(({ space }) => view.spaces.some((known) => known.space === space));
-  const first = [...view.spaces].sort((a, b) => (a.unit === "word" ? 0 : 1) - (b.unit === "word" ? 0 : 1) || b.items - a.items)[0];
-  return given.length ? given.slice(0, MOST_PANELS) : [{ space: first.space, layer: "" }];
+  return given.length ? given.slice(0, MOST_PANELS) : [{ space: first(view).space, layer: "" }];
+}
+
+// The newest space with a stored map; else the largest one of words.
+function first({ spaces, store }) {
+  const mapped = spaces.filter(({ space }) => store.maps[space]);
+  if (mapped.length) return mapped.reduce((a, b) => (b.created > a.created ? b : a));
+  return [...spaces].sort((a, b) => (a.unit === "word" ? 0 : 1) - (b.unit === "word" ? 0 : 1) || b.items - a.items)[0];
 }
 
 function writeSpecs(list) {

@@ -15,6 +15,8 @@ export function show(main, store) {
   const boxes = spaces.map((space) => h("input", { type: "checkbox", value: space.space, checked: ticked.has(space.space), onchange: () => set({ space: boxes.filter((box) => box.checked).map((box) => box.value).join(",") }) }));
   const text = (key, placeholder) => { const input = h("input", { type: "text", value: state[key], placeholder, onchange: () => set({ [key]: input.value }) }); return input; };
   const layers = text("layers", "all"), where = text("where", "length(text) > 3"), sample = text("sample", "all"), seed = text("seed", "0"), transforms = text("transforms", "center, abtt:2"), by = text("by", "none"), bins = text("bins", "none");
+  const columns = [...store.columns, ...store.built_in];
+  by.setAttribute("list", "item-columns");
   const about = h("div", {}), own = h("div", {}), result = h("div", {});
   const run = h("button", {}, "Compute");
   let fields = {}; // name of a parameter → its declaration and its input
@@ -36,6 +38,7 @@ export function show(main, store) {
 
   function control(each, value) {
     if (each.choices.length) return select(each.choices, value ?? each.default);
+    if (["label", "column"].includes(each.name)) return select([["", "choose a column"], ...new Set([...columns, ...(value ? [value] : [])])], value ?? "");
     if (each.type === "bool") return h("input", { type: "checkbox", checked: value ?? each.default });
     return h("input", { type: "text", value: value ?? "", placeholder: [].concat(each.default ?? "").join(", ") });
   }
@@ -75,7 +78,7 @@ export function show(main, store) {
       h("fieldset", { class: "plain" }, h("legend", {}, "Spaces (none: all)"), boxes.map((box) => h("label", { class: "inline" }, box, box.value))),
       field("Layers", layers), own, h("details", { open: Boolean(state.where || state.sample || state.transforms || state.by) }, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
         field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten, normalize, clamp:0.95"),
-        field("By", by, "A column of the items: a row for each of its values"), field("Bins", bins, "Intervals of a column of numbers: how many, or their edges")), run),
+        field("By", by, "A column of the items: a row for each of its values"), h("datalist", { id: "item-columns" }, columns.map((value) => h("option", { value }))), field("Bins", bins, "Intervals of a column of numbers: how many, or their edges")), run),
     h("div", {}, about, result))));
   declare().then(() => { if (state.parameters || location.hash.includes("metric=")) compute(); });
 }
