@@ -16,7 +16,7 @@ from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.vectors import LayerVectors, read_items
+from embstore.storage.vectors import LayerVectors
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer
@@ -134,7 +134,7 @@ class StoredLayer(LayerMethods):
             ids = np.intersect1d(ids, self.only)
         if ids is None or len(ids) > _FEW:
             return self._vectors(self.only if ids is None else distinct(ids)).gather()
-        parts = [*read_items(self.catalog.shards(self.card.space, self.layer.id), distinct(ids))]
+        parts = [*self.catalog.read_items(self.card.space, self.layer.id, distinct(ids))]
         found_ids = np.concatenate([np.empty(0, np.int64), *(part for part, _ in parts)])
         vectors = np.concatenate(
             [np.empty((0, self.dim), np.float32), *(rows for _, rows in parts)]

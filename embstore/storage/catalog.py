@@ -1,6 +1,6 @@
 """List and query the contents of a store as of the moment it was opened."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from embstore.storage.keys import Kind
 from embstore.storage.manifest import ItemSet
 from embstore.storage.sql.connections import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.vectors import LayerVectors, Shard, is_among, read_items
+from embstore.storage.vectors import Block, LayerVectors, Places, Shard, is_among
 
 if TYPE_CHECKING:
     from embstore.storage.views.users_sql import SqlResult, UsersSql
@@ -52,7 +52,7 @@ class Catalog:
             pass
         self.reader = Reader(self.root)
         self._shards: dict[tuple[str, int], tuple[Shard, ...]] = {}
-        self._ids: dict[str, Ids] = {}
+        self._places: dict[tuple[str, ...], Places] = {}
 
     def _list(self) -> bool:
         """Read the manifest and the cards; return False if another process has replaced a card
@@ -147,6 +147,20 @@ class Catalog:
         """
         return LayerVectors(self.shards(space, layer), self.cards[space].dim, only)
 
+    def places(self, space: str, layer: int) -> Places:
+        """Return where the vectors of a layer of a space are, by item id."""
+        shards = self.shards(space, layer)
+        key = tuple(shard.file.entry["ids"] for shard in shards)
+        if key not in self._places:
+            self._places[key] = Places(shards)
+        return self._places[key]
+
+    def read_items(self, space: str, layer: int, ids: Ids) -> Iterator[tuple[Ids, Block]]:
+        """Yield the ids (m,) and the vectors (m, dim) of some items of a layer, given by ascending
+        ids, part by part.
+        """
+        return self.places(space, layer).read(self.shards(space, layer), ids)
+
     def index(self, space: str, layer: int) -> StoredFile | None:
         """Return the file of the index of a layer; None if there is none."""
         found = self._named(keys.INDEXES, space, layer)
@@ -176,11 +190,7 @@ class Catalog:
 
     def ids(self, space: str) -> Ids:
         """Return the item ids of a space, ascending."""
-        if space not in self._ids:
-            found = self.vectors(space, self.cards[space].layers.ids[0]).ids()
-            found.flags.writeable = False
-            self._ids[space] = found
-        return self._ids[space]
+        return self.places(space, self.cards[space].layers.ids[0]).ids
 
     def check_texts(self, space: str) -> None:
         """Raise DamagedError if the text of an item of a space is missing."""
@@ -293,7 +303,7 @@ class Catalog:
         ids = distinct(np.array([*items], np.int64))
         found: dict[int, dict[int, NDArray[np.float32]]] = {}
         for layer in layers:
-            for part, rows in read_items(self.shards(space, layer), ids):
+            for part, rows in self.read_items(space, layer, ids):
                 for item, row in zip(part.tolist(), rows, strict=True):
                     found.setdefault(item, {})[layer] = row
         return found

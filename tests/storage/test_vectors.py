@@ -22,7 +22,6 @@ from embstore.storage.vectors import (
     InvalidVectorError,
     LayerVectors,
     Shard,
-    read_items,
     vectors_schema,
 )
 
@@ -136,7 +135,7 @@ def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, laye
     assert mapped == expected
     assert vectors_of.ids().tolist() == sorted(expected)
     single = {}
-    for part, block in read_items(many.catalog.shards(many.space, layer), only):
+    for part, block in many.catalog.read_items(many.space, layer, only):
         single |= dict(zip(part.tolist(), block.tolist(), strict=True))
     assert single == expected
 
