@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from embstore.base import __version__
 from embstore.base.errors import EmbstoreError, UsageError
 
 from ._errors import say
@@ -27,10 +28,8 @@ SPACES, ITEMS, OUTPUT = "Spaces", "Layers and items", "Output"
 MODELS, COMPUTATION = "Models", "Computation"
 """Titles of the panels of a help text with options that many commands have."""
 
-DOCS = "https://embstore.github.io/embstore/latest/"
-"""Address of the newest release's pages, which are in folders: ``how-to/build.md`` is at
-``how-to/build/``.
-"""
+DOCS = f"https://github.com/embstore/embstore/blob/v{__version__}/docs/"
+"""Address of the pages of this version, in the repository."""
 
 
 def escape(text: str) -> str:
@@ -40,9 +39,8 @@ def escape(text: str) -> str:
 
 def examples(page: str, *lines: str) -> str:
     """Return the end of a help text: lines of a shell, and the page of the documentation."""
-    url = DOCS if page == "index.md" else f"{DOCS}{page.removesuffix('.md')}/"
     shown = "\n".join(f"  {escape(line)}" for line in lines)
-    return f"Examples:\n{shown}\n\nMore in {url}"
+    return f"Examples:\n{shown}\n\nMore in {DOCS}{page}"
 
 
 class Format(StrEnum):

@@ -44,7 +44,7 @@ def test_every_command_has_help_and_an_example_that_is_read(path):
     if path[:1] == ("plot",) and path[1:] != ():
         return
     lines = text.rstrip().splitlines()
-    assert "More in https://" in " ".join(lines[-2:])
+    assert "More in https://" in " ".join(" ".join(lines[-2:]).split())
     examples = re.findall(r"^   (embstore .+)$", text.partition("Examples:")[2], re.MULTILINE)
     assert examples
     for line in examples:

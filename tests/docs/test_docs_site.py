@@ -101,23 +101,16 @@ def test_links_of_pages_outside_the_site_lead_to_a_file_and_its_anchor(anchors, 
             assert not anchor or anchor in anchors[f"{page}/index.html".lstrip("/")], link
 
 
-def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(anchors):
-    """A wheel comes without the pages: the last line of ``--help`` is the address of a published
-    one.
-    """
-    address = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["site_url"]
-    assert (
-        tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"][
-            "Documentation"
-        ]
-        == address
-    )
-    commands = [load(name) for panel in COMMANDS.values() for name in panel]
+def test_the_pages_that_help_names_are_in_the_repository_at_the_tag_of_the_version():
+    """A wheel comes without the pages: the last line of ``--help`` is the address of one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    address = f"{project['urls']['Repository']}/blob/v{project['version']}/"
+    commands = [app, *(load(name) for panel in COMMANDS.values() for name in panel)]
     commands += [inner for group in commands for inner in getattr(group, "commands", {}).values()]
     for command in commands:
-        url = command.epilog.rpartition("More in ")[2]
-        assert url.startswith(f"{address}latest/"), command.name
-        assert f"{url.removeprefix(f'{address}latest/')}index.html" in anchors, command.name
+        url = (command.info if command is app else command).epilog.rpartition("More in ")[2]
+        assert url.startswith(f"{address}docs/"), url
+        assert (ROOT / url.removeprefix(address)).is_file(), url
 
 
 def test_every_page_of_the_sources_is_in_the_navigation():
