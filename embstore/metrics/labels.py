@@ -94,7 +94,8 @@ def knn(
     independent items: it is estimated from 50 random halves of the items (100 of fewer than 100
     items), in which k is halved too, to no less than 3, and is at least that of independent items;
     the interval is Wilson's (1927) of as many independent items as have this error. Halves divide
-    no sentence; occurrences of one word still are each other's neighbours, and lift the accuracy.
+    no sentence; occurrences of one word still are each other's neighbours, and so are the tokens of
+    one text, which share its labels: both lift the accuracy, as above chance without any signal.
     chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m. With as many neighbours as a class has
     items, or more, most of them are of other classes, and the accuracy falls to that of the largest
     class or below.

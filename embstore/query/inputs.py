@@ -465,7 +465,7 @@ def contexts(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]
         nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
         raise NotStoredError(
             f"{word!r} has no occurrence in {card.space}.{nearest} To add it, build a source that"
-            " has it in its sentences: embstore build SOURCE --unit occurrence"
+            f" has it in its sentences: embstore build SOURCE --unit {card.unit.value}"
         )
     if (name := values.get("sentence_space")) is not None:
         return [_with_sentences(occurrences, catalog, card, _sentence_space(catalog, card, name))]

@@ -168,7 +168,9 @@ def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) ->
     # Else a build may guess sentences; a dataset declares its unit.
     names_unit = any(len(text.split()) > 1 for text in missing)
     names_unit &= not sources or not all(map(find_dataset, sources))
-    if sources or len(missing) > _MAX_IN_COMMAND or card.made_otherwise is not None:
+    is_of_texts = card.unit is Unit.TOKEN  # which have the tokens
+    is_long = is_of_texts or len(missing) > _MAX_IN_COMMAND
+    if sources or is_long or card.made_otherwise is not None:
         return build_command(sources or ["FILE"], card, names_unit=names_unit)
     command = build_command(["-"], card, names_unit=names_unit)
     return f"printf '%s\\n' {shlex.join(missing)} | {command}"

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from embstore import Store
-from embstore.base.errors import EncodeError, QueryError, UsageError
+from embstore.base.errors import EncodeError, NotStoredError, QueryError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, items_in
 from embstore.storage.items import has_its_id
@@ -204,6 +204,60 @@ def test_tokens_are_queried_as_occurrences(tiny_folder, tmp_path):
     assert nearest["context"].replace("[", "").replace("]", "") in TEXTS
     with pytest.raises(UsageError, match=r"occurs in 4 sentences"):
         store.neighbours("Ġthe", layers="1")
+
+
+YEARS = ["the cat and the hat", "the cat", "over the cat and the hat", "the hat jumps", "the fox"]
+
+
+def test_uses_of_a_token_are_measured_as_those_of_a_word(tiny_folder, tmp_path):
+    store = Store(tmp_path / "store")
+    rows = [(text, {"year": 1990 + 10 * (n % 2)}) for n, text in enumerate(YEARS)]
+    store.build(texts=rows, keep="year", models=f"bert={tiny_folder('bert')}", unit="token")
+    space, layer = "bert.token.last", "1"
+    ids, texts, vectors = store.vectors(space, layer)
+    uses = vectors[[text == "the" for text in texts]].astype(np.float64)
+    unit = uses / np.linalg.norm(uses, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    [row] = store.query("self-similarity", word="the", layers=layer).rows
+    assert row["n"] == len(uses) == 7
+    expected = cosines[np.triu_indices(7, 1)].mean()
+    assert row["self_similarity"] == pytest.approx(expected, abs=1e-6)
+    [row] = store.query("mev", word="the", layers=layer).rows
+    squares = np.linalg.svd(uses, compute_uv=False) ** 2
+    assert row["mev"] == pytest.approx(squares[0] / squares.sum(), abs=1e-6)
+    _, _, _, years = store.vectors(space, layer, columns=["year"])
+    years = np.array(years)[[text == "the" for text in texts]]
+    options = {"by": "year", "min_contexts": 2, "permutations": 0}
+    [row] = store.query("change", word="the", layers=layer, **options).rows
+    between = cosines[np.ix_(years == 1990, years == 2000)]
+    assert row["apd"] == pytest.approx(1 - between.mean(), abs=1e-6)
+    assert {"made"} == {each["did"] for each in store.map(layers=layer).rows}
+    assert sorted(ids) == sorted(store.catalog.ids(space))
+
+
+def test_two_workers_build_the_tokens_of_one(tiny_folder, tmp_path):
+    folders = {"gpt2": tiny_folder("gpt2")}
+    whole, _ = built(tmp_path, folders)
+    for worker in ("1/2", "2/2"):
+        shared, _ = built(tmp_path, folders, store="shared", shard=worker)
+    assert rows_of(shared, "gpt2.token.last") == rows_of(whole, "gpt2.token.last")
+    for layer in "01":
+        ids, _, vectors = shared.vectors("gpt2.token.last", layer)
+        whole_ids, _, of_whole = whole.vectors("gpt2.token.last", layer)
+        assert (ids == whole_ids).all()
+        assert np.abs(vectors - of_whole).max() <= 1e-5
+    assert not shared.verify().problems
+
+
+def test_what_a_space_of_tokens_lacks_comes_from_texts(tiny_folder, tmp_path):
+    store, _ = built(tmp_path, {"gpt2": tiny_folder("gpt2")})
+    with pytest.raises(NotStoredError, match=r"Nearest .*'Ġcat'.*build SOURCE --unit token$"):
+        store.query("mev", word="cat")
+    sets = {"x": ["Ġcat"], "y": ["Ġhat"], "a": ["the"], "b": ["zebra"]}
+    with pytest.raises(NotStoredError, match=r"'zebra'.*what is missing: embstore build FILE --mo"):
+        store.query("ceat", **sets)
+    with pytest.raises(QueryError, match=r'start, end, "is_special.SPACE", "token_index.SPACE";'):
+        store.sql("SELECT token_index FROM items")
 
 
 def test_ids_tell_equal_tokens_of_one_character_apart():

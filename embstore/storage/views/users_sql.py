@@ -350,10 +350,13 @@ class Views:
             files = self._files[view] if view else self.all_files
             return store.reader.query_error(error, files if file is None else [file])
         if not columns and re.search("[Cc]olumn.* not found|have a column named", str(error)):
-            kept = [name for name in store.columns.types if not is_space_column(name)]
+            kept = dict.fromkeys(  # of each space one
+                f'"{name.partition(".")[0]}.SPACE"' if is_space_column(name) else name
+                for name in store.columns.types
+            )
             return QueryError(
                 f"this SQL cannot be answered: {connections.first_line(error)}. The view items has"
-                f" {', '.join([*_EMPTY['items'], *kept])} and n_tokens.SPACE; built_in has item_id,"
+                f" {', '.join([*_EMPTY['items'], *kept])}; built_in has item_id,"
                 f" {', '.join(BUILT_IN)}. All views: embstore sql --tables."
             )
         return connections.user_error(error, columns)
