@@ -423,7 +423,7 @@ QuietMetric = Annotated[  # -q may be a parameter of a metric
 Labels = Annotated[
     list[str] | None,
     typer.Option(
-        "--label",
+        "--space-label",
         metavar="SPACE=TEXT",
         help=(
             "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
@@ -432,16 +432,6 @@ Labels = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-SpaceLabels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--space-label",
-        metavar="SPACE=TEXT",
-        help="Call a space so (repeatable).",
-        rich_help_panel=OUTPUT,
-    ),
-]
-"""Labels of spaces where ``--label`` is a parameter of the metric."""
 NoCache = Annotated[
     bool,
     typer.Option(

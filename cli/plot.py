@@ -104,7 +104,7 @@ def drawing(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            "--label",
+            "--space-label",
             metavar="SPACE=TEXT",
             help="Call a space so (repeatable).",
             rich_help_panel=PICTURE,

@@ -37,7 +37,6 @@ from ._options import (
     Revisions,
     Sample,
     Seed,
-    SpaceLabels,
     Spaces,
     StoreDir,
     StoreOptions,
@@ -154,7 +153,7 @@ def _query(
     is_printed = out.form in (Format.TABLE, Format.MARKDOWN, Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
         option, stays = (
-            ("the label of a space", "spaces by name")
+            ("--space-label", "spaces by name")
             if labels
             else ("--intervals inline", "low and high in columns")
         )
@@ -210,11 +209,6 @@ def metric_command(
     """Return the command of a metric: its own parameters, and options that all metrics have."""
     own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
     others = [parameter for parameter in shared if parameter.name not in own]
-    if "label" in own:
-        others = [
-            parameter.replace(annotation=SpaceLabels) if parameter.name == "labels" else parameter
-            for parameter in others
-        ]
     if not any(column.limits for column in (*metric.columns, *metric.optional)):
         others = [parameter for parameter in others if parameter.name != "intervals"]
 

@@ -179,7 +179,7 @@ def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_pa
     called = ("--space-label", "toy.word.last=Ours")
     assert "Ours" in run(cli, stores, "knn --label pos --format latex", *called).stdout
     assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith(
-        "embstore: the label of a space is for"
+        "embstore: --space-label is for"
     )
     picture, store = tmp_path / "knn.svg", stores["words"].root
     assert (

@@ -226,7 +226,7 @@ def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, refusal, m
     call = ["query", "anisotropy", *CALL[2:], "--store", made.root]
     assert "\nlayer & toy, words, last token " in cli(*call, "--format", "latex").stdout
     for form in ("table", "markdown", "latex"):
-        result = cli(*call, "--label", "toy.word.last=Ours", "--format", form)
+        result = cli(*call, "--space-label", "toy.word.last=Ours", "--format", form)
         assert "Ours: toy.word.last" in (result.stdout if form == "latex" else result.stderr)
         assert "toy.word.last" not in re.sub(r"^%.*\n", "", result.stdout, flags=re.MULTILINE)
     for label, form, message in (
@@ -238,4 +238,4 @@ def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, refusal, m
         ("Ours", "table", "'Ours' is no label: write SPACE=TEXT"),
         ("toy.word.last=Ours", "csv", "for table, markdown and latex: csv has spaces by name."),
     ):
-        assert message in refusal(*call, "--label", label, "--format", form)
+        assert message in refusal(*call, "--space-label", label, "--format", form)

@@ -76,7 +76,7 @@ def test_a_map_is_drawn_at_the_stored_places(cli, made, tmp_path):
         ["anisotropy", "--width", "-80mm"],
         ["anisotropy", "--colours", "bleu"],
         ["anisotropy", "--label", "MiniLM"],
-        ["anisotropy", "--label", "other.word.last=Other"],
+        ["anisotropy", "--space-label", "other.word.last=Other"],
         ["anisotropy", "--column", "stdd"],
         ["anisotropyy"],
         ["--style", "dark", "anisotropy"],
@@ -102,7 +102,7 @@ def test_options_are_refused_before_anything_is_computed(cli, made, monkeypatch)
 
 def test_the_look_of_a_picture_is_as_requested(cli, made, tmp_path):
     options = {
-        "--label": "toy.word.last=Ours", "--x-label": "block", "--y-label": "cosine",
+        "--space-label": "toy.word.last=Ours", "--x-label": "block", "--y-label": "cosine",
         "--range": "0,0.5", "--caption": "none", "--colours": "#123456", "--style": "screen",
         "--width": "90mm", "--height": "50mm",
     }  # fmt: skip
