@@ -3,6 +3,7 @@
 """
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,7 @@ from ._options import (
     Spaces,
     StoreDir,
     StoreOptions,
+    divided,
     examples,
     filters,
     open_all,
@@ -212,21 +214,57 @@ def compact(
         out.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)
 
 
-@app.command(epilog=examples("how-to/maintenance.md", "embstore remove --space gpt2.word.last"))
+@app.command(
+    epilog=examples(
+        "how-to/maintenance.md",
+        "embstore remove --space gpt2.word.last",
+        "embstore remove --items ids.csv --dry-run",
+        "embstore remove --where \"text LIKE '%@%'\"",
+    )
+)
 def remove(
     spaces: Annotated[
         list[str] | None,
         typer.Option(
             "--space",
             metavar="NAME",
-            help="Remove this space (repeatable).",
+            help="Remove this space, or items of it (repeatable, or with commas).",
+            callback=divided,
             autocompletion=stored_spaces,
+        ),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|TEXTS",
+            help=(
+                "Remove these items alone; a file of texts or ids, one a line or in a column of"
+                " a table, or texts with commas: rose,tulip."
+            ),
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help=(
+                "Remove the items for which this holds; over the columns of the items (embstore"
+                " info --columns)."
+            ),
         ),
     ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
             "--column", metavar="NAME", help="Remove this column of all items (repeatable)."
+        ),
+    ] = None,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            help="Remove the rows of this dataset; texts and vectors stay (repeatable).",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
@@ -240,19 +278,23 @@ def remove(
     csv_safe: CsvSafe = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove spaces: their vectors, sums, indexes and cards; or columns of items, with --column.
+    """Remove spaces: their vectors, sums, indexes and cards; or items, columns or datasets.
 
-    Texts and datasets stay, since other spaces may have them too. The files are deleted a day
-    later, by the next command that writes to the store.
+    Items (--items, --where) go out of --space, or of all spaces, with the texts and columns that no
+    space needs then. Texts of whole spaces stay, since other spaces may have them too. The files
+    are deleted a day later, by the next command that writes to the store.
     """
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. The store is as it was, unless that was removed already."):
-        opened = open_store(store, store_option)
-        planned = opened.remove(spaces or (), columns=columns or (), dry_run=True)
-        if not dry_run and not yes and not _agreed(planned):
+        remove = partial(
+            open_store(store, store_option).remove, spaces or (), items=items, where=where,
+            columns=columns or (), datasets=datasets or (),
+        )  # fmt: skip
+        if not dry_run and not yes and not _agreed(remove(dry_run=True)):
             say("Nothing was removed.")
             raise typer.Exit(NO)
-        done = planned if dry_run else opened.remove(spaces or (), columns=columns or ())
+        with out.progress():
+            done = remove(dry_run=dry_run)
         out.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
 
 

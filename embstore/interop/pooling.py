@@ -22,7 +22,7 @@ from embstore.base.table import show_size
 from embstore.base.text import N_POOLED, item_id
 from embstore.interop.importing import Anew, ImportOptions, write_space
 from embstore.interop.vector_file import Block, VectorFile, rows_per_block
-from embstore.maintain.upkeep import without
+from embstore.maintain.removal import without
 from embstore.metrics.data import Contexts
 from embstore.metrics.numerics.groups import Groups, each_group, select_groups
 from embstore.metrics.numerics.linear_algebra import Moments, eigenvectors_of

@@ -13,14 +13,12 @@ import numpy as np
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.base.table import Table
-from embstore.index.updating import update_indexes
-from embstore.maintain.upkeep import Action, kind_of_indexes, locked, tabulate
+from embstore.maintain.upkeep import Action, locked, rebuild, tabulate
 from embstore.maintain.verify import check_indexes
 from embstore.storage import keys, tables
 from embstore.storage.arrow import from_numpy, to_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog
 from embstore.storage.check import (
     BUILD_AGAIN,
     Ids,
@@ -31,10 +29,9 @@ from embstore.storage.check import (
     unexpected_entries,
 )
 from embstore.storage.compact import in_place
-from embstore.storage.keys import Kind
 from embstore.storage.manifest import NO_ITEMS, Entry, ItemSet
-from embstore.storage.vectors import LayerVectors, is_among, items_with
-from embstore.storage.writer import commit_sums, write_layer
+from embstore.storage.vectors import is_among, items_with
+from embstore.storage.writer import rewrite_shard
 
 LEFT = "left"
 """The action for damage that this command cannot repair."""
@@ -104,7 +101,10 @@ class _Repair:
             self.files.objects.delete(key for key in self._damaged if key not in self._added)
         for space, of_space in items.items():
             if of_space.n:
-                self._rebuild(check.cards[space], of_space)
+                self.actions += rebuild(
+                    self.files, check.named, check.cards[space], of_space, self._removed,
+                    dry_run=self.dry_run,
+                )  # fmt: skip
 
     def _act(
         self,
@@ -214,9 +214,8 @@ class _Repair:
                 self._removed.append(shard.file.key)
                 n_dropped += not len(kept)
                 n_rewritten += bool(len(kept))
-                if len(kept) and not self.dry_run:
-                    vectors = LayerVectors([shard], card.dim, kept).gather()[1]
-                    self._added |= write_layer(self.files, card, layer, kept, vectors)[0]
+                if not self.dry_run:
+                    self._added |= rewrite_shard(card, layer, shard, kept)
         folder = keys.folder_of(keys.VECTORS, space)
         n_lost = len(reduce(np.union1d, ids_of.values())) - len(common)
         reason = "with items that another layer lacks, or that other shards have too"
@@ -235,35 +234,6 @@ class _Repair:
             check.check_sums(card)
             check_indexes(check, card, common)
         return items
-
-    def _rebuild(self, card: Card, items: ItemSet) -> None:
-        """Compute the sums of a space again, and its indexes if it had any, unless there are those
-        of its items.
-        """
-        space, named = card.space, self.check.named
-        if not self._is_current(keys.SUMS, space, None, items):
-            self._act("rebuilt", keys.SUMS.folder, f"the sums of {space}", items.n)
-            if not self.dry_run:
-                commit_sums(Catalog(self.files), space)
-        kind = kind_of_indexes(named, space)
-        n_behind = sum(
-            not self._is_current(keys.INDEXES, space, layer, items) for layer in card.layers.ids
-        )
-        if kind is not None and n_behind:
-            self._act(
-                "rebuilt",
-                keys.folder_of(keys.INDEXES, space),
-                f"the indexes of {n_behind} layers",
-                items.n,
-            )
-            if not self.dry_run:
-                update_indexes(self.files, card, kind)
-
-    def _is_current(self, kind: Kind, space: str, layer: int | None, items: ItemSet) -> bool:
-        """Return whether a file of sums or an index that was not taken out covers some items."""
-        named = self.check.named
-        found = (key for key in named.keys_of(kind, space, layer) if key not in self._removed)
-        return any(ItemSet.of_entry(named.files[key]) == items for key in found)
 
     def remove_leftovers(self, leftovers: Mapping[Path, int]) -> None:
         """Remove temporary files of killed processes, and what no manifest of the last day

@@ -1,26 +1,28 @@
-"""Keep a store in shape: rebuild indexes, merge small files, remove spaces and columns."""
+"""Keep a store in shape: rebuild sums and indexes, merge small files."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from embstore.base.errors import DamagedError, UnknownNameError, UsageError
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import shown_parameters
 from embstore.index.card import readable_card
-from embstore.index.updating import Choice, Indexed, index_layers, recall_notes, remove_indexes
-from embstore.storage import keys, tables
-from embstore.storage.arrow import from_numpy
+from embstore.index.updating import (
+    Choice,
+    Indexed,
+    index_layers,
+    recall_notes,
+    remove_indexes,
+    update_indexes,
+)
+from embstore.storage import keys
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog
-from embstore.storage.column_tables import without_columns
 from embstore.storage.compact import (
     Merged,
     in_place,
@@ -29,12 +31,11 @@ from embstore.storage.compact import (
     plan_shards,
     plan_tables,
 )
-from embstore.storage.item_columns import ColumnTables, space_columns
+from embstore.storage.keys import Kind
 from embstore.storage.lock import write_lock
-from embstore.storage.manifest import Change, Entry, Manifest
-from embstore.storage.maps import stored_maps
-from embstore.storage.sql.reader import Reader
+from embstore.storage.manifest import Entry, ItemSet, Manifest
 from embstore.storage.vectors import SHARD_BYTES
+from embstore.storage.writer import commit_sums
 
 COLUMNS = (
     "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall",
@@ -123,6 +124,44 @@ def kind_of_indexes(named: Manifest, space: str) -> str | None:
     """Return the requested kind of a space's indexes; None if it has no indexes."""
     stored = (readable_card(named, space, layer) for layer in named.layers_of(keys.INDEXES, space))
     return next((facts.requested_kind for facts in stored if facts is not None), None)
+
+
+def rebuild(
+    files: StoreFiles,
+    named: Manifest,
+    card: Card,
+    items: ItemSet,
+    removed: Collection[str] = (),
+    *,
+    dry_run: bool = False,
+) -> Iterator[Action]:
+    """Compute the sums of a space again, and its indexes if it had any, unless there are those of
+    its items; yield the actions.
+
+    Args:
+        files: Files of the store.
+        named: Manifest before the items changed.
+        card: Card of the space.
+        items: Items that it has now.
+        removed: Keys of files that were there then and are no more.
+        dry_run: Whether to write nothing.
+    """
+
+    def is_current(kind: Kind, layer: int | None = None) -> bool:
+        found = (key for key in named.keys_of(kind, card.space, layer) if key not in removed)
+        return any(ItemSet.of_entry(named.files[key]) == items for key in found)
+
+    if not is_current(keys.SUMS):
+        folder = files.root / keys.SUMS.folder
+        yield Action("rebuilt", folder, f"the sums of {card.space}", items.n)
+        if not dry_run:
+            commit_sums(Catalog(files), card.space)
+    n_behind = sum(not is_current(keys.INDEXES, layer) for layer in card.layers.ids)
+    if (kind := kind_of_indexes(named, card.space)) is not None and n_behind:
+        folder = files.root / keys.folder_of(keys.INDEXES, card.space)
+        yield Action("rebuilt", folder, f"the indexes of {n_behind} layers", items.n)
+        if not dry_run:
+            update_indexes(files, card, kind)
 
 
 def reindex(
@@ -234,88 +273,3 @@ def _reported(space: str, total: int, merged: Iterable[Merged]) -> Iterator[Merg
         for number, group in enumerate(merged):
             compacting.finish(number)
             yield group
-
-
-def remove(
-    place: Path | StoreFiles,
-    spaces: Sequence[str],
-    columns: Sequence[str] = (),
-    *,
-    dry_run: bool = False,
-) -> Table:
-    """Remove spaces and columns from the manifest; their files are deleted when a day has
-    passed.
-    """
-    files = StoreFiles.of_folder(place)
-    with locked(files, dry_run=dry_run):
-        named = files.manifest()
-        if not spaces and not columns:
-            known = ", ".join(_spaces(named))
-            raise UsageError(f"name the space to remove ({known}), or the column of items.")
-        actions = [*_removed_spaces(files, named, spaces), *_removed_columns(files, named, columns)]
-        if not dry_run:
-            files.commit(lambda base: without(files, base, spaces, columns))
-            for path in (path for space in spaces for path in stored_maps(files.root, space)):
-                path.unlink(missing_ok=True)
-            files.collect()
-    return tabulate(actions, files.root, dry_run=dry_run)
-
-
-def without(
-    files: StoreFiles, base: Manifest, spaces: Sequence[str], columns: Sequence[str] = ()
-) -> Change:
-    """Return the change that removes spaces and columns; damaged tables stay as they are.
-
-    A later space of the same name must not have the columns and the skipped texts of this one.
-    """
-    own = [column for space in spaces for column in space_columns(space)]
-    change = without_columns(files, base, [*columns, *own])
-    added, removed = dict(change.added), [*change.removed]
-    for file in files.files_of(base, base.keys_of(keys.SKIPPED)):
-        with suppress(DamagedError):
-            rows = tables.read(file)
-            is_kept = np.array(
-                [space not in spaces for space in rows["space"].to_pylist()], np.bool_
-            )
-            kept = rows.filter(from_numpy(is_kept))
-            if len(kept) < len(rows):
-                added |= tables.write_all(files, keys.SKIPPED, [kept])
-                removed.append(file.key)
-    return Change(added, removed + [key for space in spaces for key in base.keys_of_space(space)])
-
-
-def _spaces(named: Manifest) -> list[str]:
-    """Return the names of the spaces that a manifest has cards or vectors of."""
-    return sorted({*named.names_of(keys.CARDS), *named.names_of(keys.VECTORS)})
-
-
-def _removed_spaces(files: StoreFiles, named: Manifest, spaces: Sequence[str]) -> Iterator[Action]:
-    """Yield one action per space, with its files, items and bytes."""
-    known = _spaces(named)
-    for space in dict.fromkeys(spaces):
-        if space not in known:
-            raise UnknownNameError("space", space, known)
-        of_space = named.keys_of_space(space)
-        n_items = max(
-            (named.items_of(space, layer).n for layer in named.layers_of(keys.VECTORS, space)),
-            default=0,
-        )
-        n_bytes = sum(named.files[key]["bytes"] for key in of_space)
-        place = files.root / keys.folder_of(keys.VECTORS, space)
-        yield Action("removed", place, f"{len(of_space)} files", n_items, n_bytes)
-
-
-def _removed_columns(
-    files: StoreFiles, named: Manifest, columns: Sequence[str]
-) -> Iterator[Action]:
-    """Yield one action per column of items, with its number of values."""
-    if not columns:
-        return
-    stored = ColumnTables(Reader(files.root), files.files_of(named, named.keys_of(keys.COLUMNS)))
-    for name in columns:
-        if name not in stored.types:
-            raise UnknownNameError("column", name, stored.types)
-    counts = stored.counts()
-    for name in dict.fromkeys(columns):
-        detail = f"the column {name!r} ({stored.types[name]})"
-        yield Action("removed", files.root / keys.COLUMNS.folder, detail, counts[name])

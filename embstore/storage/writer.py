@@ -119,6 +119,16 @@ def write_layer(
     return {key: entry}, Summary.of(stored)
 
 
+def rewrite_shard(card: Card, layer: Layer, shard: Shard, kept: Ids) -> Files:
+    """Write those items of a shard that are kept, given by ascending ids, as a shard; none for
+    none.
+    """
+    if not len(kept):
+        return {}
+    vectors = LayerVectors([shard], card.dim, kept).gather()[1]
+    return write_layer(shard.file.files, card, layer, kept, vectors)[0]
+
+
 class StoreWriter:
     """Writer of a store, or one of several workers that share a build.
 

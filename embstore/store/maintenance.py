@@ -15,10 +15,12 @@ from embstore.store.opened import (
     as_bytes,
     as_filters,
     as_layers,
+    selection_of,
 )
 
 if TYPE_CHECKING:
     from embstore.maintain.verify import Verification
+    from embstore.query.words import WordSource
 
 
 class MaintenanceMethods(OpenStore):
@@ -183,29 +185,59 @@ class MaintenanceMethods(OpenStore):
         with self._writing(dry_run=dry_run) as files, observing(progress):
             return merge(files, source, as_names(spaces), dry_run=dry_run)
 
-    def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
-        """Remove spaces: their vectors, sums, indexes and cards. Texts stay, since other spaces may
-        use them.
+    def remove(
+        self,
+        spaces: Names = (),
+        *,
+        items: "WordSource | None" = None,
+        where: str | None = None,
+        columns: Names = (),
+        datasets: Names = (),
+        dry_run: bool = False,
+        progress: bool | Observer = False,
+    ) -> Table:
+        """Remove spaces, items of spaces, columns or datasets.
 
-        They are gone at once; their files are deleted a day later, by the next command that writes
-        to the store, so that what others are reading stays until then.
+        A space goes with its vectors, sums, indexes and card; its texts stay, since other spaces
+        may use them. With ``items`` or ``where`` these items alone go, out of ``spaces`` or of all,
+        in one commit, and with them the texts and columns of those that no space has any more. A
+        build of sources that have them embeds them again.
+
+        All is gone at once; files are deleted a day later, by the next command that writes to the
+        store, so that what others are reading stays until then.
 
         Args:
             spaces: Names of the spaces.
+            items: Texts or ids of items: a file with one a line, or a column of a table, as
+                ``words`` in :meth:`query`. A word is all occurrences of it, too.
+            where: SQL expression over the columns of the items, as in :meth:`query`. With
+                ``items``, both must hold.
             columns: Names of columns of items, whose values are removed for all items.
+            datasets: Names of datasets, of which the rows go; their texts and vectors stay.
             dry_run: Whether to write nothing, and only report what would be removed.
+            progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
-            One row per space and column: action, file, items, bytes, detail.
+            One row per space, column, dataset, and sums or indexes computed anew: action, file,
+            items, bytes, detail.
 
         Raises:
-            UnknownNameError: There is no such space or column; lists the nearest.
+            UnknownNameError: There is no such space, column or dataset; lists the nearest.
+            NotStoredError: There is no such item; lists the nearest texts.
+            UsageError: Nothing would be left of a space.
             StoreError: Another process writes to the store, or it cannot be written.
         """
-        from embstore.maintain.upkeep import remove
+        from embstore.maintain.removal import remove, remove_items
 
-        with self._writing(dry_run=dry_run) as files:
-            return remove(files, as_names(spaces), as_names(columns), dry_run=dry_run)
+        names, others = as_names(spaces), (as_names(columns), as_names(datasets))
+        with self._writing(dry_run=dry_run) as files, observing(progress):
+            if items is None and where is None:
+                return remove(files, names, *others, dry_run=dry_run)
+            if any(others):
+                raise UsageError("remove columns and datasets of all items by a call of their own.")
+            chosen = selection_of(where=where, words=items)
+            texts = () if chosen.words is None else chosen.words.texts
+            return remove_items(files, names, chosen.ids, texts, dry_run=dry_run)
 
     def push(
         self,

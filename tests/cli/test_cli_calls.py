@@ -49,6 +49,7 @@ CALLS = [
     ("compact --dry-run", "compact"),
     ("merge other --dry-run", "merge"),
     ("remove --space toy.word.last --dry-run", "remove"),
+    ("remove --items dog, --yes", "remove"),
     ("remove --space toy.word.last --yes", "remove"),
 ]
 WITHOUT_STORE = ("datasets fetch", "datasets --json", "pull")

@@ -130,6 +130,36 @@ def test_remove_asks_or_must_be_told(cli, refusal, store):
     assert cli("remove").exit_code == 2
 
 
+def test_remove_items_and_datasets(cli, refusal, store, tmp_path):
+    assert "Nearest stored texts: 'text3'" in refusal("remove", "--items", "textt3,", "--yes")
+    assert "these are all items of" in refusal("remove", "--where", "true", "--yes")
+    assert "unknown dataset 'rg56'" in refusal("remove", "--dataset", "rg56", "--yes")
+    assert "one SQL expression" in refusal("remove", "--where", "text =", "--yes")
+    assert "no.txt does not exist" in refusal("remove", "--items", "no.txt", "--yes")
+    with StoreWriter(store.root):
+        assert "is being written by process" in refusal("remove", "--items", "text3,", "--yes")
+    (tmp_path / "bad.txt").write_text("text3\ntext4\n")
+    arguments = ("remove", "--items", "bad.txt", "--space", store.space)
+    planned = cli(*arguments, "--dry-run")
+    assert "would remove" in planned.stdout
+    assert store.store.info()["items"] == [30]
+    done = json.loads(cli(*arguments, "--yes", "--json").stdout)
+    assert [(row["action"], row["items"]) for row in done] == [
+        ("removed", 2),
+        ("rebuilt", 28),
+        ("rebuilt", 28),
+    ]
+    assert done == [
+        {**row, "action": row["action"].replace("would rebuild", "rebuilt")} for row in done
+    ]
+    ids = cli("sql", "SELECT item_id FROM items WHERE text = 'text5'", "-o", "ids.csv")
+    assert ids.exit_code == 0
+    assert cli("remove", "--items", "ids.csv", "--yes").exit_code == 0
+    assert cli("remove", "--items", "-", "--yes", input="text6\n").exit_code == 0
+    assert store.store.info()["items"] == [26]
+    assert cli("verify", "--deep").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("answer", "items", "code"), [("y\n", [], 0), ("n\n", [30], 1), ("\n", [30], 1)]
 )

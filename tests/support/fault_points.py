@@ -36,7 +36,7 @@ from synthetic import Synthetic, synthetic_items, synthetic_store
 from tiny_checkpoint import columns, content, make_checkpoint, texts
 
 from embstore import Store
-from embstore.base.errors import UnknownNameError
+from embstore.base.errors import NotStoredError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
@@ -142,6 +142,13 @@ def remove(root: Path) -> None:
             Store(root).remove(**removed)
 
 
+def remove_items(root: Path) -> None:
+    for removed in ({"items": SMALL[:2]}, {"where": "unit = 'occurrence' AND text = 'a'"}):
+        with suppress(NotStoredError):  # a removal before was finished
+            Store(root).remove(**removed)
+    Store(root).index()  # which a removal that was killed has left to the next command
+
+
 def query(root: Path) -> None:
     assert len(Store(root).query("partition", layers="all")) == 2 * 3
 
@@ -203,6 +210,7 @@ COMMANDS = {
     "merge": Command(merge),
     "pull": Command(pull),
     "remove": Command(remove),
+    "remove --items": Command(remove_items),
     "repair": Command(repair, "damaged"),
     "query": Command(query, writes=False),
     "ask": Command(ask, writes=False),
@@ -242,6 +250,8 @@ class Case:
             skipped(self.root),
             is_exact=True,
         )
+        left = {} if self.is_repair else stored_ids(self.root)
+        self.kept = {space: ids & left.get(space, set()) for space, ids in self.before.items()}
         assert not [*self.root.rglob("*.tmp")]
         self.root.rename(self.whole.root)
         self.columns = [
@@ -263,19 +273,10 @@ class Case:
     def look(self) -> tuple[int, list[str]]:
         """Return how many items are lost, and what answers wrongly, after a fault."""
         if not any(self.root.glob("manifest/*.json")):
-            return sum(map(len, self.before.values())), []
+            return sum(map(len, self.kept.values())), []
         allowed = naming if self.is_repair else at_once
         after = allowed(lambda: stored_ids(self.root)) or {}
-        kept = {
-            space: ids
-            for space, ids in self.before.items()
-            if space in after or not self._removes(space)
-        }
-        lost = (
-            0
-            if self.is_repair
-            else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
-        )
+        lost = sum(len(ids - after.get(space, set())) for space, ids in self.kept.items())
         if self.command.is_real:
             return lost, self.whole.wrong_answers(self.root, len(after) % 4)
         if self._keeps_columns and allowed(lambda: columns(self.root)) not in (*self.columns, None):
@@ -292,9 +293,6 @@ class Case:
         moment.
         """
         return not self.command.is_real and not self.is_repair
-
-    def _removes(self, space: str) -> bool:
-        return self.command.run is remove and space == OCCURRENCES
 
     def finish(self) -> list[str]:
         """Run the command once more, and return how the store differs from what it should have

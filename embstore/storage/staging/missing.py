@@ -294,7 +294,12 @@ class StoredTexts:
         self._files.commit(lambda base: Change(self.missing(base, ids)))
 
     def _load(self, base: Manifest) -> None:
-        """Read the tables of texts that were committed since the last call."""
+        """Read the tables of texts that were committed since the last call; all of them if one of
+        those has gone, since texts may have gone with it.
+        """
+        if not self._loaded.issubset(base.files):
+            self._loaded.clear()
+            self._staging.rows("DELETE FROM stored_text")
         new = [key for key in base.keys_of(ITEMS) if key not in self._loaded]
         if not new:
             return
