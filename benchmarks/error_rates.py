@@ -1,7 +1,8 @@
-"""Simulate the tests of differences between layers, and the intervals, of ``knn`` and ``probe``.
+"""Simulate the tests of differences between layers, and the intervals: of ``knn`` and ``probe``,
+and of metrics of a set of vectors.
 
-    python benchmarks/error_rates.py [--repeats 400] [--only knn|probe|r2] [--items 60 120 420] >
-    error_rates.jsonl
+    python benchmarks/error_rates.py [--repeats 400] [--only knn|probe|r2|sets]
+    [--items 60 120 420] > error_rates.jsonl
 
 Layers are drawn anew in each repeat, independent of each other and alike: normally distributed
 vectors of 16 dimensions, of which the first also has the class (or the number) if there is a
@@ -10,6 +11,10 @@ expectation of a number is its mean over layers and repeats. Every number is que
 as users do. A line of JSON for each cell: the share of repeats in which a named layer of two is
 found to differ (p), and in which any of seven is found to differ from the best (p_holm), and the
 share of intervals that hold the expectation.
+
+For metrics of a set of vectors (``--only sets``) there are two layers over the same items, normally
+distributed in 16 dimensions and correlated by --correlation: with equal variances, with a common
+mean too, or with variances that decay as 1/i. The expectation of ``population`` is known.
 """
 
 import argparse
@@ -107,14 +112,75 @@ def cell(rows: dict[str, list[list[dict[str, Any]]]], value: str) -> dict[str, A
     return found
 
 
+SETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mean": ("norms", {"top": 0}),
+    "anisotropy": ("anisotropy", {}),
+    "uniformity": ("uniformity", {}),
+    "participation_ratio": ("participation-ratio", {}),
+    "isoscore": ("isoscore", {}),
+    "effective_rank": ("effective-rank", {}),
+    "twonn_ls": ("intrinsic-dimension", {}),
+    "dimension": ("intrinsic-dimension", {"estimator": "mle"}),
+    "robin_hood": ("hubness", {}),
+}
+"""Metrics of a set of vectors, by the column that is compared."""
+SHAPES = ("isotropic", "mean", "decaying")
+
+
+def correlated(n: int, shape: str, correlation: float, rng: np.random.Generator) -> np.ndarray:
+    """Return two layers (2, n, dim) of one distribution, correlated item by item."""
+    first, other = rng.normal(size=(2, n, DIM))
+    second = correlation * first + np.sqrt(1 - correlation**2) * other
+    vectors = np.stack([first, second])
+    if shape == "decaying":
+        vectors /= np.sqrt(np.arange(1, DIM + 1))
+    return vectors + 0.5 * (shape == "mean")
+
+
+def rates_of_sets(repeats: int, n: int, shape: str, correlation: float) -> Iterator[dict[str, Any]]:
+    """Yield the rates of errors of each metric of a set of vectors."""
+    tables: dict[str, list[list[dict[str, Any]]]] = defaultdict(list)
+    for repeat in range(repeats):
+        rng = np.random.default_rng([n, SHAPES.index(shape), round(100 * correlation), repeat])
+        vectors = correlated(n, shape, correlation, rng).astype(np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            made = synthetic_store(
+                Path(folder) / "store",
+                n=n,
+                dim=DIM,
+                n_blocks=1,
+                top_form=None,
+                vectors=vectors,
+                index=False,
+            )
+            for column, (metric, options) in SETS.items():
+                table = made.store.query(metric, versus="1", cache=False, **options)
+                tables[column].append(list(table.rows))
+    for column, rows in tables.items():
+        about = {"column": column, "n": n, "shape": shape, "correlation": correlation}
+        yield about | cell({"two": rows, "all": []}, column)
+    variances = 1 / np.arange(1, DIM + 1) if shape == "decaying" else np.ones(DIM)
+    true = float(variances.sum() ** 2 / (variances**2).sum())
+    intervals = [
+        (row["population_low"], row["population_high"])
+        for table in tables["participation_ratio"]
+        for row in table[:1]
+    ]
+    coverage = float(np.mean([low <= true <= high for low, high in intervals]))
+    about = {"column": "population", "n": n, "shape": shape, "correlation": correlation}
+    yield about | {"repeats": repeats, "value": round(true, 3), "coverage": coverage}
+
+
 def main() -> None:
     """Print the requested cells."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=400)
-    parser.add_argument("--only", choices=("knn", "probe", "r2"))
+    parser.add_argument("--only", choices=("knn", "probe", "r2", "sets"))
     parser.add_argument("--items", type=int, nargs="+", default=[60, 120, 420])
     parser.add_argument("--signals", type=float, nargs="+", default=[0.0, 1.5])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.1])
+    parser.add_argument("--shapes", nargs="+", default=SHAPES)
+    parser.add_argument("--correlation", type=float, nargs="+", default=[0.0, 0.8])
     parser.add_argument(
         "--all-layers", action="store_true", help="Compare probes of seven layers too."
     )
@@ -124,6 +190,10 @@ def main() -> None:
     options = parser.parse_args()
     if not options.chosen:
         probe._strength = lambda *_: STRENGTH
+    if options.only in (None, "sets"):
+        for n, shape, correlation in product(options.items, options.shapes, options.correlation):
+            for found in rates_of_sets(options.repeats, n, shape, correlation):
+                print(json.dumps(found), flush=True)
     for metric in ("knn", "probe", "r2"):
         if options.only not in (None, metric):
             continue

@@ -14,6 +14,7 @@ from embstore.base.chart import Chart
 from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.space import Unit, same_spelling
 from embstore.base.summary import Summary
+from embstore.metrics.parts import Parts
 
 CALLER = "given as an object"
 """The package of a metric that a caller gives as an object, and whose answers are not stored."""
@@ -419,6 +420,8 @@ class Metric:
         label: What pictures call it, ``Anisotropy``; by default the name with spaces and a capital.
         similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held
             against shuffled items.
+        parts: How the error of its number is estimated from parts of the items, for the parameters
+            ``ci`` and ``versus``; None for no interval.
     """
 
     name: str
@@ -440,6 +443,7 @@ class Metric:
     drawn_values: tuple[str, ...] = ()
     is_directed: bool = False
     similarity: Similarity | None = None
+    parts: Parts | None = None
     label: str = ""
     # Whether the function takes all groups of ``by``, as name and ids, instead of one, and
     # ``is_ordered``: whether they are numbers or intervals.

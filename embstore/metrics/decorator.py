@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import WORDS, Column, Metric, Need, Parameter, Result
 from embstore.metrics.inputs import AGAINST, NEEDED_COLUMNS, NEEDED_PARAMETERS, Option
-from embstore.metrics.significance import AVERAGE, PERMUTATIONS, VERSUS, VERSUS_BY_PARTS
+from embstore.metrics.parts import Parts
+from embstore.metrics.significance import (
+    AVERAGE,
+    PERMUTATIONS,
+    VERSUS,
+    VERSUS_BY_PARTS,
+    parameters_of_parts,
+)
 
 AVERAGED: tuple[Need, ...] = ("summary", "vectors", "neighbours", "order")
 """Needs of the metrics of a set of vectors, which can be averaged over groups."""
@@ -26,6 +33,7 @@ def metric(
     estimator: str = "",
     options: tuple[Parameter, ...] = (),
     versus: Literal["units", "parts"] | None = None,
+    parts: Parts | None = None,
     **declared: Any,
 ) -> Callable[[Callable[..., Result | list[Result]]], Metric]:
     """Make a function a metric.
@@ -47,6 +55,8 @@ def metric(
         versus: Add the parameters that test differences between layers: ``units`` if the
             rows have the scores of units, ``parts`` if an estimate with errors in parts of the
             items; see :func:`.with_scores`.
+        parts: How the query estimates the error of a number of a set of vectors; adds the
+            parameters ``ci`` and ``versus``.
         declared: Other attributes of :class:`Metric`.
     """
 
@@ -59,7 +69,8 @@ def metric(
             parameters += _versus(versus, best)
         elif needs in AVERAGED:
             taken = {parameter.name for parameter in parameters}
-            parameters += [each for each in AVERAGE if each.name not in taken]
+            added = AVERAGE if parts is None else parameters_of_parts(parts)
+            parameters += [each for each in added if each.name not in taken]
         return Metric(
             name=name or function.__name__.replace("_", "-"),
             help=help,
@@ -71,6 +82,7 @@ def metric(
             needs=needs,
             estimator=f"{text} {estimator}".strip(),
             best=best,
+            parts=parts,
             **declared,
         )
 

@@ -22,6 +22,7 @@ from embstore.metrics.declaration import Block, Column, Ids, LayerData, NotCompu
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import N_ZERO, MissingPairs, Option
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, one_thread, unit_rows
+from embstore.metrics.parts import Parts
 
 # Share of the largest norm up to which ‖x − mean‖ is rounding; float32 has a resolution of 6e-8.
 _ZERO_AFTER_CENTRING = 1e-12
@@ -75,6 +76,7 @@ def mean_pairwise_cosine(
     citation="Ethayarajh (2019), EMNLP; Wolfe & Caliskan (2022), ACL, eq. 1",
     references=("ethayarajh2019", "wolfe2022"),
     needs="summary",
+    parts=Parts(column="anisotropy", parts="groups", from_sums=True, arguments=(("std", False),)),
     version=2,
 )
 def anisotropy(
@@ -91,7 +93,9 @@ def anisotropy(
 
     Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left out and
     counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the
-    pairs, and 0 where the cosines differ by rounding alone.
+    pairs, and 0 where the cosines differ by rounding alone. The interval is that of the mean cosine
+    of the population that the items are drawn from; of directions without a common mean it is wider
+    than need be.
     """
     summary = data.summary
     n = summary.n - summary.n_zero
@@ -293,6 +297,7 @@ _MIN_RESOLVED = 1e-4
     citation="Wolfe & Caliskan (2022), ACL",
     references=("wolfe2022",),
     label="Norm",
+    parts=Parts(column="mean", parts="groups", from_sums=True, arguments=(("top", 0),)),
     version=2,
 )
 def norms(
@@ -307,7 +312,8 @@ def norms(
     Norms come from the summaries; the shares read every vector. std has ddof 0; where it is below a
     hundredth of the mean, it too is computed from the vectors, and norms that differ by no more
     than rounding have a std of 0. The shares are ratios of means of norms, as in the paper's code,
-    not means of ratios.
+    not means of ratios. The interval is that of the mean norm of the population that the items are
+    drawn from.
     """
     summary = data.summary
     empty: Result = dict.fromkeys(("mean", "std", "min", "max", "top_share", "top_share_abs"))
@@ -391,6 +397,7 @@ _ROWS, _COLUMNS = 256, 1024
     formula="ln mean_{i<j} exp(−t |u_i − u_j|²), u = x/‖x‖",
     citation="Wang & Isola (2020), ICML",
     references=("wang2020",),
+    parts=Parts(column="uniformity", parts="groups"),
 )
 def uniformity(
     data: LayerData,
@@ -406,7 +413,8 @@ def uniformity(
     n², its memory does not: seconds at n = 10,000, minutes at 100,000, where `sample` answers
     sooner. Vectors are made unit vectors first, which the authors' code leaves to the caller. Zero
     vectors are left out and counted; duplicates pull the value towards 0, which equal vectors have.
-    Spread evenly over the sphere of R^768 it is −3.990 at t = 2.
+    Spread evenly over the sphere of R^768 it is −3.990 at t = 2. The interval is that of the value
+    of the population that the items are drawn from.
     """
     parts = list(data.map_with_ids(lambda ids, block: (ids[has_direction(block)], len(ids))))
     ids = np.sort(np.concatenate([np.empty(0, np.int64), *(nonzero for nonzero, _ in parts)]))

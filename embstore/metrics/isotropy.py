@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from embstore.base.summary import Float64Array
+from embstore.base.summary import Float64Array, in_float64
 from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result, Value
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import Option
 from embstore.metrics.numerics import linear_algebra
+from embstore.metrics.parts import Parts
 
 _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 
@@ -30,6 +31,7 @@ _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
     citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
     references=("rudman2022", "rudman2024"),
     label="IsoScore",
+    parts=Parts(column="isoscore", parts="groups", is_log=True),
 )
 def isoscore(
     data: LayerData,
@@ -46,7 +48,8 @@ def isoscore(
     Exact, from the covariance (divisor n − 1) of all vectors in float64: equal to the definition by
     singular values. It grows with n while n is not far above the number of dimensions (Gaussian
     vectors with n = d read about .5), so compare equal n. IsoScore does not depend on the vectors'
-    scale; IsoScore* does, since the identity has none.
+    scale; IsoScore* does, since the identity has none. The interval, of the logarithm, is that of
+    its expectation at this n.
 
     Raises:
         NotComputable: There are fewer than two vectors, all are equal, or they have one dimension.
@@ -147,23 +150,72 @@ def _log_z(block: Block, directions: Float64Array) -> Float64Array:
             minimum=1,
             unit="dimensions",
         ),
+        Column(
+            "population",
+            "number",
+            "that of the population, by unbiased estimates of tr(Σ)² and tr(Σ²)",
+            minimum=0,
+            unit="dimensions",
+            label="participation ratio of the population",
+        ),
     ),
     formula="(Σλ)² / Σλ² = tr(C)² / ‖C‖²_F",
-    citation="Gao et al. (2017), bioRxiv 214262",
-    references=("gao2017",),
+    citation=(
+        "Gao et al. (2017), bioRxiv 214262; population: Himeno & Yamada (2014), J. Multivar."
+        " Anal. 130"
+    ),
+    references=("gao2017", "himeno2014"),
+    parts=Parts(column="participation_ratio", parts="groups", is_log=True, others=("population",)),
+    version=2,
 )
 def participation_ratio(data: LayerData) -> Result:
     """Participation ratio: the dimensions that share the variance.
 
     Exact, from the covariance of all vectors in float64, without a decomposition. At most n − 1 and
     at most the number of dimensions; it grows with n while n is not far above the number of
-    dimensions (Gaussian vectors: about dn / (n + d)), so compare equal n.
+    dimensions (Gaussian vectors: about dn / (n + d)), so compare equal n. population is the ratio
+    of unbiased estimates of tr(Σ)² and tr(Σ²), of any distribution with fourth moments: it does not
+    grow with n, but varies more, may exceed the number of dimensions, and is null where an estimate
+    is not above 0. low and high, and differences, are of the expectation of participation_ratio at
+    this n, population_low and population_high of the population; all are of logarithms.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal.
     """
-    n, matrix = spread(data, centred=True)
-    return {"participation_ratio": _participation_of(matrix), "n": n, "reason": None}
+    n, matrix, mean = spread(data, centred=True)
+    if mean is None:
+        fourth = float((np.diagonal(matrix) ** 2).sum())
+    else:
+        fourth = sum(data.map(partial(_fourth_powers, mean=mean)))
+    population = _population_ratio(n, matrix, fourth)
+    reason = None if population is not None else "population: too few items to estimate it"
+    ratio = _participation_of(matrix)
+    return {"participation_ratio": ratio, "population": population, "n": n, "reason": reason}
+
+
+def _fourth_powers(block: Block, mean: Float64Array) -> float:
+    """Return Σ‖x − mean‖⁴ of a block."""
+    deviations = (part - mean for part in in_float64(block))
+    return sum(float((np.vecdot(x, x) ** 2).sum()) for x in deviations)
+
+
+def _population_ratio(n: int, scatter: Float64Array, fourth: float) -> float | None:
+    """Return the ratio of unbiased estimates of tr(Σ)² and tr(Σ²) (Himeno & Yamada 2014); None if
+    one of them is not above 0.
+
+    Args:
+        n: Number of vectors.
+        scatter: Matrix with the non-zero eigenvalues of Σ (x − x̄)(x − x̄)ᵀ.
+        fourth: Σ‖x − x̄‖⁴.
+    """
+    if n < 4:
+        return None
+    trace = float(np.trace(scatter)) / (n - 1)
+    square = float(np.vecdot(scatter, scatter).sum()) / (n - 1) ** 2
+    fourths = n * fourth / (n - 1)
+    numerator = 2 * square + (n * n - 3 * n + 1) * trace**2 - fourths
+    denominator = (n - 1) * (n - 2) * square + trace**2 - fourths
+    return numerator / denominator if min(numerator, denominator) > 0 else None
 
 
 @metric(
@@ -182,6 +234,7 @@ def participation_ratio(data: LayerData) -> Result:
         " uncentred-eigenvalues: Wei et al. (2024), NeurIPS"
     ),
     references=("roy2007", "garrido2023", "wei2024"),
+    parts=Parts(column="effective_rank", parts="groups", is_log=True),
 )
 def effective_rank(
     data: LayerData,
@@ -202,7 +255,8 @@ def effective_rank(
     it is, as the erank of Wei et al. (2024) does after center and normalize; rankme adds 1e-7 to
     each p of uncentred. The five differ: name the one you report. Computed from the second moments
     in float64: singular values below about 1e-7 of the largest cannot be told from rounding and
-    count as zero.
+    count as zero. The interval, of the logarithm, is that of the expectation at this n, not of the
+    population, of which there is no valid one for n below ten times the number of dimensions.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero
@@ -278,14 +332,17 @@ def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
     """Return the number of vectors, and the squared singular values of their (centred) matrix,
     descending, of which all but the first min(n, dim) may be left out.
     """
-    n, matrix = spread(data, centred=centred)
+    n, matrix, _ = spread(data, centred=centred)
     eigenvalues = linear_algebra.eigenvalues_of(matrix)
     return n, linear_algebra.zero_insignificant(eigenvalues, n - 1 if centred else n)[::-1]
 
 
-def spread(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
-    """Return the number of vectors, and a matrix whose eigenvalues are the squared singular values
-    of their (centred) matrix X: XᵀX (dim, dim), or XXᵀ (n, n) if they are not more than dimensions.
+def spread(data: LayerData, *, centred: bool) -> tuple[int, Float64Array, Float64Array | None]:
+    """Return the number of vectors, a matrix whose eigenvalues are the squared singular values of
+    their (centred) matrix X, and their mean.
+
+    The matrix is XᵀX (dim, dim), or XXᵀ (n, n) and the mean None if they are not more than
+    dimensions.
 
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero.
@@ -294,11 +351,12 @@ def spread(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
     if x is None:
         if centred:
             total = linear_algebra.varying_moments(data)
-            return total.n, total.scatter
+            return total.n, total.scatter, total.mean
         total = linear_algebra.moments(data)
         n, matrix, square_total = total.n, total.uncentred, total.square_total
+        mean: Float64Array | None = total.mean
     else:
-        n, square_total = len(x), float(np.vdot(x, x))
+        n, square_total, mean = len(x), float(np.vdot(x, x)), None
         if centred and n > 1:
             x = x - x[0]  # equal vectors are exactly zero from here on
             x -= x.mean(axis=0)
@@ -310,4 +368,4 @@ def spread(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:
         raise NotComputable(linear_algebra.ALL_EQUAL)
     if square_total == 0:
         raise NotComputable("all vectors are zero")
-    return n, matrix
+    return n, matrix, mean

@@ -1,16 +1,19 @@
 """Measure a layer by the nearest neighbours of its items: intrinsic dimension and hubness."""
 
 import math
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array
+from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import N_TIED, N_ZERO, Option
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
+from embstore.metrics.parts import Parts
 
 _ROUNDING = 1e-9  # bound on the error of ln μ: ten times that of distances
 _LARGEST = 1e6  # dimension above which the ratios are not told from 1
@@ -37,6 +40,17 @@ _OF_SCALES = (
         "distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False
     ),
 )
+
+
+def _with_interval(parameters: Mapping[str, Any]) -> str:
+    """Return the column that has an interval; raise UsageError if none has."""
+    if parameters["estimator"] == "gride":
+        raise UsageError(
+            "There is no valid interval over the scales of gride: halves of the items, from which"
+            " it would come, have other scales. Take estimator=twonn or mle; the standard_error of"
+            " gride takes ratios for independent."
+        )
+    return "dimension" if parameters["estimator"] == "mle" else "twonn_ls"
 
 
 @metric(
@@ -72,6 +86,13 @@ _OF_SCALES = (
     ),
     references=("facco2017", "denti2022", "levina2004", "mackay2005"),
     needs="neighbours",
+    parts=Parts(
+        column="twonn_ls",
+        parts="halves",
+        is_log=True,
+        halved="neighbours",
+        column_for=_with_interval,
+    ),
     version=3,
 )
 def intrinsic_dimension(
@@ -115,7 +136,9 @@ def intrinsic_dimension(
     dimension that does not change over several scales is to be trusted, one that falls with the
     scale is of noise; its first scale is the unbiased TwoNN where no two distances are equal, and
     its standard errors take ratios for independent. mle is the harmonic mean over the items, with k
-    − 1 in the numerator, whose inverse is unbiased.
+    − 1 in the numerator, whose inverse is unbiased. The interval, of the logarithm, is that of the
+    expectation of twonn_ls, or of the dimension of mle, at this n; in the halves of the items that
+    it comes from, mle takes half as many neighbours. Over the scales of gride there is none.
     """
     k = 2 if estimator == "twonn" else neighbours or _NEIGHBOURS[estimator]
     ids, _, distances = data.neighbours(k, "euclidean", distinct=True)
@@ -283,6 +306,15 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
             label="skewness of the k-occurrences",
         ),
         Column(
+            "robin_hood",
+            "number",
+            "share of all places in lists that would have to go to other items for equal ones",
+            minimum=0,
+            maximum=1,
+            shown=False,
+            label="Robin Hood index of the k-occurrences",
+        ),
+        Column(
             "hub_share",
             "number",
             "share of the items that are hubs: N_k ≥ 2k",
@@ -310,11 +342,18 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
         N_ZERO,
         N_TIED,
     ),
-    formula="E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|",
-    citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
-    references=("radovanovic2010",),
+    formula=(
+        "E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|; robin_hood:"
+        " Σ|N_k − k| / (2kn)"
+    ),
+    citation=(
+        "Radovanović, Nanopoulos & Ivanović (2010), JMLR 11; robin_hood: Hoover (1936), Rev. Econ."
+        " Stat. 18, of hubness Feldbauer et al. (2018), ICBK"
+    ),
+    references=("radovanovic2010", "hoover1936", "feldbauer2018"),
     needs="neighbours",
-    version=4,
+    parts=Parts(column="robin_hood", parts="halves", is_log=True, halved="k"),
+    version=5,
 )
 def hubness(
     data: LayerData,
@@ -331,7 +370,10 @@ def hubness(
     Population skewness, as of scipy.stats.skew. Hubness depends on the distance and on the mean:
     compare distance='euclidean' and transforms='center'. For cosine, zero vectors are left out and
     counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where
-    all items are equally near each other, everything is.
+    all items are equally near each other, everything is. Intervals and differences are of the
+    expectation of robin_hood at this n, from its logarithm in halves of the items, with half as
+    many neighbours, but at least three. Of the skewness there is none: no interval is known that
+    holds it often enough.
     """
     nearest = find_nearest(data, k, distance)
     positions, n = nearest.positions, len(nearest.ids)
@@ -340,7 +382,7 @@ def hubness(
     too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
     if too_few or nearest.are_all_tied:
         empty: Result = dict.fromkeys(
-            ("skewness", "hub_share", "antihub_share", "hub_occurrence", "most")
+            ("skewness", "robin_hood", "hub_share", "antihub_share", "hub_occurrence", "most")
         )
         return empty | shared | {"reason": too_few or TIED}
     counts = np.bincount(positions.ravel(), minlength=n)
@@ -355,6 +397,7 @@ def hubness(
             reason += f": k = {k:,} takes in all {n - 1:,} other items; take a smaller k"
     return {
         "skewness": skewness,
+        "robin_hood": float(np.abs(deviations).sum()) / (2 * int(counts.sum())),
         "hub_share": float(hubs.mean()),
         "antihub_share": float((counts == 0).mean()),
         "hub_occurrence": float(counts[hubs].sum() / counts.sum()),

@@ -5,6 +5,7 @@ similarities by chance.
 from dataclasses import replace
 
 from embstore.metrics.declaration import Column, Metric, Parameter
+from embstore.metrics.parts import Parts
 
 VERSUS_COLUMNS = (
     Column(
@@ -135,6 +136,41 @@ AVERAGE = (
 """Parameters of metrics of a set of vectors, whose groups can be averaged; see
 :mod:`embstore.query.averages`.
 """
+
+
+def parameters_of_parts(parts: Parts) -> tuple[Parameter, ...]:
+    """Return the parameters of a metric of a set of vectors whose number has an interval."""
+    limits = [
+        Column(name, "number", f"{which} limit of the 95 % interval of {column}")
+        for column, names in limits_of(parts).items()
+        for name, which in zip(names, ("lower", "upper"), strict=True)
+    ]
+    numbers = " and ".join(limits_of(parts))
+    ci = Parameter(
+        "ci",
+        False,
+        f"Add the 95 % interval of {numbers}, from parts of the items.",
+        is_input=True,
+        columns=tuple(limits),
+    )
+    average, resamples, of_means, differences = AVERAGE
+    versus = replace(
+        of_means,
+        help=(
+            "Test each layer against a layer of its space, the same layer of another space, or the"
+            f" layer with the highest {parts.column}."
+        ),
+        only_with=None,
+    )
+    return ci, versus, average, resamples, differences
+
+
+def limits_of(parts: Parts) -> dict[str, tuple[str, str]]:
+    """Return the columns with an interval, and those of its limits."""
+    return {
+        parts.column: LIMITS,
+        **{column: (f"{column}_low", f"{column}_high") for column in parts.others},
+    }
 
 
 def versus_columns(metric: Metric) -> list[str]:

@@ -49,7 +49,7 @@ def prompt_entropy(
     Raises:
         NotComputable: There are fewer than two vectors, all are zero, or they have one dimension.
     """
-    n, matrix = spread(data, centred=False)
+    n, matrix, _ = spread(data, centred=False)
     largest = {"maximum": min(n, data.dim), "log-n": n, "log-dim": data.dim, "raw": math.e}
     if largest[normalization] < 2:
         raise NotComputable("vectors of one dimension")

@@ -34,6 +34,8 @@ def averaged(request: MetricRequest) -> MetricRequest:
             "average is the mean over groups of items: name their column, as in by='context'."
         )
     limits = {name for column in metric.columns for name in column.interval}
+    if request.parameters.get("ci"):
+        raise UsageError("The mean of `average` has an interval of its own: leave out `ci`.")
     numbers = [
         column
         for column in metric.columns

@@ -123,6 +123,7 @@ class Answers:
         metric, selection = request.metric, request.selection
         is_random = selection.sample is not None or "seed" in request.arguments
         is_random |= bool(request.parameters.get("permutations")) or request.is_averaged
+        is_random |= request.is_estimated
         question = {
             "metric": {
                 "name": metric.name,

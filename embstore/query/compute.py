@@ -1,6 +1,6 @@
 """Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from embstore.metrics.numerics.linear_algebra import one_thread
 from embstore.query.group_layers import layers_of_groups, restricted
 from embstore.query.layer_data import StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row
-from embstore.query.request import MetricRequest, Selection
+from embstore.query.request import MetricRequest, Selection, stored_ids
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
@@ -84,6 +84,7 @@ def compute_layers(
         inputs = {"groups": members, "is_ordered": groups.is_ordered}
         cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
         groups = None
+    with_errors = _with_errors(catalog, request, card, groups, only)
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         rows: list[Row] = []
@@ -91,7 +92,8 @@ def compute_layers(
         with one_thread() if groups is not None else nullcontext():
             for group, group_data in _divided(request, data, groups):
                 for case, columns in zip(cases, used, strict=True):
-                    for row in _compute(catalog, request, group_data, case, layer, data):
+                    found = _compute(catalog, request, group_data, case, layer, data)
+                    for row in with_errors(found, data, group):
                         scores.append(row.pop("scores", None))
                         rows.append(group | row | columns)
         if mean is not None:
@@ -101,6 +103,32 @@ def compute_layers(
             for row in rows:
                 row["text"] = items[row["item_id"]].text if row["item_id"] in items else None
         yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
+
+
+def _with_errors(
+    catalog: Catalog, request: MetricRequest, card: Card, groups: "Groups | None", only: Ids | None
+) -> Callable[[list[Row], LayerData | NotComputable, Row], list[Row]]:
+    """Return a function that adds errors to the rows of a layer, or of one of its groups."""
+    if not request.is_estimated:
+        return lambda rows, data, group: rows
+    from embstore.query.estimates import Estimator  # which other requests do not need
+
+    fits_all = groups is not None and not request.selection.fits_groups
+    steps = () if fits_all else request.selection.steps
+    items: dict[str | None, Ids] = {None: stored_ids(catalog, card.space, only)}
+    if groups is not None:
+        items = {group.name: group.ids for group in groups.members}
+    of_items = {
+        name: Estimator.of(catalog, request, card, ids, steps) for name, ids in items.items()
+    }
+
+    def with_errors(rows: list[Row], data: LayerData | NotComputable, group: Row) -> list[Row]:
+        if isinstance(data, TransformedLayer) and not fits_all:
+            data = data.layer
+        estimator = of_items[group.get("group")]
+        return [estimator.with_errors(row, data) for row in rows]
+
+    return with_errors
 
 
 def _divided(

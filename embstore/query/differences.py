@@ -41,13 +41,14 @@ def with_versus(
     """
     versus = request.parameters["versus"]
     if request.grouping is not None:
-        raise UsageError("`versus` compares layers, not groups of items: leave out `by`.")
+        means = ", or add `average`" if "average" in request.parameters else ""
+        raise UsageError(f"`versus` compares layers, not groups of items: leave out `by`{means}.")
     if versus == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer: name a layer in `versus`.")
     if versus in catalog.cards:
         if catalog.cards[versus] not in cards:
             cards = [*cards, catalog.cards[versus]]
-        if "differences" not in request.parameters:
+        if "differences" not in request.parameters or request.is_estimated:
             request = replace(request, common=True)
     elif versus != BEST:
         names = {"top", *(layer.name for card in cards for layer in card.layers.members)}

@@ -346,7 +346,8 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     with_value = [name for name in shown if any(row[name] is not None for row in rows)]
     printed = with_value or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
-        value = metric.best if metric.best in printed else printed[0]
+        with_interval = [c.name for c in metric.columns if c.limits and c.name in printed]
+        value = metric.best if metric.best in printed else [*with_interval, *printed][0]
         printed = [name for name in printed if name in (value, *versus_columns(metric))]
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
     down = tuple(key for key in keys if key not in measured.across)

@@ -168,6 +168,12 @@ class MetricRequest:
         """Whether rows are means over groups."""
         return bool(self.parameters.get("average"))
 
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the number of each row has an interval, from parts of the items."""
+        is_requested = self.parameters.get("ci") or self.parameters.get("versus") is not None
+        return self.metric.parts is not None and bool(is_requested) and not self.is_averaged
+
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the metric's function besides its inputs, with the seed if it takes

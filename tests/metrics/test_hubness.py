@@ -45,6 +45,8 @@ def test_hubness_is_its_definition(x, k, distance):
     hubs = [count for count in counts if count >= 2 * k]
     assert found["hub_share"] == pytest.approx(len(hubs) / n)
     assert found["antihub_share"] == pytest.approx(counts.count(0) / n)
+    above = sum(count - k for count in counts if count > k)
+    assert found["robin_hood"] == pytest.approx(above / (n * k))  # what the rich have too much
     assert found["hub_occurrence"] == pytest.approx(sum(hubs) / (n * k))
     assert (found["most"], found["n"], found["n_zero"], found["n_tied"]) == (max(counts), n, 0, 0)
 

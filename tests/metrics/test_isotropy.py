@@ -2,6 +2,8 @@
 definitions.
 """
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,3 +159,43 @@ def test_dimensions_without_variance_add_nothing(variant):
     assert effective_rank(Arrays(few), variant=variant)["effective_rank"] == pytest.approx(
         plain_rank(few, variant), rel=1e-9
     )
+
+
+@pytest.mark.parametrize(("n", "dim"), [(6, 3), (6, 9), (7, 7), (4, 2)])
+def test_the_population_ratio_is_of_unbiased_estimates(n, dim):
+    """Both are means over all four different items: of (½‖x₁ − x₂‖²)(½‖x₃ − x₄‖²), whose
+    expectation is tr(Σ)², and of ¼((x₁ − x₂)·(x₃ − x₄))², whose expectation is tr(Σ²).
+    """
+    x = np.random.default_rng(n + dim).gamma(2, size=(n, dim)) * np.arange(1, dim + 1)
+    traces, squares = [], []
+    for a, b, c, d in permutations(range(n), 4):
+        first, second = x[a] - x[b], x[c] - x[d]
+        traces.append((first @ first) * (second @ second) / 4)
+        squares.append((first @ second) ** 2 / 4)
+    wanted = np.mean(traces) / np.mean(squares)
+    found = participation_ratio(Arrays(x[: n // 2], x[n // 2 :]))
+    assert found["population"] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_population_ratio_does_not_grow_with_n():
+    """In 300 samples of 30 items from a covariance of 40 dimensions, with a ratio of 37."""
+    variances = np.linspace(0.5, 1.5, 40)
+    rng = np.random.default_rng(0)
+    rows = [
+        participation_ratio(Arrays(rng.normal(size=(30, 40)) * np.sqrt(variances)))
+        for _ in range(300)
+    ]
+    plain, population = (
+        np.array([row[name] for row in rows]) for name in ("participation_ratio", "population")
+    )
+    true = variances.sum() ** 2 / (variances**2).sum()
+    assert np.median(population) == pytest.approx(true, rel=0.06)
+    assert plain.mean() < 0.5 * true
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_too_few_items_have_no_population_ratio(n):
+    found = participation_ratio(Arrays(np.eye(n, 4)))
+    assert found["population"] is None
+    assert found["participation_ratio"] >= 1
+    assert found["reason"] == "population: too few items to estimate it"

@@ -251,8 +251,12 @@ def test_few_texts_have_no_interval_and_none_has_no_value(made):
     ("options", "error", "message"),
     [
         ({"average": True}, UsageError, "average is the mean over groups of items: name their col"),
-        ({"versus": "1"}, UsageError, "versus='1' is of `average`: add that"),
-        ({"by": "context", "versus": "best"}, UsageError, "versus='best' is of `average`"),
+        (
+            {"versus": "1", "metric": "rogue-dims"},
+            UsageError,
+            "versus='1' is of `average`: add that",
+        ),
+        ({"by": "context", "versus": "best"}, UsageError, "leave out `by`, or add `average`"),
         ({"resamples": 10}, UsageError, "resamples=10 is of `average`"),
         ({"fit": "group"}, UsageError, "fit is for groups of items: name their column"),
         ({"by": "context", "fit": "text"}, UnknownNameError, "unknown fit 'text'"),
@@ -261,7 +265,7 @@ def test_few_texts_have_no_interval_and_none_has_no_value(made):
 )
 def test_what_is_refused(made, options, error, message):
     with pytest.raises(error, match=message):
-        made[0].store.query("norms", **options)
+        made[0].store.query(**{"metric": "norms", **options})
 
 
 def test_fit_is_of_sets_of_vectors(made):

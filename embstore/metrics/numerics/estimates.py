@@ -24,6 +24,8 @@ MIN_GROUPS = 10  # independent items below which there is no interval and no tes
 SPLITS = 50  # into halves; twice as many below 100 items, where a half says less
 _FEW = 100
 _LEVEL, _POWER = 0.95, 0.8
+_ROUNDING = 1e-12  # of a number, up to which two are equal
+GROUPS = 20  # of the jackknife
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +33,15 @@ class Estimate:
     """A number of a layer, with its errors in parts of the items."""
 
     units: Ids  # item ids, int64 (n,), ascending
-    value: float
-    contributions: Float64Array  # of each item, float64 (n,): their mean is the value
+    value: float  # on the scale of the errors
+    # Of each item, float64 (n,): their mean is the value; (0,) if it is no mean.
+    contributions: Float64Array
     # of each part, float64 (parts,): the sum of squares is the squared standard error
     errors: Float64Array
     df: float  # degrees of freedom of the standard error
-    recompute: "Callable[[Ids], Estimate]"  # of some of the items
+    # Of some of the items; None where all layers have the same.
+    recompute: "Callable[[Ids], Estimate] | None" = None
+    is_log: bool = False  # whether the value is a logarithm
 
     @property
     def usable(self) -> Ids:
@@ -47,7 +52,10 @@ class Estimate:
         """Return the number of some of the items, ascending: computed anew, since it depends on all
         of them.
         """
-        return self if np.array_equal(units, self.units) else self.recompute(units)
+        if np.array_equal(units, self.units):
+            return self
+        assert self.recompute is not None
+        return self.recompute(units)
 
     def standard_error(self, expected: float) -> float:
         """Return the standard error: from the parts, or that of independent items if it is larger.
@@ -58,6 +66,14 @@ class Estimate:
         """
         independent = float(np.linalg.norm(self.contributions - expected)) / len(self.units)
         return max(float(np.linalg.norm(self.errors)), independent)
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval by Student's t; of a logarithm, that of the number."""
+        from scipy.special import stdtrit  # slow to import
+
+        half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * self.standard_error(self.value)
+        low, high = self.value - half, self.value + half
+        return (math.exp(low), math.exp(high)) if self.is_log else (low, high)
 
     def r2_interval(self) -> tuple[float, float]:
         """Return the 95 % interval of R² by Student's t, with an error of no less than 2/n.
@@ -89,6 +105,9 @@ class Estimate:
 def compare_estimates(first: Estimate, second: Estimate) -> Difference:
     """Test the difference of two numbers of the same items, with errors in the same parts, by
     Student's t.
+
+    Of logarithms the ratio is tested, and its limits are given as differences of two numbers with
+    that ratio and the geometric mean of both: they exclude 0 exactly if the ratio's exclude 1.
     """
     from scipy.special import stdtr, stdtrit  # slow to import
 
@@ -102,13 +121,22 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
         first.recompute,
     )
     error = paired.standard_error(0.0)
-    if not error:
-        return Difference(difference, difference, difference, 1.0, 0.0)
+    centre = (first.value + second.value) / 2
+
+    def shown(value: float) -> float:
+        return 2 * math.exp(centre) * math.sinh(value / 2) if first.is_log else value
+
+    rounding = _ROUNDING * max(1.0, abs(first.value))
+    if error <= rounding:
+        are_equal = abs(difference) <= rounding
+        value = shown(difference)
+        return Difference(value, value, value, float(are_equal), 0.0)
     quantile, power = stdtrit(paired.df, [(1 + _LEVEL) / 2, _POWER]).tolist()
     p = 2 * float(stdtr(paired.df, -abs(difference) / error))
     half = quantile * error
     detectable = (quantile + power) * error
-    return Difference(difference, difference - half, difference + half, p, detectable)
+    low, high = shown(difference - half), shown(difference + half)
+    return Difference(shown(difference), low, high, p, shown(detectable))
 
 
 def estimate_of(result: Result) -> Estimate:
@@ -144,6 +172,20 @@ def half_errors(
         first, second = values((rng.permutation(n_groups) < n_groups // 2)[groups])
         differences[split] = first - second
     return differences / (2 * math.sqrt(n_splits)), 1 / (1 / n_splits + 1 / (n_groups - 1))
+
+
+def group_errors(numbers: Float64Array) -> tuple[Float64Array, float]:
+    """Return errors of numbers from the jackknife, and their degrees of freedom.
+
+    e_j = (T without group j − mean of these) √((g − 1)/g) of g groups; the squared standard error
+    is Σ e² (delete-a-group jackknife: Shao & Tu 1995, The Jackknife and Bootstrap, section 2.3).
+
+    Args:
+        numbers: Numbers T of all items but those of one group, float64 (g, ...).
+    """
+    n_groups = len(numbers)
+    errors = (numbers - numbers.mean(axis=0)) * math.sqrt((n_groups - 1) / n_groups)
+    return errors, n_groups - 1
 
 
 def fold_estimate(

@@ -1,0 +1,280 @@
+"""Estimate the error of a metric of a set of vectors, by computing it anew in parts of the items:
+``ci`` and ``versus``.
+
+The parts are the same in all layers and spaces that are compared, so that the error of a difference
+is the difference of the errors. Transforms are fitted on each part.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.errors import UsageError
+from embstore.base.summary import Summary
+from embstore.metrics import Column, LayerData, NotComputable, rows_of
+from embstore.metrics.declaration import Metric, with_scores
+from embstore.metrics.numerics.estimates import (
+    GROUPS,
+    MIN_GROUPS,
+    Estimate,
+    group_errors,
+    half_errors,
+)
+from embstore.metrics.numerics.statistics import draw_folds
+from embstore.metrics.parts import Parts
+from embstore.metrics.significance import VERSUS_BY_PARTS, VERSUS_COLUMNS, limits_of
+from embstore.query.group_layers import MEMORY_BYTES, GroupLayer, fitted, restricted, summaries
+from embstore.query.grouping import Group, item_groups
+from embstore.query.provenance import Row
+from embstore.query.request import MetricRequest
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
+
+if TYPE_CHECKING:
+    from embstore.base.arrays import Float64Array, Positions
+    from embstore.metrics.transforms import Step
+
+Mask = NDArray[np.bool_]
+Lists = tuple[Ids, NDArray[np.int64], NDArray[np.float64]]
+_LEAST_NEIGHBOURS = 3
+_MORE_NEIGHBOURS = 40  # beyond 2 k, so that nearly always k are in a half
+
+
+def estimated(request: MetricRequest) -> MetricRequest:
+    """Return the request with the columns of intervals, and of differences if they are asked for.
+
+    Raises:
+        UsageError: There is no valid interval with these parameters, or some have no effect.
+    """
+    metric, given = request.metric, request.parameters
+    assert metric.parts is not None
+    if given["differences"] is not None:
+        raise UsageError("differences are resamples of the groups of `average`: leave them out.")
+    parts = metric.parts
+    if parts.column_for is not None:
+        parts = replace(parts, column=parts.column_for(given))
+    [ci] = (parameter for parameter in metric.parameters if parameter.name == "ci")
+    added = {column.name for column in (*ci.columns, *VERSUS_COLUMNS)}
+    limits = limits_of(parts)
+    columns = []
+    for column in (each for each in metric.columns if each.name not in added):
+        names = limits.get(column.name, ())
+        columns.append(replace(column, interval=names, shown=True) if names else column)
+        columns += [each for each in ci.columns if each.name in names]
+    best = parts.column if given["versus"] == "best" else None
+    if given["versus"] is not None:
+        columns += VERSUS_BY_PARTS.columns
+    if best is not None:
+        columns.append(Column("best", "boolean", f"whether {best} is the highest of the space"))
+    dropped = ("average", "resamples", "differences", "versus")
+    parameters = [each for each in metric.parameters if each.name not in dropped]
+    how = describe(parts)
+    metric = replace(
+        metric,
+        columns=tuple(columns),
+        parameters=(*parameters, VERSUS_BY_PARTS),
+        best=best,
+        parts=parts,
+        drawn=lambda _: f"interval of {' and '.join(limits)} from {how}",
+    )
+    return replace(request, metric=metric)
+
+
+def describe(parts: Parts) -> str:
+    """Return the parts that errors are from, in words."""
+    if parts.parts == "halves":
+        return "random halves of the items"
+    return f"the items without each of {GROUPS} random groups"
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """The errors of a metric of some items, from the same parts of these in all layers.
+
+    Attributes:
+        ids: Item ids, int64 (n,), ascending.
+        clusters: Number of the cluster of each item, which is divided by no part: the sentence of
+            an occurrence, or the item itself; int64 (n,), from 0.
+        steps: Transforms that are fitted on each part.
+    """
+
+    request: MetricRequest
+    ids: Ids
+    clusters: "Positions"
+    steps: "Sequence[Step]"
+
+    @classmethod
+    def of(
+        cls, catalog: Catalog, request: MetricRequest, card: Card, ids: Ids, steps: "Sequence[Step]"
+    ) -> "Estimator":
+        """Return the estimator for items of a space: clusters have the same numbers in each."""
+        clusters = item_groups(catalog, card, ids, None)
+        if clusters is None:
+            return cls(request, ids, np.arange(len(ids)), steps)
+        _, first, members = np.unique(clusters, return_index=True, return_inverse=True)
+        return cls(request, ids, np.unique(first[members], return_inverse=True)[1], steps)
+
+    def with_errors(self, row: Row, data: LayerData | NotComputable) -> Row:
+        """Return a row with the intervals of its numbers, and the estimate that is compared.
+
+        Args:
+            row: Row of all of the items.
+            data: Vectors of the layer, before the transforms that are fitted on each part.
+        """
+        parts = self._parts
+        row = {**dict.fromkeys(self.request.metric.empty(0, "")), **row, "seed": None}
+        if row[parts.column] is None or isinstance(data, NotComputable):
+            return row
+        try:
+            values = self._on_scale(row)
+            source = _Source(data, self.ids, self.steps, self.request.metric)
+            errors, df = self._errors(source, row)
+        except NotComputable as error:
+            reasons = (row["reason"], f"interval: {error}")
+            return row | {"reason": "; ".join(reason for reason in reasons if reason)}
+        no_parts = np.empty(0)
+        estimates = [
+            Estimate(self.ids, float(value), no_parts, of_number, df, is_log=parts.is_log)
+            for value, of_number in zip(values, errors.T, strict=True)
+        ]
+        for (column, names), estimate in zip(limits_of(parts).items(), estimates, strict=True):
+            if np.isfinite([estimate.value, *estimate.errors]).all():
+                row |= zip(names, _within(self.request.metric, column, estimate), strict=True)
+        return with_scores(row | {"seed": self.request.selection.seed}, estimates[0])
+
+    @property
+    def _parts(self) -> Parts:
+        assert self.request.metric.parts is not None
+        return self.request.metric.parts
+
+    def _on_scale(self, row: Row) -> "Float64Array":
+        """Return the numbers of a row on the scale of their errors, NaN where there is none."""
+        columns = list(limits_of(self._parts))
+        values = np.array([np.nan if row[name] is None else row[name] for name in columns])
+        if not self._parts.is_log:
+            return values
+        if values[0] <= 0:
+            raise NotComputable(f"{columns[0]} is 0 in a part of the items: it has no logarithm")
+        return np.log(np.where(values > 0, values, np.nan))
+
+    def _errors(self, source: "_Source", row: Row) -> "tuple[Float64Array, float]":
+        """Return the errors of the numbers, float64 (parts, numbers), and degrees of freedom."""
+        parts, seed = self._parts, self.request.selection.seed
+        n_clusters = int(self.clusters.max(initial=-1)) + 1
+        least = GROUPS if parts.parts == "groups" else MIN_GROUPS
+        if n_clusters < least:
+            items = "items" if n_clusters == len(self.ids) else "sentences"
+            raise NotComputable(f"fewer than {least} {items}")
+        if parts.parts == "groups":
+            folds = draw_folds(self.clusters, GROUPS, [seed, 4])
+            numbers = [self._numbers(layer, {}) for layer in source.without_each(folds)]
+            return group_errors(np.stack(numbers))
+        changed: dict[str, Any] = {}
+        if parts.halved is not None and (k := row.get(parts.halved)) is not None:
+            changed[parts.halved] = min(k, max(_LEAST_NEIGHBOURS, k // 2))
+
+        def of_halves(is_first: Mask) -> tuple[float, float]:
+            first, second = (
+                float(self._numbers(source.part(mask), changed)[0])
+                for mask in (is_first, ~is_first)
+            )
+            return first, second
+
+        errors, df = half_errors(of_halves, self.clusters, seed)
+        return errors[:, None], df
+
+    def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> "Float64Array":
+        """Return the numbers of a part on the scale of the errors; raise NotComputable if the
+        first is undefined.
+        """
+        if isinstance(layer, NotComputable):
+            raise layer
+        arguments = {**self.request.arguments, **dict(self._parts.arguments), **changed}
+        [row] = rows_of(self.request.metric.function(layer, **arguments))
+        if row[self._parts.column] is None:
+            raise NotComputable(f"of a part of the items: {row['reason']}")
+        return self._on_scale(row)
+
+
+def _within(metric: Metric, name: str, estimate: Estimate) -> tuple[float, float]:
+    """Return the interval of a column, within its range."""
+    [column] = (column for column in metric.columns if column.name == name)
+    low, high = np.clip(estimate.interval(), column.minimum, column.maximum).tolist()
+    return low, high
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The vectors of a layer, of which parts are taken."""
+
+    data: LayerData
+    ids: Ids
+    steps: "Sequence[Step]"
+    metric: Metric
+
+    @cached_property
+    def layer(self) -> LayerData:
+        """The vectors of all items, in memory if they fit."""
+        if len(self.ids) * self.data.dim * 8 > MEMORY_BYTES:
+            return restricted(self.data, self.ids)
+        ids, vectors = self.data.gather(self.ids)
+        return GroupLayer(ids, vectors, self.data.dims)
+
+    def part(self, mask: Mask) -> LayerData | NotComputable:
+        """Return the vectors of some of the items, after the transforms."""
+        if not isinstance(self.layer, GroupLayer):
+            return fitted(restricted(self.data, self.ids[mask]), self.steps)
+        vectors = self.layer.vectors[mask]
+        vectors.flags.writeable = False
+        if self.metric.needs == "neighbours" and not self.steps:
+            return _PartLayer(self.ids[mask], vectors, self.data.dims, self._lists)
+        return fitted(GroupLayer(self.ids[mask], vectors, self.data.dims), self.steps)
+
+    def without_each(self, folds: "Positions") -> Iterator[LayerData | NotComputable]:
+        """Yield the vectors without each fold; sums of the folds are taken in one pass."""
+        if not (self.metric.parts and self.metric.parts.from_sums) or self.steps:
+            yield from (self.part(folds != fold) for fold in range(GROUPS))
+            return
+        members = [Group(None, self.ids[folds == fold]) for fold in range(GROUPS)]
+        sums = summaries(self.data, members)
+        for fold in range(GROUPS):
+            others = Summary.sum_of((*sums[:fold], *sums[fold + 1 :]), self.data.dim)
+            yield restricted(self.data, self.ids[folds != fold], others)
+
+    @cached_property
+    def _lists(self) -> Callable[[int, str, bool], Lists]:
+        """The nearest neighbours of all items, so many that nearly always k are in a half."""
+
+        def search(k: int, distance: str, distinct: bool) -> Lists:
+            return self.layer.neighbours(2 * k + _MORE_NEIGHBOURS, distance, distinct=distinct)
+
+        return cache(search)
+
+
+@dataclass(frozen=True)
+class _PartLayer(GroupLayer):
+    """Some of the vectors of a layer, whose neighbours are taken from the lists of all of them."""
+
+    lists: Callable[[int, str, bool], Lists]
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
+    ) -> Lists:
+        """Return the k nearest other items of every item: see :class:`LayerData`.
+
+        Of equal vectors one is taken before the items are divided.
+        """
+        ids, positions, nearness = self.lists(k, distance, distinct)
+        are_members = np.isin(ids, self.ids, assume_unique=True)
+        are_near = are_members[positions[are_members]]
+        k = max(0, min(k, int(are_members.sum()) - 1))
+        if (are_near.sum(axis=1) < k).any():
+            return GroupLayer(*self.gather(ids[are_members]), self.dims).neighbours(k, distance)
+        are_nearest = are_near & (np.cumsum(are_near, axis=1) <= k)
+        found = positions[are_members][are_nearest].reshape(-1, k)
+        nearness = nearness[are_members][are_nearest].reshape(-1, k)
+        return ids[are_members], (np.cumsum(are_members) - 1)[found], nearness

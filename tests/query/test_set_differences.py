@@ -1,0 +1,367 @@
+"""``ci`` and ``versus`` of metrics of a set of vectors: errors from groups and halves of the items,
+against the definitions computed from the vectors by brute force.
+"""
+
+import numpy as np
+import pytest
+from kept_columns import write_columns
+from scipy import stats
+from scipy.spatial.distance import cdist
+from synthetic import synthetic_store
+
+from embstore.base.errors import QueryError, UsageError
+from embstore.metrics.numerics.statistics import draw_folds
+from embstore.query import estimates, group_layers
+from embstore.query.layer_data import StoredLayer
+
+N, DIM, GROUPS = 120, 5, 20
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Three layers of items with a mean and unequal variances, two of them correlated."""
+    rng = np.random.default_rng(0)
+    scale = np.array([3, 2, 1, 1, 0.5])
+    first = rng.normal(size=(N, DIM))
+    layers = [first, 0.8 * first + 0.6 * rng.normal(size=(N, DIM)), rng.normal(size=(N, DIM))]
+    vectors = (np.stack(layers) * scale + 0.7).astype(np.float32)
+    return synthetic_store(
+        tmp_path_factory.mktemp("sets") / "store",
+        n=N,
+        dim=DIM,
+        n_blocks=2,
+        top_form=None,
+        vectors=vectors,
+        index=False,
+    )
+
+
+def in_order(made, layer: int) -> np.ndarray:
+    """Return the vectors of a layer by ascending id, float64."""
+    return made.layer(layer)[np.argsort(made.ids)].astype(np.float64)
+
+
+def mean_norm(x):
+    return np.linalg.norm(x, axis=1).mean()
+
+
+def cosines(x):
+    u = x / np.linalg.norm(x, axis=1)[:, None]
+    return (u @ u.T)[np.triu_indices(len(x), 1)]
+
+
+def uniformity(x):
+    return np.log(np.exp(-2 * (2 - 2 * cosines(x))).mean())
+
+
+def participation(x):
+    values = np.linalg.eigvalsh(np.cov(x.T))
+    return values.sum() ** 2 / (values**2).sum()
+
+
+def population(x):
+    n, s = len(x), np.cov(x.T)
+    t, t_2 = np.trace(s), np.trace(s @ s)
+    q = (np.linalg.norm(x - x.mean(axis=0), axis=1) ** 4).sum() / (n - 1)
+    return (2 * t_2 + (n**2 - 3 * n + 1) * t**2 - n * q) / ((n - 1) * (n - 2) * t_2 + t**2 - n * q)
+
+
+def effective_rank(x):
+    return np.exp(stats.entropy(np.linalg.svd(x, compute_uv=False)))
+
+
+def neighbours(x, metric):
+    distances = cdist(x, x, metric)
+    np.fill_diagonal(distances, np.inf)
+    return np.argsort(distances, axis=1), np.sort(distances, axis=1)
+
+
+def two_nn(x, k):
+    ratios = neighbours(x, "euclidean")[1]
+    logs = np.sort(np.log(ratios[:, 1] / ratios[:, 0]))
+    n = len(x)
+    kept = logs[: n - int(np.ceil(n * 0.1 - 1e-9))]
+    y = -np.log(1 - np.arange(1, len(kept) + 1) / n)
+    return (kept @ y) / (kept @ kept)
+
+
+def levina_bickel(x, k):
+    near = neighbours(x, "euclidean")[1][:, :k]
+    inverse = np.log(near[:, -1:] / near[:, :-1]).sum(axis=1) / (k - 1)
+    return 1 / inverse.mean()
+
+
+def robin_hood(x, k):
+    counts = np.bincount(neighbours(x, "cosine")[0][:, :k].ravel(), minlength=len(x))
+    return np.abs(counts - k).sum() / (2 * k * len(x))
+
+
+SMOOTH = [
+    ("norms", {}, "mean", mean_norm, False),
+    ("anisotropy", {"std": True}, "anisotropy", lambda x: cosines(x).mean(), False),
+    ("uniformity", {}, "uniformity", uniformity, False),
+    ("participation-ratio", {}, "participation_ratio", participation, True),
+    ("isoscore", {}, "isoscore", lambda x: (participation(x) - 1) / (DIM - 1), True),
+    ("effective-rank", {}, "effective_rank", effective_rank, True),
+    (
+        "anisotropy",
+        {"transforms": "center"},
+        "anisotropy",
+        lambda x: cosines(x - x.mean(axis=0)).mean(),
+        False,
+    ),
+    (
+        "anisotropy",
+        {"variant": "centred"},
+        "anisotropy",
+        lambda x: cosines(x - x.mean(axis=0)).mean(),
+        False,
+    ),
+]
+OF_NEIGHBOURS = [
+    ("intrinsic-dimension", {}, "twonn_ls", two_nn, None),
+    ("intrinsic-dimension", {"estimator": "mle", "neighbours": 9}, "dimension", levina_bickel, 9),
+    ("hubness", {"k": 8}, "robin_hood", robin_hood, 8),
+    ("hubness", {"k": 2}, "robin_hood", robin_hood, 2),
+]
+
+
+def jackknife(x, number, seed=0):
+    """Return the errors of a number without each group."""
+    folds = draw_folds(np.arange(len(x)), GROUPS, [seed, 4])
+    values = np.array([number(x[folds != fold]) for fold in range(GROUPS)])
+    return (values - values.mean()) * np.sqrt(1 - 1 / GROUPS)
+
+
+def halves(x, number, k, seed=0, n_splits=50):
+    """Return the errors of a logarithm in random halves, with half as many neighbours."""
+    rng = np.random.default_rng([seed, 3])
+    k = k and min(k, max(3, k // 2))
+    errors = []
+    for _ in range(n_splits):
+        is_first = rng.permutation(len(x)) < len(x) // 2
+        errors.append(np.log(number(x[is_first], k) / number(x[~is_first], k)))
+    return np.array(errors) / (2 * np.sqrt(n_splits))
+
+
+def check(table, column, values, errors, df, is_log):
+    """Check the intervals of all layers, and the differences from layer 1."""
+    t = stats.t.ppf(0.975, df)
+    scale, back = (np.log, np.exp) if is_log else (np.asarray, np.asarray)
+    for layer, row in enumerate(table.rows):
+        half = t * np.sqrt((errors[layer] ** 2).sum())
+        limits = back([scale(values[layer]) - half, scale(values[layer]) + half])
+        assert row[column] == pytest.approx(values[layer])
+        assert (row["low"], row["high"]) == pytest.approx(tuple(limits), rel=1e-6)
+        if layer == 1:
+            assert row["difference"] is row["p"] is None
+            continue
+        error = np.sqrt(((errors[layer] - errors[1]) ** 2).sum())
+        on_scale = scale(values[layer]) - scale(values[1])
+        assert row["p"] == pytest.approx(2 * stats.t.sf(abs(on_scale) / error, df), rel=1e-5)
+        assert row["difference"] == pytest.approx(values[layer] - values[1])
+        assert row["difference_low"] < row["difference"] < row["difference_high"]
+        assert (row["difference_low"] < 0 < row["difference_high"]) == (row["p"] > 0.05)
+        if is_log:  # the limits are of two numbers with the geometric mean of both
+            ratios = [on_scale - t * error, on_scale + t * error]
+            middle = np.sqrt(values[layer] * values[1])
+            expected = [middle * (np.exp(r / 2) - np.exp(-r / 2)) for r in ratios]
+        else:
+            expected = [on_scale - t * error, on_scale + t * error]
+        assert [row["difference_low"], row["difference_high"]] == pytest.approx(expected, rel=1e-6)
+        assert row["n_common"] == N
+
+
+@pytest.mark.parametrize("limit", [group_layers.MEMORY_BYTES, 0], ids=["in memory", "read anew"])
+@pytest.mark.parametrize(("metric", "options", "column", "number", "is_log"), SMOOTH)
+def test_smooth_numbers_have_errors_from_groups(
+    made, monkeypatch, limit, metric, options, column, number, is_log
+):
+    monkeypatch.setattr(estimates, "MEMORY_BYTES", limit)
+    table = made.store.query(metric, versus="1", **options)
+    layers = [in_order(made, layer) for layer in range(3)]
+    on_scale = (lambda x: np.log(number(x))) if is_log else number
+    errors = [jackknife(x, on_scale) for x in layers]
+    check(table, column, [number(x) for x in layers], errors, GROUPS - 1, is_log)
+
+
+@pytest.mark.parametrize("limit", [group_layers.MEMORY_BYTES, 0], ids=["lists", "searched anew"])
+@pytest.mark.parametrize(("metric", "options", "column", "number", "k"), OF_NEIGHBOURS)
+def test_numbers_of_neighbours_have_errors_from_halves(
+    made, monkeypatch, limit, metric, options, column, number, k
+):
+    monkeypatch.setattr(estimates, "MEMORY_BYTES", limit)
+    table = made.store.query(metric, versus="1", **options)
+    layers = [in_order(made, layer) for layer in range(3)]
+    errors = [halves(x, number, k) for x in layers]
+    df = 1 / (1 / 50 + 1 / (N - 1))
+    check(table, column, [number(x, k) for x in layers], errors, df, is_log=True)
+
+
+def test_the_ratio_of_the_population_has_an_interval_of_its_own(made):
+    table = made.store.query("participation-ratio", ci=True, seed=5)
+    for layer, row in enumerate(table.rows):
+        x = in_order(made, layer)
+        errors = jackknife(x, lambda part: np.log(population(part)), seed=5)
+        half = stats.t.ppf(0.975, GROUPS - 1) * np.sqrt((errors**2).sum())
+        assert row["population"] == pytest.approx(population(x))
+        limits = population(x) * np.exp([-half, half])
+        assert [row["population_low"], row["population_high"]] == pytest.approx(list(limits))
+        assert row["low"] < row["participation_ratio"] < row["high"]
+        assert row["seed"] == 5
+
+
+def test_intervals_are_the_same_with_and_without_a_comparison(made):
+    both = ("anisotropy", "low", "high")
+    alone, compared, best, plain = (
+        made.store.query("anisotropy", **more)
+        for more in ({"ci": True}, {"versus": "1"}, {"versus": "best"}, {})
+    )
+    assert all(alone[name] == compared[name] == best[name] for name in both)
+    assert not {"low", "high", "seed"} & {*plain.columns}
+    assert made.store.query("anisotropy", ci=True).rows == alone.rows  # stored
+    assert made.store.query("anisotropy", ci=True, seed=1)["low"] != alone["low"]
+    assert "20 random groups" in alone.notes[0]
+    [highest] = [row for row in best.rows if row["best"]]
+    assert highest["anisotropy"] == max(best["anisotropy"])
+    assert "p_holm over all 3 pairs" in best.notes[0]
+    assert "best_share" not in best.columns
+
+
+def test_one_pass_over_the_vectors_gives_the_sums_of_all_groups(made, monkeypatch):
+    passes = []
+    read = StoredLayer.map_with_ids
+    monkeypatch.setattr(
+        StoredLayer, "map_with_ids", lambda *args: passes.append(args[0]) or read(*args)
+    )
+    made.store.query("anisotropy", versus="1", cache=False)
+    made.store.query("norms", ci=True, top=0, cache=False)
+    assert len(passes) == 6  # of three layers each
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"transforms": "center", "fit": "group"}], ids=["as stored", "centred"]
+)
+def test_groups_of_items_have_the_intervals_that_they_have_alone(make_store, options):
+    made = make_store(n=60, dim=4, n_blocks=1, top_form=None, index=False)
+    write_columns(made, {"pos": ["NNV"[number % 3] for number in range(60)]})
+    alone = {name: value for name, value in options.items() if name != "fit"}
+    for metric, column in (("anisotropy", "anisotropy"), ("intrinsic-dimension", "twonn_ls")):
+        rows = made.store.query(metric, by="pos", ci=True, layers="0", **options).rows
+        for row in rows:
+            where = f"pos = '{row['group']}'"
+            [one] = made.store.query(metric, where=where, ci=True, layers="0", **alone).rows
+            assert [row[name] for name in (column, "low", "high")] == pytest.approx(
+                [one[name] for name in (column, "low", "high")]
+            )
+            assert row["low"] < row[column] < row["high"]
+
+
+def test_a_transform_of_all_items_is_taken_as_given_in_their_groups(make_store):
+    made = make_store(n=60, dim=4, n_blocks=0, top_form=None, index=False)
+    write_columns(made, {"pos": ["NNV"[number % 3] for number in range(60)]})
+    x = made.layer(0).astype(np.float64)
+    x = (x - x.mean(axis=0))[np.arange(60) % 3 < 2]
+    x = x[np.argsort(made.ids[np.arange(60) % 3 < 2])]
+    row = made.store.query("norms", by="pos", ci=True, transforms="center").rows[0]
+    half = stats.t.ppf(0.975, GROUPS - 1) * np.linalg.norm(jackknife(x, mean_norm))
+    assert (row["low"], row["high"]) == pytest.approx((mean_norm(x) - half, mean_norm(x) + half))
+
+
+def test_sentences_are_not_divided(tmp_path):
+    """Occurrences of one sentence that are alike leave as much error as one of them."""
+    rng = np.random.default_rng(1)
+    texts = [f"a{number} b{number} c{number} d{number}" for number in range(60)]
+    made = synthetic_store(
+        tmp_path / "store", texts=texts, unit="occurrence", dim=4, n_blocks=1, top_form=None,
+        index=False,
+    )  # fmt: skip
+    names = [str(item.context) for item in made.items]
+    of_text = {name: rng.normal(size=(2, 4)) for name in names}
+    vectors = np.stack([of_text[name] for name in names], axis=1).astype(np.float32)
+    made = synthetic_store(
+        tmp_path / "alike", texts=texts, unit="occurrence", dim=4, n_blocks=1, top_form=None,
+        vectors=vectors, index=False,
+    )  # fmt: skip
+    [row, _] = made.store.query("norms", ci=True, top=0).rows
+    x = np.stack([of_text[name][0] for name in dict.fromkeys(names)])
+    expected = 2 * stats.t.ppf(0.975, 19) * stats.sem(np.linalg.norm(x, axis=1))
+    assert row["high"] - row["low"] == pytest.approx(expected, rel=0.4)
+    few = made.store.query("norms", ci=True, top=0, where="text LIKE '_1%'")
+    assert "interval: fewer than 20 sentences" in few["reason"][0]
+
+
+def test_two_spaces_are_compared_over_the_items_of_both(tmp_path):
+    texts = [f"text{number}" for number in range(150)]
+    common = {"dim": 4, "n_blocks": 1, "top_form": None, "index": False}
+    large = synthetic_store(tmp_path / "store", texts=texts, **common)
+    small = synthetic_store(tmp_path / "store", texts=texts[:90], model="other", seed=3, **common)
+    for metric in ("norms", "hubness"):
+        table = large.store.query(metric, versus=small.space)
+        assert {*table["n"]} == {90}
+        column = "mean" if metric == "norms" else "robin_hood"
+        rows = {(row["space"], row["layer"]): row for row in table.rows}
+        for layer in (0, 1):
+            row, other = rows[large.space, layer], rows[small.space, layer]
+            assert row["difference"] == pytest.approx(row[column] - other[column])
+            assert other["difference"] is None
+    apart = synthetic_store(
+        tmp_path / "store", texts=["elsewhere", "afar"], model="third", **common
+    )
+    with pytest.raises(QueryError, match=r"no item is in all .* \(150\), third.word.last \(2\)"):
+        large.store.query("norms", spaces=large.space, versus=apart.space)
+
+
+def test_layers_that_do_not_differ(tmp_path):
+    """Equal vectors in two layers, and vectors of the same length in each."""
+    x = np.random.default_rng(0).normal(size=(1, 60, 4)).astype(np.float32)
+    made = synthetic_store(
+        tmp_path / "store", n=60, dim=4, n_blocks=1, top_form=None, index=False,
+        vectors=np.concatenate([x, x]),
+    )  # fmt: skip
+    for metric in ("anisotropy", "participation-ratio", "hubness"):
+        row = made.store.query(metric, versus="1").rows[0]
+        assert (row["difference"], row["p"]) == (0, 1)
+    row = made.store.query("norms", versus="1", transforms="normalize").rows[0]
+    assert (row["difference"], row["p"]) == (pytest.approx(0, abs=1e-12), 1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "error", "message"),
+    [
+        (
+            "intrinsic-dimension",
+            {"estimator": "gride", "versus": "1"},
+            UsageError,
+            "halves .* scal",
+        ),
+        ("intrinsic-dimension", {"estimator": "gride", "ci": True}, UsageError, "twonn or mle"),
+        ("norms", {"versus": "1", "by": "text"}, UsageError, "leave out `by`, or add `average`"),
+        ("norms", {"versus": "1", "differences": 200}, UsageError, "groups of `average`"),
+        ("norms", {"ci": True, "by": "text", "average": True}, UsageError, "leave out `ci`"),
+        ("rogue-dims", {"versus": "1"}, UsageError, "versus='1' is of `average`"),
+        ("cka", {"versus": "1"}, UsageError, "`against`"),
+        ("weat", {"versus": "1"}, UsageError, "weat has no test of a difference"),
+    ],
+)
+def test_what_is_refused(made, metric, options, error, message):
+    with pytest.raises(error, match=message):
+        made.store.query(metric, **options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "n", "reason"),
+    [
+        ("norms", 19, "interval: fewer than 20 items"),
+        ("hubness", 9, "interval: fewer than 10 items"),
+        ("hubness", 10, "interval: of a part of the items"),
+        ("isoscore", 3, "interval: fewer than 20 items"),
+    ],
+)
+def test_too_few_items_have_a_number_without_an_interval(made, metric, n, reason):
+    options = {"k": 9} if metric == "hubness" else {}
+    table = made.store.query(metric, sample=n, versus="1", **options)
+    for row in table.rows:
+        assert row["low"] is row["high"] is row["difference"] is row["p"] is None
+        assert reason in row["reason"] or "no logarithm" in row["reason"]
+    assert "versus: fewer than two layers have a value" in table.notes[0]
