@@ -100,7 +100,7 @@ def selection(
         "bins": bins,
         "fit": fit,
         "common": common,
-        **parameters,
+        **{name: value for name, value in parameters.items() if (name, value) != ("versus", None)},
     }
 
 
