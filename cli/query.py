@@ -209,7 +209,7 @@ def metric_command(
     """Return the command of a metric: its own parameters, and options that all metrics have."""
     own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
     others = [parameter for parameter in shared if parameter.name not in own]
-    if "versus" not in own:  # which the query answers with a sentence
+    if metric.needs == "layers":  # of which the query says what is meant
         hidden = Annotated[str | None, typer.Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY
         others.append(inspect.Parameter("versus", kind, default=None, annotation=hidden))

@@ -26,7 +26,7 @@ from embstore.metrics.numerics.estimates import (
 )
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.parts import Parts
-from embstore.metrics.significance import VERSUS_BY_PARTS, VERSUS_COLUMNS, limits_of
+from embstore.metrics.significance import AVERAGE, VERSUS_BY_PARTS, VERSUS_COLUMNS, limits_of
 from embstore.query.group_layers import MEMORY_BYTES, GroupLayer, fitted, restricted, summaries
 from embstore.query.grouping import Group, item_groups
 from embstore.query.provenance import Row
@@ -66,29 +66,22 @@ def estimated(request: MetricRequest) -> MetricRequest:
         columns.append(replace(column, interval=names, shown=True) if names else column)
         columns += [each for each in ci.columns if each.name in names]
     best = parts.column if given["versus"] == "best" else None
-    if given["versus"] is not None:
-        columns += VERSUS_BY_PARTS.columns
+    columns += VERSUS_BY_PARTS.columns if given["versus"] is not None else ()
     if best is not None:
         columns.append(Column("best", "boolean", f"whether {best} is the highest of the space"))
-    dropped = ("average", "resamples", "differences", "versus")
-    parameters = [each for each in metric.parameters if each.name not in dropped]
-    how = describe(parts)
+    of_average = {parameter.name for parameter in AVERAGE}  # with which `versus` has more columns
+    parameters = [each for each in metric.parameters if each.name not in of_average]
     metric = replace(
         metric,
         columns=tuple(columns),
         parameters=(*parameters, VERSUS_BY_PARTS),
         best=best,
         parts=parts,
-        drawn=lambda _: f"interval of {' and '.join(limits)} from {how}",
+        drawn=lambda _: (
+            f"interval of {' and '.join(limits)} from random {parts.parts} of the items"
+        ),
     )
     return replace(request, metric=metric)
-
-
-def describe(parts: Parts) -> str:
-    """Return the parts that errors are from, in words."""
-    if parts.parts == "halves":
-        return "random halves of the items"
-    return f"the items without each of {GROUPS} random groups"
 
 
 @dataclass(frozen=True)
@@ -131,7 +124,7 @@ class Estimator:
             return row
         try:
             values = self._on_scale(row)
-            source = _Source(data, self.ids, self.steps, self.request.metric)
+            source = _Source(data, self.ids, self.steps, parts)
             errors, df = self._errors(source, row)
         except NotComputable as error:
             reasons = (row["reason"], f"interval: {error}")
@@ -177,14 +170,10 @@ class Estimator:
         if parts.halved is not None and (k := row.get(parts.halved)) is not None:
             changed[parts.halved] = min(k, max(_LEAST_NEIGHBOURS, k // 2))
 
-        def of_halves(is_first: Mask) -> tuple[float, float]:
-            first, second = (
-                float(self._numbers(source.part(mask), changed)[0])
-                for mask in (is_first, ~is_first)
-            )
-            return first, second
+        def number(half: Mask) -> float:
+            return float(self._numbers(source.part(half), changed)[0])
 
-        errors, df = half_errors(of_halves, self.clusters, seed)
+        errors, df = half_errors(lambda half: (number(half), number(~half)), self.clusters, seed)
         return errors[:, None], df
 
     def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> "Float64Array":
@@ -214,29 +203,28 @@ class _Source:
     data: LayerData
     ids: Ids
     steps: "Sequence[Step]"
-    metric: Metric
+    parts: Parts
 
     @cached_property
     def layer(self) -> LayerData:
         """The vectors of all items, in memory if they fit."""
         if len(self.ids) * self.data.dim * 8 > MEMORY_BYTES:
             return restricted(self.data, self.ids)
-        ids, vectors = self.data.gather(self.ids)
-        return GroupLayer(ids, vectors, self.data.dims)
+        return GroupLayer(*self.data.gather(self.ids), self.data.dims)
 
     def part(self, mask: Mask) -> LayerData | NotComputable:
         """Return the vectors of some of the items, after the transforms."""
         if not isinstance(self.layer, GroupLayer):
             return fitted(restricted(self.data, self.ids[mask]), self.steps)
-        vectors = self.layer.vectors[mask]
-        vectors.flags.writeable = False
-        if self.metric.needs == "neighbours" and not self.steps:
-            return _PartLayer(self.ids[mask], vectors, self.data.dims, self._lists)
-        return fitted(GroupLayer(self.ids[mask], vectors, self.data.dims), self.steps)
+        part = GroupLayer(self.ids[mask], self.layer.vectors[mask], self.data.dims)
+        part.vectors.flags.writeable = False
+        if self.parts.parts == "halves" and not self.steps:
+            return _PartLayer(part.ids, part.vectors, part.dims, self._lists)
+        return fitted(part, self.steps)
 
     def without_each(self, folds: "Positions") -> Iterator[LayerData | NotComputable]:
         """Yield the vectors without each fold; sums of the folds are taken in one pass."""
-        if not (self.metric.parts and self.metric.parts.from_sums) or self.steps:
+        if self.steps or not self.parts.from_sums:
             yield from (self.part(folds != fold) for fold in range(GROUPS))
             return
         members = [Group(None, self.ids[folds == fold]) for fold in range(GROUPS)]
@@ -275,6 +263,6 @@ class _PartLayer(GroupLayer):
         if (are_near.sum(axis=1) < k).any():
             return GroupLayer(*self.gather(ids[are_members]), self.dims).neighbours(k, distance)
         are_nearest = are_near & (np.cumsum(are_near, axis=1) <= k)
-        found = positions[are_members][are_nearest].reshape(-1, k)
-        nearness = nearness[are_members][are_nearest].reshape(-1, k)
-        return ids[are_members], (np.cumsum(are_members) - 1)[found], nearness
+        found, nearness = (of_all[are_members][are_nearest] for of_all in (positions, nearness))
+        numbers = (np.cumsum(are_members) - 1)[found]
+        return ids[are_members], numbers.reshape(-1, k), nearness.reshape(-1, k)

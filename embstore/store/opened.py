@@ -283,8 +283,11 @@ def metric_request(
 
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
     known = [*(parameter.name for parameter in metric.parameters), *QueryOptions.__annotations__]
-    if own.get("versus") is not None and "versus" not in known:
-        raise UsageError(_without_versus(metric))
+    if metric.needs == "layers" and own.pop("versus", None) is not None:
+        raise UsageError(
+            f"{metric.name} compares layers with each other: name another space with `against`, or"
+            " leave out `versus`."
+        )
     for name in own:
         check_known(f"parameter of {metric.name}", name, known)
     spaces, selection = as_filters(metric_request, options, SelectionOptions)
@@ -303,16 +306,6 @@ def metric_request(
     from embstore.query.averages import averaged
 
     return averaged(request)
-
-
-def _without_versus(metric: "Metric") -> str:
-    """Return what `versus` is of, in place of a metric that has none."""
-    if metric.needs == "layers":
-        return (
-            f"{metric.name} compares layers with each other: name another space with `against`, or"
-            " leave out `versus`."
-        )
-    return f"{metric.name} has no test of a difference between layers: leave out `versus`."
 
 
 def _fits_groups(
