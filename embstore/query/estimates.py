@@ -77,9 +77,7 @@ def estimated(request: MetricRequest) -> MetricRequest:
         parameters=(*parameters, VERSUS_BY_PARTS),
         best=best,
         parts=parts,
-        drawn=lambda _: (
-            f"interval of {' and '.join(limits)} from random {parts.parts} of the items"
-        ),
+        drawn=lambda _: f"{' and '.join(limits)}: intervals from random {parts.parts} of the items",
     )
     return replace(request, metric=metric)
 
@@ -263,6 +261,6 @@ class _PartLayer(GroupLayer):
         if (are_near.sum(axis=1) < k).any():
             return GroupLayer(*self.gather(ids[are_members]), self.dims).neighbours(k, distance)
         are_nearest = are_near & (np.cumsum(are_near, axis=1) <= k)
-        found, nearness = (of_all[are_members][are_nearest] for of_all in (positions, nearness))
-        numbers = (np.cumsum(are_members) - 1)[found]
-        return ids[are_members], numbers.reshape(-1, k), nearness.reshape(-1, k)
+        found = positions[are_members][are_nearest].reshape(-1, k)
+        nearness = nearness[are_members][are_nearest].reshape(-1, k)
+        return ids[are_members], (np.cumsum(are_members) - 1)[found], nearness
