@@ -106,6 +106,16 @@ def import_(
             show_default="the only one that fits",
         ),
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help=(
+                "Columns of the file, or of --texts, to store, or all (repeatable), as in"
+                " pos,freq; for --where, --by, sql and export."
+            ),
+        ),
+    ] = None,
     dtype: Annotated[
         Literal["float32", "float16"] | None,
         typer.Option(
@@ -142,6 +152,7 @@ def import_(
                 texts=texts,
                 column=column,
                 vector_column=vector_column,
+                keep=split_names(keep),
                 dtype=dtype,
                 index=index,
                 index_memory=index_memory,

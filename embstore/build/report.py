@@ -157,14 +157,14 @@ class BuildReport(Report):
             for reason, n in self.blanks.most_common()
         ]
         for column in self.columns:
-            lines.append(_column_line(column, self.dry_run))
+            lines.append(column_line(column, self.dry_run))
             lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]
             if column.missing is not None:
                 lines.append(f"  {column.missing}. Leave a cell empty where there is no value.")
         return [*lines, _last_line(self)]
 
 
-def _column_line(column: StoredColumn, dry_run: bool) -> str:
+def column_line(column: StoredColumn, dry_run: bool = False) -> str:
     """Return the line of a report on one column."""
     if not column.n_values:
         return f"column {column.name}: no value in these sources, so nothing is stored"

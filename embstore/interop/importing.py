@@ -22,12 +22,15 @@ from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
 from embstore.base.table import show_size
+from embstore.build.report import column_line
+from embstore.build.texts import Sources, read_texts
 from embstore.index import KINDS
 from embstore.index.updating import check_memory, recall_notes, update_indexes
 from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
+from embstore.sources.rows import Keep, Targets
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.catalog import Catalog
@@ -75,15 +78,32 @@ def import_vectors(
     files: Sequence[VectorFile],
     options: ImportOptions,
     digest: str | None = None,
+    kept: Sources | None = None,
 ) -> ImportReport:
-    """Import the vectors of some files into one space, and index them."""
+    """Import the vectors of some files into one space, with columns of tables, and index them."""
     _check_alike(files)
     stored_files = StoreFiles.of_folder(place)
     _check_disk(stored_files, files, options)
     report_progress(Progress("hash", files[0].name))
     card = _imported_card(options, files, digest)
     _check_names(card, len(files))
-    return write_space(stored_files, files, card, options)
+    return write_space(stored_files, files, card, options, kept=kept)
+
+
+def columns_to_keep(
+    files: Sequence[VectorFile], texts: Path | None, column: str | None, unit: Unit, keep: Keep
+) -> Sources:
+    """Return the tables of which columns are kept: the files of vectors, or that of their texts."""
+    if unit is Unit.TOKEN:
+        raise UsageError("`keep` is for words, sentences and occurrences, not for tokens.")
+    paths: Sequence[Path] = [texts] if texts else [path for file in files for path in file.hashed]
+    if keep.is_all and texts is None:
+        keep = Keep(files[0].others)
+    named = column or files[0].text_column
+    columns, targets = () if named is None else (named,), None
+    if unit.has_context:
+        columns, targets = ("context",), Targets(span=("start", "end"))
+    return Sources(tuple(map(str, paths)), unit, columns, keep, targets=targets)
 
 
 def write_space(
@@ -92,8 +112,9 @@ def write_space(
     card: Card,
     options: ImportOptions,
     anew: Anew | None = None,
+    kept: Sources | None = None,
 ) -> ImportReport:
-    """Write the vectors of some files into a space, and index them.
+    """Write the vectors of some files into a space, with columns of tables, and index them.
 
     Items that the space has are left out, and each shard is committed when it is whole; unless the
     space is made ``anew``: then all is committed at once, in place of what the space was.
@@ -113,6 +134,15 @@ def write_space(
         for file in files:
             stager.read(file)
         stager.finish()
+        notes = [*stager.notes]
+        if kept is not None:
+            rows = read_texts(kept, stack.enter_context(Staging(root, options.unit)))
+            notes += [*rows.notes, *map(column_line, rows.columns.write(stored_files))]
+        known = () if kept is None else kept.keep.names
+        if others := [name for name in files[0].others if name not in known]:
+            notes.append(
+                f"These columns are left out, and `keep` stores them: {', '.join(others)}."
+            )
         missing = MissingItems(staging, catalog if anew is None else None)
         n_present = missing.load_present(card.space)
         layer_bytes = card.dim * (2 if card.dtype == "float16" else 4)
@@ -151,7 +181,7 @@ def write_space(
         card.dim,
         n_bytes + sum(index.n_bytes for index in indexes),
         time.perf_counter() - began,
-        (*stager.notes, *recall_notes(card, indexes)),
+        (*notes, *recall_notes(card, indexes)),
     )
 
 

@@ -33,6 +33,7 @@ from embstore.storage.arrow import numpy_type
 _TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
 _SPAN_COLUMNS = ("context", "start", "end")
 _LAYER = "layer"
+_OWN_COLUMNS = ("item_id", "layer", "layer_name")  # of exports
 _FIRST_ROWS = 64
 _MAX_SHOWN = 12  # columns in a message
 
@@ -164,6 +165,7 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     text = _text_column(source, options.column)
     vectors = _vector_columns(source, options.vector_column)
     spans = list(_SPAN_COLUMNS) if set(_SPAN_COLUMNS) <= {*source.schema.names} else []
+    used = {text, *spans, *vectors, *_OWN_COLUMNS}
     record = parse_record((source.schema.metadata or {}).get(METADATA_KEY.encode()))
     dim = _dim(source, vectors[0])
     types = {source.schema.field(column).type.value_type for column in vectors}
@@ -184,6 +186,8 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
         dtype,
         lambda: _blocks(source, [text, *spans], vectors, dim, rows, ids),
         hashed=source.files,
+        text_column=text,
+        others=tuple(name for name in source.schema.names if name not in used),
     )
     return with_record(file, record)
 

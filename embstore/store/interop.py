@@ -45,6 +45,7 @@ class InteropMethods(OpenStore):
         texts: str | os.PathLike[str] | None = None,
         column: str | None = None,
         vector_column: str | None = None,
+        keep: Names = (),
         dtype: str | None = None,
         index: str = "auto",
         index_memory: str | int | None = None,
@@ -69,6 +70,9 @@ class InteropMethods(OpenStore):
                 .jsonl, .csv …
             column: Column with the texts; by default ``text``, ``word``, ``token`` or ``key``.
             vector_column: Column or array with the vectors; by default the only one that fits.
+            keep: Columns of the tables in ``files`` or ``texts`` (.parquet, .csv, .tsv, .jsonl)
+                whose values are stored with the items, as in :meth:`build`, or ``"all"``. A note
+                names the columns that are left out.
             dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for
                 vectors of this type.
             index: Index of each layer, as in :meth:`build`.
@@ -86,8 +90,9 @@ class InteropMethods(OpenStore):
             SpaceMismatchError: There is another space of this name; names the differences.
         """
         from embstore.interop.formats import open_vectors
-        from embstore.interop.importing import import_vectors
+        from embstore.interop.importing import columns_to_keep, import_vectors
         from embstore.interop.vector_file import ReadOptions
+        from embstore.sources.rows import Keep
 
         paths = (
             [Path(files)]
@@ -102,8 +107,11 @@ class InteropMethods(OpenStore):
             None if texts is None else Path(texts), column, vector_column, allow_pickle
         )
         opened = [open_vectors(path, format, read) for path in paths]
+        kept = None
+        if columns := Keep(as_names(keep)):
+            kept = columns_to_keep(opened, read.texts, column, options.unit, columns)
         with self._writing() as store_files, observing(progress):
-            report = import_vectors(store_files, opened, options)
+            report = import_vectors(store_files, opened, options, kept=kept)
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from store_damage import flip
 from web_server import serving
@@ -149,3 +151,17 @@ def test_a_store_on_a_web_server_is_asked_and_copied(
     assert "options are for stores at URLs" in refusal(
         "push", tmp_path / "other", "--store", tmp_path / "copy", "--store-option", "region=x"
     )
+
+
+def test_import_keeps_columns(cli, refusal, tmp_path):
+    rows = {"text": ["dog", "cat"], "pos": ["N", "V"], "v": [[1.0, 2.0], [2.0, 1.0]]}
+    pq.write_table(pa.table(rows), tmp_path / "vectors.parquet")
+    arguments = ("import", "vectors.parquet", "--name", "mine")
+    assert "Known: text, pos, v" in refusal(*arguments, "--keep", "pso")
+    assert "'v' cannot be kept" in refusal(*arguments, "--keep", "v")
+    assert not (tmp_path / "store").exists()
+    assert "left out, and `keep` stores them: pos." in cli(*arguments).stderr
+    assert "column pos (string): 2 values stored" in cli(*arguments, "--keep", "pos").stderr
+    found = cli("query", "norms", "--where", "pos = 'N'", "--csv")
+    assert found.exit_code == 0, found.stderr
+    assert ",1," in found.stdout

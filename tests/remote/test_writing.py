@@ -205,3 +205,16 @@ def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, monk
     assert {key for key in objects_of(bucket) if not key.startswith("manifest/")} == named
     assert objects_of(bucket)[-1] == keys.manifest_key(files.manifest().number)
     assert objects.get("elsewhere/own")
+
+
+def test_items_are_removed_from_a_store_in_a_bucket(bucket, caches):
+    synthetic_store(bucket.store._files, n=20, n_shards=3)
+    done = bucket.store.remove(items=["text3", "text15"])
+    assert done["action"] == ["removed", "rebuilt", "rebuilt"]
+    caches("elsewhere")
+    found = bucket.store
+    assert found.info()["items"] == [18]
+    assert "text3" not in found.vectors("toy.word.last", 1)[1]
+    assert len(found.catalog.item_ids()) == 18
+    assert found.neighbours("text4", k=2, layers="1").rows
+    assert found.verify(deep=True).problems == ()
