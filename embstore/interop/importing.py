@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from embstore.base import __version__, disk
 from embstore.base.errors import SourceError, StoreError, UsageError, check_known
+from embstore.base.keywords import as_names
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
@@ -28,9 +29,10 @@ from embstore.index import KINDS
 from embstore.index.updating import check_memory, recall_notes, update_indexes
 from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
-from embstore.interop.vector_file import VectorFile
+from embstore.interop.vector_file import ReadOptions, VectorFile
 from embstore.sources.files import file_sha256
-from embstore.sources.rows import Keep, Targets
+from embstore.sources.opening import SPAN
+from embstore.sources.rows import Keep
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.catalog import Catalog
@@ -58,6 +60,7 @@ class ImportOptions:
     index: str = "auto"
     index_memory: int | None = None  # in bytes; None for half of the machine's memory
     shard_bytes: int = SHARD_BYTES
+    kept: Sources | None = None  # tables of which columns are kept
 
     def __post_init__(self) -> None:
         check_space_name(self.name)
@@ -78,32 +81,29 @@ def import_vectors(
     files: Sequence[VectorFile],
     options: ImportOptions,
     digest: str | None = None,
-    kept: Sources | None = None,
 ) -> ImportReport:
-    """Import the vectors of some files into one space, with columns of tables, and index them."""
+    """Import the vectors of some files into one space, and index them."""
     _check_alike(files)
     stored_files = StoreFiles.of_folder(place)
     _check_disk(stored_files, files, options)
     report_progress(Progress("hash", files[0].name))
     card = _imported_card(options, files, digest)
     _check_names(card, len(files))
-    return write_space(stored_files, files, card, options, kept=kept)
+    return write_space(stored_files, files, card, options)
 
 
 def columns_to_keep(
-    files: Sequence[VectorFile], texts: Path | None, column: str | None, unit: Unit, keep: Keep
+    files: Sequence[VectorFile], read: ReadOptions, unit: Unit, keep: Keep
 ) -> Sources:
     """Return the tables of which columns are kept: the files of vectors, or that of their texts."""
     if unit is Unit.TOKEN:
         raise UsageError("`keep` is for words, sentences and occurrences, not for tokens.")
-    paths: Sequence[Path] = [texts] if texts else [path for file in files for path in file.hashed]
-    if keep.is_all and texts is None:
-        keep = Keep(files[0].others)
-    named = column or files[0].text_column
-    columns, targets = () if named is None else (named,), None
-    if unit.has_context:
-        columns, targets = ("context",), Targets(span=("start", "end"))
-    return Sources(tuple(map(str, paths)), unit, columns, keep, targets=targets)
+    paths = [read.texts] if read.texts else [path for file in files for path in file.hashed]
+    if keep.is_all:
+        keep = Keep(files[0].others or keep.names)
+    column = "context" if unit.has_context else read.column or files[0].text_column
+    targets = SPAN if unit.has_context else None
+    return Sources(tuple(map(str, paths)), unit, as_names(column), keep, targets=targets)
 
 
 def write_space(
@@ -112,9 +112,8 @@ def write_space(
     card: Card,
     options: ImportOptions,
     anew: Anew | None = None,
-    kept: Sources | None = None,
 ) -> ImportReport:
-    """Write the vectors of some files into a space, with columns of tables, and index them.
+    """Write the vectors of some files into a space, with columns to keep, and index them.
 
     Items that the space has are left out, and each shard is committed when it is whole; unless the
     space is made ``anew``: then all is committed at once, in place of what the space was.
@@ -134,15 +133,13 @@ def write_space(
         for file in files:
             stager.read(file)
         stager.finish()
-        notes = [*stager.notes]
+        notes, kept = [*stager.notes], options.kept
         if kept is not None:
             rows = read_texts(kept, stack.enter_context(Staging(root, options.unit)))
             notes += [*rows.notes, *map(column_line, rows.columns.write(stored_files))]
         known = () if kept is None else kept.keep.names
-        if others := [name for name in files[0].others if name not in known]:
-            notes.append(
-                f"These columns are left out, and `keep` stores them: {', '.join(others)}."
-            )
+        if others := ", ".join(name for name in files[0].others if name not in known):
+            notes.append(f"These columns are left out, and `keep` stores them: {others}.")
         missing = MissingItems(staging, catalog if anew is None else None)
         n_present = missing.load_present(card.space)
         layer_bytes = card.dim * (2 if card.dtype == "float16" else 4)

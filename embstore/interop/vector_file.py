@@ -83,7 +83,7 @@ class VectorFile:
     notes: tuple[str, ...] = ()  # notes for the user about how it is read
     n: int | None = None  # number of its vectors, if the file says so at its beginning; else None
     text_column: str | None = None  # column with the texts, of a table
-    others: tuple[str, ...] = ()  # columns beside these, the vectors and the embstore's own
+    others: tuple[str, ...] = ()  # its columns besides texts, vectors and embstore's own
 
     def place(self, number: int) -> str:
         """Return the place of a row in messages: ``glove.txt:12``."""

@@ -2,19 +2,13 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import (
-    DamagedError,
-    NotStoredError,
-    StoreError,
-    UnknownNameError,
-    UsageError,
-    check_known,
-)
+from embstore.base.errors import DamagedError, NotStoredError, StoreError, UsageError, check_known
 from embstore.base.table import Table
 from embstore.base.text import source_name
 from embstore.maintain.upkeep import Action, locked, rebuild, tabulate
@@ -40,9 +34,11 @@ gone AS (FROM item SEMI JOIN removed USING (item_id) ANTI JOIN held USING (item_
 needed AS (SELECT context_id AS item_id FROM item ANTI JOIN gone USING (item_id)
            UNION ALL SELECT item_id FROM held)
 SELECT DISTINCT item_id FROM (SELECT item_id FROM gone UNION ALL SELECT context_id FROM gone)
-ANTI JOIN needed USING (item_id)
+ANTI JOIN needed USING (item_id) WHERE item_id IS NOT NULL
 """
-"""SQL for the items that nothing needs: ``held`` are those that spaces have, after ``removed``."""
+"""SQL for the items that no space has any more, and their contexts, without the contexts of others:
+the tables ``removed`` and ``held`` have those that go, and those that a space still has.
+"""
 
 
 def remove(
@@ -131,8 +127,7 @@ def _removed_spaces(files: StoreFiles, named: Manifest, spaces: Sequence[str]) -
     """Yield one action per space, with its files, items and bytes."""
     known = _spaces(named)
     for space in dict.fromkeys(spaces):
-        if space not in known:
-            raise UnknownNameError("space", space, known)
+        check_known("space", space, known)
         of_space = named.keys_of_space(space)
         n_items = max(
             (named.items_of(space, layer).n for layer in named.layers_of(keys.VECTORS, space)),
@@ -151,8 +146,7 @@ def _removed_columns(
         return
     stored = ColumnTables(Reader(files.root), files.files_of(named, named.keys_of(keys.COLUMNS)))
     for name in columns:
-        if name not in stored.types:
-            raise UnknownNameError("column", name, stored.types)
+        check_known("column", name, stored.types)
     counts = stored.counts()
     for name in dict.fromkeys(columns):
         detail = f"the column {name!r} ({stored.types[name]})"
@@ -173,7 +167,7 @@ def remove_items(
     place: Path | StoreFiles,
     spaces: Sequence[str],
     choose: Callable[..., Any],
-    texts: Sequence[str] = (),
+    text: str | None = None,
     *,
     dry_run: bool = False,
 ) -> Table:
@@ -187,7 +181,7 @@ def remove_items(
         spaces: Names of spaces; none for all.
         choose: Function of a catalog and a list of cards that returns the ids of the chosen items,
             among which may be others.
-        texts: Texts that are chosen, for the message that there is none.
+        text: Text among those that it chooses by, for the message that there is none.
         dry_run: Whether to write nothing.
 
     Raises:
@@ -199,42 +193,53 @@ def remove_items(
         catalog, items = Catalog(files), dict[str, Ids]()
         for card in SpaceFilter(spaces=spaces).select(catalog.cards):
             catalog.check_texts(card.space)  # an item without its text would not be found
-            found = np.intersect1d(catalog.ids(card.space), choose(catalog, [card]))
-            if len(found):
-                items[card.space] = found
+            items[card.space] = np.intersect1d(catalog.ids(card.space), choose(catalog, [card]))
+        items = {space: ids for space, ids in items.items() if len(ids)}
         if not items:
-            near = catalog.nearest_texts(texts[0], catalog.cards) if texts else ()
+            near = catalog.nearest_texts(text, catalog.cards) if text else ()
             hint = f" Nearest stored texts: {', '.join(map(repr, near))}." * bool(near)
             raise NotStoredError(f"no space has such an item: nothing is removed.{hint}")
-        if whole := [space for space, ids in items.items() if len(ids) == catalog.count(space)]:
+        left = {
+            space: np.setdiff1d(catalog.ids(space), items.get(space, _NO_IDS))
+            for space in catalog.cards
+        }
+        if whole := ",".join(space for space in items if not len(left[space])):
             raise UsageError(
-                f"these are all items of {', '.join(whole)}: nothing is removed. To remove whole"
-                f" spaces: embstore remove --space {','.join(whole)}; the whole store: its folder."
+                f"these are all items of {whole}: nothing is removed. To remove whole spaces:"
+                f" embstore remove --space {whole}; the whole store: its folder."
             )
-        actions = []
         if not dry_run:
-            change = _without_items(catalog, items)
-            files.commit(lambda base: _unless_changed(catalog, base, change))
+            files.commit(partial(_without_items, catalog, items, np.concatenate([*left.values()])))
+        actions = []
         for space, ids in items.items():
             folder = files.root / keys.folder_of(keys.VECTORS, space)
             actions.append(Action("removed", folder, "vectors of all layers", len(ids)))
-            left = items_with(np.setdiff1d(catalog.ids(space), ids, assume_unique=True))
-            card = catalog.cards[space]
-            actions += rebuild(files, catalog.manifest, card, left, dry_run=dry_run)
+            card, rest = catalog.cards[space], items_with(left[space])
+            actions += rebuild(files, catalog.manifest, card, rest, dry_run=dry_run)
         if not dry_run:
             _discard(files, items)
     return tabulate(actions, files.root, dry_run=dry_run)
 
 
-def _without_items(catalog: Catalog, items: Mapping[str, Ids]) -> Change:
+def _without_items(catalog: Catalog, items: Mapping[str, Ids], held: Ids, base: Manifest) -> Change:
     """Write shards without the items that go out of their spaces, and tables without those that
-    nothing needs then; return the change that puts them in place of the old ones.
+    nothing needs then, and return the change that puts them in place of the old ones.
+
+    ``held`` are the items that spaces still have then. Raises StoreError if the state that was
+    listed is the newest no more.
     """
-    unused = _unused(catalog, items)
-    changes = [
-        _without_rows(catalog.files, catalog.manifest, kind, "item_id", unused)
-        for kind in keys.TABLES
-    ]
+    if base.number != catalog.manifest.number:
+        raise StoreError(
+            f"another process has changed {catalog.name} meanwhile. Nothing was removed; run the"
+            " same command again."
+        )
+    reader, removed = catalog.reader, np.concatenate([*items.values()])
+    with (
+        connections.with_ids(reader.connection, "removed", removed),
+        connections.with_ids(reader.connection, "held", held),
+    ):
+        unused = {item for (item,) in reader.rows(_UNUSED, catalog.checked_item_tables())}
+    changes = [_without_rows(catalog.files, base, kind, "item_id", unused) for kind in keys.TABLES]
     for space, ids in items.items():
         card = catalog.cards[space]
         for layer in card.layers:
@@ -251,28 +256,3 @@ def _united(changes: Sequence[Change]) -> Change:
     """Return several changes as one."""
     added = {key: entry for change in changes for key, entry in change.added.items()}
     return Change(added, [key for change in changes for key in change.removed])
-
-
-def _unused(catalog: Catalog, items: Mapping[str, Ids]) -> set[int]:
-    """Return the ids of the items that no space has once some are out of their spaces, and of
-    their contexts; without what is the context of other items.
-    """
-    spaces, reader = catalog.cards, catalog.reader
-    held = [np.setdiff1d(catalog.ids(space), items.get(space, _NO_IDS)) for space in spaces]
-    with (
-        connections.with_ids(reader.connection, "removed", np.concatenate([*items.values()])),
-        connections.with_ids(reader.connection, "held", np.concatenate(held)),
-    ):
-        return {item for (item,) in reader.rows(_UNUSED, catalog.checked_item_tables())}
-
-
-def _unless_changed(catalog: Catalog, base: Manifest, change: Change) -> Change:
-    """Return a change of the state that was listed; raise StoreError if it is the newest no
-    more.
-    """
-    if base.number != catalog.manifest.number:
-        raise StoreError(
-            f"another process has changed {catalog.name} meanwhile. Nothing was removed; run the"
-            " same command again."
-        )
-    return change

@@ -78,8 +78,8 @@ class Selection:
         if self.words is not None:
             listed = [ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
             # Those of digits may be ids, which have 63 bits and so at most 19 digits.
-            digits = (text[:19] for text in self.words.texts if text.isdecimal())
-            listed.append(np.array([int(text) % 2**63 for text in digits], np.int64))
+            ids = [int(text[:19]) % 2**63 for text in self.words.texts if text.isdecimal()]
+            listed.append(np.array(ids, np.int64))
             kept.append(distinct(np.concatenate(listed)))
         kept += [catalog.ids(name) for name in self.common]
         return reduce(partial(np.intersect1d, assume_unique=True), kept) if kept else None

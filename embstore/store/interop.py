@@ -107,11 +107,10 @@ class InteropMethods(OpenStore):
             None if texts is None else Path(texts), column, vector_column, allow_pickle
         )
         opened = [open_vectors(path, format, read) for path in paths]
-        kept = None
         if columns := Keep(as_names(keep)):
-            kept = columns_to_keep(opened, read.texts, column, options.unit, columns)
+            options = replace(options, kept=columns_to_keep(opened, read, options.unit, columns))
         with self._writing() as store_files, observing(progress):
-            report = import_vectors(store_files, opened, options, kept=kept)
+            report = import_vectors(store_files, opened, options)
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(

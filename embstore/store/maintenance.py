@@ -236,8 +236,8 @@ class MaintenanceMethods(OpenStore):
             if any(others):
                 raise UsageError("remove columns and datasets of all items by a call of their own.")
             chosen = selection_of(where=where, words=items)
-            texts = () if chosen.words is None else chosen.words.texts
-            return remove_items(files, names, chosen.ids, texts, dry_run=dry_run)
+            text = None if chosen.words is None else chosen.words.texts[0]
+            return remove_items(files, names, chosen.ids, text, dry_run=dry_run)
 
     def push(
         self,

@@ -69,6 +69,7 @@ def add_inputs(made, words):
         for text, item in zip(made.texts, made.ids.tolist(), strict=True)
         if text.endswith(("3", "extra"))
     ]
+    truncated.append(SkippedText("", "skipped", "empty line"))
     write_skipped(made.files, truncated)
 
 
