@@ -329,12 +329,17 @@ def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -
 
 
 def write_cells(ax: Axes, plan: Plan, options: PlotOptions) -> None:
-    """Write the numbers into the cells of a heat map if they have room in the layout."""
+    """Write the numbers into the cells of a heat map if they have room in the layout, and names of
+    layers that have none across.
+    """
     mesh = ax.collections[0]
     values = np.ma.filled(mesh.get_array().astype(float), np.nan)  # type: ignore[union-attr]
     n_down, n_across = values.shape
     box, size = ax.get_window_extent(), ax.yaxis.get_ticklabels()[0].get_fontsize()
     points = 72 / ax.figure.dpi
+    names = [label.get_text() for label in ax.xaxis.get_ticklabels()]
+    if max(map(len, names)) * 0.6 * float(size) > 1.6 * box.width * points / len(names):
+        ax.tick_params(axis="x", labelrotation=90)
     texts = [[f"{value:.2f}".replace("-", "−") for value in line] for line in values]
     widest = max(len(text) for line in texts for text in line) * 0.64 * float(size)
     if box.width * points / n_across < widest + 1 or box.height * points / n_down < float(size) + 2:
@@ -353,7 +358,7 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> Non
     colour = next(iter(looks_of(plan, options).values())).color
     size = max(1.0, min(12.0, 2000 / len(rows)))
     ax.scatter(x, y, s=size, color=colour, linewidths=0, rasterized=len(rows) > 20_000)
-    if len(rows) <= _MOST_NAMED:
+    if len(rows) <= _MOST_NAMED * (ax.get_window_extent().width / ax.figure.bbox.width) ** 0.5:
         for row in rows:
             ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
                         textcoords="offset points", fontsize="small")  # fmt: skip

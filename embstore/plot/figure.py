@@ -33,6 +33,8 @@ from embstore.plot.options import PlotOptions, check_file
 from embstore.plot.plan import Plan, distinct, make_plan
 
 _NARROWEST = {"curves": 1.9, "strip": 1.9, "bars": 1.9, "heat map": 2.3, "map": 2.0}  # inches
+_NARROWEST_OF_MANY = {"heat map": 1.5, "map": 1.5}
+_MANY = 4  # panels
 _NARROWEST_TABLE = 2.4  # of tables side by side
 _MARGIN = 0.05
 _LABEL_SHARE = 0.35  # of a panel that the labels of curves may take
@@ -247,7 +249,8 @@ def split(plan: Plan) -> Panels:
 
 def _grid(plan: Plan, width: float, n_panels: int) -> tuple[int, int]:
     """Return the rows and columns of panels, in rows of equal length where possible."""
-    most = max(1, min(n_panels, int(width / _NARROWEST[plan.kind])))
+    narrowest = {**_NARROWEST, **(_NARROWEST_OF_MANY if n_panels > _MANY else {})}[plan.kind]
+    most = max(1, min(n_panels, int(width / narrowest)))
     n_rows = math.ceil(n_panels / most)
     return n_rows, math.ceil(n_panels / n_rows)
 
@@ -283,22 +286,24 @@ def _fill(
         return [_say_why(part, plan)], []
     panels = split(plan)
     n_rows, n_columns = _grid(plan, width, len(panels))
+    is_one_map = plan.kind == "map" and len({row["space"] for row in plan.rows}) == 1
     grid = part.subplots(
         n_rows,
         n_columns,
         squeeze=False,
-        sharey="all" if plan.kind in ("curves", "bars", "map") else "none",
-        sharex="all" if plan.kind in ("strip", "map") else "none",
+        sharey="all" if plan.kind in ("curves", "bars") or is_one_map else "none",
+        sharex="all" if plan.kind == "strip" or is_one_map else "none",
     )
     axes, notes = list(grid.flat)[: len(panels)], []
     for ax in list(grid.flat)[len(panels) :]:
         ax.remove()
-    room = width / n_columns - 0.6
+    room = width / n_columns - (0.1 if plan.kind == "map" else 0.5)
+    most = int(130 * room / type_size("axes.titlesize"))
     for at, (ax, (title, rows)) in enumerate(zip(axes, panels, strict=True)):
         found = charts.draw_panel(ax, plan, rows, options)
         notes += [f"{title}: {note}" if title else note for note in found]
         if title:
-            ax.set_title(charts.cut(title, int(130 * room / type_size("axes.titlesize"))))
+            ax.set_title(_title_lines(title, most))
         ax.xaxis.set_tick_params(labelbottom=True)
         if plan.kind in ("curves", "bars", "strip"):
             if at + n_columns >= len(axes):
@@ -307,6 +312,18 @@ def _fill(
                 ax.set_ylabel(_broken(_y_title(plan, options), height / n_rows - 0.4))
     _add_key(part, axes, plan, options, height)
     return axes, notes
+
+
+def _title_lines(title: str, most: int) -> str:
+    """Return the title of a panel in lines that end after a comma, or a dot in the name of a
+    space.
+    """
+    lines = [""]
+    for part in re.split(r"(?<=, )|(?<=\.)", title):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(charts.cut(line.rstrip(), most) for line in lines)
 
 
 def _broken(text: str, inches: float) -> str:
@@ -352,7 +369,11 @@ def _add_key(
         unit = plan.chart.units.get(plan.value)
         name = plan.chart.name_of(plan.value)
         bar = figure.colorbar(
-            axes[0].collections[0], ax=axes, label=f"{name} ({unit})" if unit else name
+            axes[0].collections[0],
+            ax=axes,
+            label=f"{name} ({unit})" if unit else name,
+            shrink=min(1.0, 3 / height),
+            anchor=(0, 1),
         )
     elif plan.kind in ("strip", "bars"):
         ranks = (

@@ -5,6 +5,7 @@ import struct
 import sys
 import zlib
 from io import BytesIO
+from itertools import combinations, pairwise
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,10 @@ from every_metric import INPUTS, prepare
 from figures import MODELS, caption, circled, curves, figure_of, pairs, result, rows_of, texts
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
+from results import result_of
 
+from embstore.base.chart import MAP
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.table import Table, table
 from embstore.metrics import METRICS
@@ -397,3 +401,47 @@ def test_the_best_layer_has_a_diamond():
     figure = figure_of(found)
     assert circled(figure.panels[0], "D") == [(1.0, 0.1)]
     assert "diamond: best layer" in caption(figure)
+
+
+TEN = tuple(
+    f"minilm-untrained-{seed}.{rest}"
+    for seed in range(5)
+    for rest in ("word.last", "sentence.model")
+)
+
+
+@pytest.mark.parametrize(("width", "n_columns"), [("80mm", 2), ("170mm", 4)])
+def test_heat_maps_of_ten_spaces_stand_in_columns_with_their_whole_names(width, n_columns):
+    names = [*map(str, range(7)), "output"]
+    rows = [
+        row | {"space_2": row["space"], "layer_2": at, "layer_name_2": name}
+        for row in rows_of(TEN, (*names,))
+        for at, name in enumerate(names)
+    ]
+    figure = figure_of(result(rows), width=width)
+    figure.draw_without_rendering()
+    boxes = [ax.get_window_extent() for ax in figure.panels]
+    assert len({round(box.x0) for box in boxes}) == n_columns
+    titles = [ax.get_title("left") for ax in figure.panels]
+    assert len(set(titles)) == len(TEN)
+    assert "…" not in "".join(titles)
+    written = [
+        each.get_window_extent() for each in figure.findobj(Text) if each.get_text() in titles
+    ]
+    assert len(written) == len(TEN)
+    assert not any(one.overlaps(other) for one, other in combinations(written, 2))
+    for ax in figure.panels:
+        names = [each.get_window_extent().padded(-2) for each in ax.get_xticklabels()]  # ink
+        assert not any(one.overlaps(other) for one, other in pairwise(names))
+
+
+@pytest.mark.parametrize(("spaces", "layers"), [(MODELS, ("0",)), (MODELS[:1], ("0", "1"))])
+def test_maps_share_their_axes_within_a_space_only(spaces, layers):
+    rows = [
+        row | {"text": f"w{place}", "x": place * (1.0 + row["layer"] + row["score"]), "y": 1.0}
+        for row in rows_of(spaces, layers)
+        for place in range(3)
+    ]
+    panels = figure_of(result_of(rows, columns=list(rows[0]), chart=MAP), width="170mm").panels
+    assert len(panels) == len(spaces) * len(layers) > 1
+    assert (len({ax.get_xlim() for ax in panels}) == 1) == (len(spaces) == 1)
