@@ -98,7 +98,7 @@ VECTORS = _kind(
     rf"space={_SPACE}/{_LAYER}/{_HASH}\.parquet",
     "space={name}/layer={layer:02d}/{hash}.parquet",
     "shard",
-    f"To have its items, {_SAME_SOURCES}",
+    f"To have its items, {_SAME_SOURCES}, or merge a sound copy of the store",
 )
 SUMS = _kind(
     "sums",
