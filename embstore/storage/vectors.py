@@ -386,8 +386,11 @@ class LayerVectors:
         """Return the rows of a shard that are selected: all as a slice, or their numbers."""
         if self._only is None:
             return slice(None)
-        places = np.searchsorted(shard.ids, self._only)
-        places = places[np.take(shard.ids, places, mode="clip") == self._only]
+        if len(self._only) > shard.n:
+            places = np.flatnonzero(is_among(shard.ids, self._only))
+        else:
+            places = np.searchsorted(shard.ids, self._only)
+            places = places[np.take(shard.ids, places, mode="clip") == self._only]
         return slice(None) if len(places) == shard.n else places
 
     def _starts(self) -> Iterator[tuple[Shard, int]]:
