@@ -33,7 +33,7 @@ from embstore.plot.options import PlotOptions, check_file
 from embstore.plot.plan import Plan, distinct, make_plan
 
 _NARROWEST = {"curves": 1.9, "strip": 1.9, "bars": 1.9, "heat map": 2.3, "map": 2.0}  # inches
-_NARROWEST_OF_MANY = {"heat map": 1.5, "map": 1.5}
+_NARROWEST_OF_MANY = 0.21  # for each point of the type, of heat maps and maps
 _MANY = 4  # panels
 _NARROWEST_TABLE = 2.4  # of tables side by side
 _MARGIN = 0.05
@@ -249,7 +249,9 @@ def split(plan: Plan) -> Panels:
 
 def _grid(plan: Plan, width: float, n_panels: int) -> tuple[int, int]:
     """Return the rows and columns of panels, in rows of equal length where possible."""
-    narrowest = {**_NARROWEST, **(_NARROWEST_OF_MANY if n_panels > _MANY else {})}[plan.kind]
+    narrowest = _NARROWEST[plan.kind]
+    if n_panels > _MANY and plan.kind in ("heat map", "map"):
+        narrowest = _NARROWEST_OF_MANY * type_size("font.size")
     most = max(1, min(n_panels, int(width / narrowest)))
     n_rows = math.ceil(n_panels / most)
     return n_rows, math.ceil(n_panels / n_rows)

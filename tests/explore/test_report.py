@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import QueryError
+from embstore.explore.report import _drift
 from embstore.sources.opening import open_source
 from embstore.sources.rows import Row
 
@@ -125,6 +126,15 @@ def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compare
     assert [row[header.index("overlap")] for row in rows] == [
         str(value) for value in found["overlap"]
     ]
+
+
+def test_drift_is_of_the_spaces_with_several_layers(tmp_path):
+    synthetic_store(tmp_path / "s", n=9, n_blocks=0, top_form=None, model="static")
+    made = synthetic_store(tmp_path / "s", n=30)
+    [section] = _drift(made.store, made.store.info())
+    assert section.problem == ""
+    assert set(section.tables["drift"]["space"]) == {made.space}
+    assert section.commands == ["embstore drift --store s --most 5 --space toy.word.last"]
 
 
 SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""
