@@ -1,7 +1,7 @@
 """Methods of Store that check, repair, reorganise and copy its files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from embstore.base.errors import UsageError
@@ -189,7 +189,7 @@ class MaintenanceMethods(OpenStore):
         self,
         spaces: Names = (),
         *,
-        items: "WordSource | None" = None,
+        items: "WordSource | Iterable[int] | None" = None,
         where: str | None = None,
         columns: Names = (),
         datasets: Names = (),
@@ -208,7 +208,7 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             spaces: Names of the spaces.
-            items: Texts or ids of items: a file with one a line, or a column of a table, as
+            items: Texts or ids of items, or a file with one a line or in a column of a table, as
                 ``words`` in :meth:`query`. A word is all occurrences of it, too.
             where: SQL expression over the columns of the items, as in :meth:`query`. With
                 ``items``, both must hold.
@@ -235,6 +235,8 @@ class MaintenanceMethods(OpenStore):
                 return remove(files, names, *others, dry_run=dry_run)
             if any(others):
                 raise UsageError("remove columns and datasets of all items by a call of their own.")
+            if not (items is None or isinstance(items, str | os.PathLike)):
+                items = [str(item) for item in items]
             chosen = selection_of(where=where, words=items)
             text = None if chosen.words is None else chosen.words.texts[0]
             return remove_items(files, names, chosen.ids, text, dry_run=dry_run)

@@ -184,6 +184,7 @@ def test_texts_ids_and_conditions_choose_the_same_items(stores, tmp_path):
         store.remove("toy.word.last", dry_run=True, **chosen).rows
         for chosen in (
             {"items": EXTRA},
+            {"items": np.array([*ids], np.int64)},
             {"items": tmp_path / "texts.txt"},
             {"items": str(tmp_path / "ids.txt")},
             {"items": tmp_path / "ids.csv"},
