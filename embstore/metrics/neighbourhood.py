@@ -86,13 +86,7 @@ def _with_interval(parameters: Mapping[str, Any]) -> str:
     ),
     references=("facco2017", "denti2022", "levina2004", "mackay2005"),
     needs="neighbours",
-    parts=Parts(
-        column="twonn_ls",
-        parts="halves",
-        is_log=True,
-        halved="neighbours",
-        column_for=_with_interval,
-    ),
+    parts=Parts(column="twonn_ls", parts="halves", is_log=True, column_for=_with_interval),
     version=3,
 )
 def intrinsic_dimension(
@@ -137,8 +131,8 @@ def intrinsic_dimension(
     scale is of noise; its first scale is the unbiased TwoNN where no two distances are equal, and
     its standard errors take ratios for independent. mle is the harmonic mean over the items, with k
     − 1 in the numerator, whose inverse is unbiased. The interval, of the logarithm, is that of the
-    expectation of twonn_ls, or of the dimension of mle, at this n; in the halves of the items that
-    it comes from, mle takes half as many neighbours. Over the scales of gride there is none.
+    expectation of twonn_ls, or of the dimension of mle, at this n, from halves of the items. Over
+    the scales of gride there is none.
     """
     k = 2 if estimator == "twonn" else neighbours or _NEIGHBOURS[estimator]
     ids, _, distances = data.neighbours(k, "euclidean", distinct=True)

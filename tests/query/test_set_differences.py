@@ -134,9 +134,9 @@ def jackknife(x, number, seed=0):
 
 
 def halves(x, number, k, seed=0, n_splits=50):
-    """Return the errors of a logarithm in random halves, with half as many neighbours."""
+    """Return the errors of a logarithm in random halves; of hubs with half as many neighbours."""
     rng = np.random.default_rng([seed, 3])
-    k = k and min(k, max(3, k // 2))
+    k = min(k, max(3, k // 2)) if number is robin_hood else k
     errors = []
     for _ in range(n_splits):
         is_first = rng.permutation(len(x)) < len(x) // 2
