@@ -299,7 +299,7 @@ def _fill(
     axes, notes = list(grid.flat)[: len(panels)], []
     for ax in list(grid.flat)[len(panels) :]:
         ax.remove()
-    room = width / n_columns - (0.1 if plan.kind == "map" else 0.5)
+    room = width / n_columns - {"map": 0.1, "heat map": 0.65}.get(plan.kind, 0.5)
     most = int(130 * room / type_size("axes.titlesize"))
     for at, (ax, (title, rows)) in enumerate(zip(axes, panels, strict=True)):
         found = charts.draw_panel(ax, plan, rows, options)
@@ -317,11 +317,11 @@ def _fill(
 
 
 def _title_lines(title: str, most: int) -> str:
-    """Return the title of a panel in lines that end after a comma, or a dot in the name of a
-    space.
+    """Return the title of a panel in lines that end after a comma, or a dot or a hyphen in the name
+    of a space.
     """
     lines = [""]
-    for part in re.split(r"(?<=, )|(?<=\.)", title):
+    for part in re.split(r"(?<=, )|(?<=[.-])", title):
         if lines[-1] and len(lines[-1] + part.rstrip()) > most:
             lines.append("")
         lines[-1] += part
