@@ -317,11 +317,11 @@ def _fill(
 
 
 def _title_lines(title: str, most: int) -> str:
-    """Return the title of a panel in lines that end after a comma, or a dot or a hyphen in the name
+    """Return the title of a panel in lines that end after a word, or a dot or a hyphen in the name
     of a space.
     """
     lines = [""]
-    for part in re.split(r"(?<=, )|(?<=[.-])", title):
+    for part in re.split(r"(?<=[ .-])", title):
         if lines[-1] and len(lines[-1] + part.rstrip()) > most:
             lines.append("")
         lines[-1] += part
