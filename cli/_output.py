@@ -295,7 +295,9 @@ def _for_terminal(table: "Table", width: int) -> str:
     console = Console(file=shown, width=width)
     for title, group in groups:
         for part in _that_fit(group, width - _width(naming)):
-            console.print(_rich_table(title, naming, part), end="\n")
+            if title:
+                console.out(title, highlight=False)
+            console.print(_rich_table(naming, part), end="\n")
             console.print()
     return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().rstrip().splitlines())
 
@@ -329,21 +331,13 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
     )
 
 
-def _rich_table(
-    title: str, naming: Sequence[Sequence[str]], values: Sequence[Sequence[str]]
-) -> "RichTable":
+def _rich_table(naming: Sequence[Sequence[str]], values: Sequence[Sequence[str]]) -> "RichTable":
     """Return a table of columns, each with its heading first; numbers stand at the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    made = RichTable(
-        title=Text(title) if title else None,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
+    made = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name, *cells in [*naming, *values]:
         are_numbers = all(_NUMBER.fullmatch(cell) for cell in cells)
         made.add_column(Text(name), justify="right" if are_numbers else "left", overflow="fold")

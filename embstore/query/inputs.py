@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import (
+    NotStoredError,
+    QueryError,
+    SourceError,
+    UnknownNameError,
+    UsageError,
+)
 from embstore.base.space import Unit
 from embstore.base.text import Item, item_id
 from embstore.metrics.data import (
@@ -134,7 +140,12 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
     known = find_dataset(name)
     is_stored = name in catalog.dataset_names
     if not is_stored and known is None and (file := find_file(name)) is not None:
-        return _columns_of_file(file, unit, wanted)
+        try:
+            return _columns_of_file(file, unit, wanted)
+        except SourceError as error:
+            if unit is Unit.OCCURRENCE:  # its texts have no marked words
+                raise _OtherUnitError(str(error)) from error
+            raise
     if not is_stored and known is None:
         hint = "A file of your own is given by its path, as in pairs.csv."
         names = dict.fromkeys([*catalog.dataset_names, *known_datasets()])

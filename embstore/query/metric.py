@@ -11,7 +11,7 @@ import numpy as np
 
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import task
-from embstore.base.space import Layer
+from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
@@ -277,7 +277,7 @@ def _inputs(
         except QueryError as error:
             errors[card.space] = error
     if errors and len(errors) == len(cards):
-        raise min(errors.values(), key=lambda error: not isinstance(error, NotStoredError))
+        raise errors[min(incomplete, key=lambda card: _is_less_meant(card, errors)).space]
     of_named = _left_out(request, cards, errors)
     of_words = [
         f"{space} is left out: {error}"
@@ -285,6 +285,12 @@ def _inputs(
         if isinstance(error, NotStoredError)
     ]
     return inputs, [*dict.fromkeys([*of_named, *of_words])]
+
+
+def _is_less_meant(card: Card, errors: Mapping[str, QueryError]) -> tuple[bool, bool, bool]:
+    """Return what puts the error of a space behind that of another, where no space has inputs."""
+    is_stored = not isinstance(errors[card.space], NotStoredError)
+    return is_stored, card.unit is not Unit.WORD, card.untrained is not None
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:

@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from synthetic import synthetic_store
 from tiny_checkpoint import named
 
 from embstore import Store
@@ -52,6 +53,33 @@ def test_metrics_take_files_of_the_imported_vectors(store, tmp_path):
     [*_, row] = store.query("analogies", dataset=str(tmp_path / "questions.txt"))
     assert row["n"] == 2
     assert store.cite(result=store.query("similarity", dataset=str(pairs))).notes
+
+
+@pytest.mark.parametrize("metric", ["similarity", "analogies", "valnorm"])
+def test_spaces_of_occurrences_are_passed_over_where_a_file_has_no_marked_words(
+    store, tmp_path, metric
+):
+    of_words = {
+        "similarity": {"dataset": str(tmp_path / "pairs.csv")},
+        "analogies": {"dataset": str(tmp_path / "questions.txt")},
+        "valnorm": {
+            "lexicon": str(tmp_path / "valence.csv"),
+            "pleasant": WORDS[:4],
+            "unpleasant": WORDS[4:8],
+        },
+    }[metric]
+    alone = store.query(metric, **of_words)
+    synthetic_store(tmp_path / "store", texts=["the [dog] ran", "a [cat] sat"], unit="occurrence")
+    synthetic_store(tmp_path / "store", texts=["the dog ran", "a cat sat"], unit="sentence")
+    found = Store(tmp_path / "store").query(metric, **of_words)
+    assert (found.rows, found.notes) == (alone.rows, alone.notes)
+
+
+def test_an_error_is_about_words_rather_than_sentences(store, tmp_path):
+    synthetic_store(tmp_path / "store", texts=["the dog ran", "a cat sat"], unit="sentence")
+    sets = {"x": ["bee"], "y": ["fly"], "a": ["red"], "b": ["blue"]}
+    with pytest.raises(QueryError, match=r"^mine holds none of the 4 words"):
+        Store(tmp_path / "store").query("weat", **sets)
 
 
 def test_an_answer_follows_the_file(store, tmp_path):
