@@ -405,6 +405,7 @@ def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
             f"{request.metric.name} needs a column of numbers, and {name!r} has none. Columns of"
             f" numbers: {', '.join(known) or 'none'}."
         )
+    _check_any(card, name, ids, ids[~column.is_null])
     numbers = column.values[~column.is_null].astype(np.float64)
     inputs: dict[str, Any] = {"column": ItemColumn(ids[~column.is_null], numbers)}
     if values.get("value") == "self-similarity":
@@ -420,6 +421,12 @@ def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
     elif poles:
         raise UsageError(f"`{poles[0]}` is a pole of an axis: add value='axis', or leave it out.")
     return [Case(inputs, {"column": name})]
+
+
+def _check_any(card: Card, column: str, ids: Ids, with_value: Ids) -> None:
+    """Raise QueryError if no item of a space has a value in a column."""
+    if len(ids) and not len(with_value):
+        raise QueryError(f"no item of {card.space} has a value in the column {column!r}.")
 
 
 def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
@@ -451,6 +458,7 @@ def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
         order = np.argsort(labelled)
         names = tuple(str(group.name) for group in classes)
         labels = ItemLabels(labelled[order], numbers[order], names)
+    _check_any(card, name, ids, labels.ids)
     columns = {"label": name}
     if is_probe:
         types = item_groups(catalog, card, labels.ids, None, "folded word")

@@ -17,7 +17,7 @@ from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
 
 LISTED = [*WORDS[3:25:2], WORDS[4]]
@@ -214,3 +214,21 @@ def test_lists_on_the_command_line(shown, tmp_path):
         assert {row["text"] for row in rows} == {"text1", "text2", "text3"}
     _, notes = shown("query", "norms", "--layer", "0", "--word", "text1", "--word", "txt1")
     assert "lacks 1 of the 2 words of the list: 'txt1'." in notes
+
+
+@pytest.mark.parametrize(
+    ("metric", "asked"),
+    [
+        ("correlate", {"column": "freq"}),
+        ("knn", {"label": "freq", "label_bins": 2, "k": 3}),
+        ("probe", {"label": "freq", "folds": 3, "repeats": 1}),
+    ],
+)
+def test_spaces_without_values_of_a_column_are_passed_over(tmp_path, metric, asked):
+    made = synthetic_store(tmp_path / "store", texts=WORDS, n_blocks=1, index=False)
+    write_inputs(made)
+    synthetic_store(made.root, texts=["other", "words"], model="bare", n_blocks=1, index=False)
+    found = Store(made.root).query(metric, layers=1, **asked)
+    assert found["space"] == [made.space]
+    with pytest.raises(QueryError, match=r"no item of bare\.word\.last has a value in .* 'freq'"):
+        Store(made.root).query(metric, spaces="bare.word.last", **asked)
