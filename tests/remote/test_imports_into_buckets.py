@@ -16,6 +16,7 @@ from embstore import Store
 from embstore.base.errors import SpaceMismatchError
 from embstore.interop import importing
 from embstore.storage.bucket import Bucket as Objects
+from embstore.storage.vectors import SHARD_BYTES
 
 N, DIM = 60, 8
 WORDS = [f"word{number}" for number in range(N)]
@@ -128,4 +129,5 @@ def test_an_import_that_was_cut_off_goes_on(
 
 def _small_shards() -> tuple[object, ...]:
     """Return the defaults of ImportOptions, with shards of a few items."""
-    return (*importing.ImportOptions.__init__.__defaults__[:-1], N * DIM * 4 // 6)
+    defaults = importing.ImportOptions.__init__.__defaults__
+    return tuple(N * DIM * 4 // 6 if each == SHARD_BYTES else each for each in defaults)
