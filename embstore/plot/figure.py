@@ -374,7 +374,7 @@ def _add_key(
             axes[0].collections[0],
             ax=axes,
             label=f"{name} ({unit})" if unit else name,
-            shrink=min(1.0, 3 / height),
+            shrink=min(1.0, 3 / height) if len(axes) > 1 else 1.0,
             anchor=(0, 1),
         )
     elif plan.kind in ("strip", "bars"):
