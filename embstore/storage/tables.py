@@ -89,7 +89,8 @@ def write(
 ) -> Files:
     """Write a table to a store, and return it as a manifest names it once it is committed.
 
-    Only columns whose values mostly repeat get a dictionary: others become no smaller by it.
+    Only columns whose values mostly repeat get a dictionary: others become no smaller by it. Texts
+    have no statistics, which would be whole texts, however long.
     """
     if kind is keys.COLUMNS:
         facts["columns"] = {
@@ -101,9 +102,16 @@ def write(
     packed = [
         column for column in table.column_names if 2 * len(table[column].unique()) <= len(table)
     ]
+    bounds = [field.name for field in table.schema if not pa.types.is_string(field.type)]
     with files.temporary() as temp:
         with disk.writing(temp) as file:
-            pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, use_dictionary=packed)
+            pq.write_table(
+                table,
+                file,
+                row_group_size=_ROW_GROUP_ROWS,
+                use_dictionary=packed,
+                write_statistics=bounds,
+            )
         entry = entry_of(temp, n=len(table), **facts)
         key = keys.make(kind, entry["sha256"], name=name)
         files.write({key: temp})
