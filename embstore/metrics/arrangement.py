@@ -11,7 +11,7 @@ from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, 
 from embstore.metrics.comparison import WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, Option
+from embstore.metrics.inputs import N_ZERO, Option, share
 from embstore.metrics.numerics.layer_pairs import (
     Grid,
     LayerSums,
@@ -46,15 +46,7 @@ _VECTOR_BYTES = 1 << 29
             unit="radians",
             label="angle",
         ),
-        Column(
-            "similarity",
-            "number",
-            "its cosine",
-            minimum=0,
-            maximum=1,
-            shown=False,
-            label="cosine of the angle",
-        ),
+        share("similarity", "its cosine", shown=False, label="cosine of the angle"),
     ),
     formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
     citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS",

@@ -21,7 +21,15 @@ from embstore.metrics.declaration import (
     with_scores,
 )
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import AttributesA, AttributesB, MissingWords, Option
+from embstore.metrics.inputs import (
+    AttributesA,
+    AttributesB,
+    MissingWords,
+    Option,
+    coefficient,
+    count,
+    share,
+)
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
@@ -31,30 +39,24 @@ MIN_INTERVAL_WORDS = 4
 
 @metric(
     columns=(
-        Column(
+        coefficient(
             "valnorm",
-            "number",
             "Pearson's r of effect size and valence",
-            -1,
-            1,
             interval=("low", "high"),
             label="Pearson's r",
         ),
-        Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
-        Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
-        Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
-        Column("total", "integer", "words in the lexicon", minimum=0, shown=False),
-        Column("coverage", "number", "words used over words in the lexicon", minimum=0, maximum=1),
-        Column(
+        share("p_value", "two-sided p-value of r"),
+        coefficient("low", "lower end of the 95 % interval of r"),
+        coefficient("high", "upper end of the 95 % interval of r"),
+        count("total", "words in the lexicon"),
+        share("coverage", "words used over words in the lexicon"),
+        count(
             "n_excluded",
-            "integer",
             "words with a vector that have no effect size: it is zero, or its cosines are all"
             " equal",
-            minimum=0,
-            shown=False,
         ),
-        Column("n_pleasant", "integer", "pleasant words used", minimum=0, shown=False),
-        Column("n_unpleasant", "integer", "unpleasant words used", minimum=0, shown=False),
+        count("n_pleasant", "pleasant words used"),
+        count("n_unpleasant", "unpleasant words used"),
     ),
     formula=(
         "Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈"
@@ -163,7 +165,7 @@ def pearson_p_value(r: float, n: int) -> float:
 
 
 _TEST_COLUMNS = (
-    Column("p_value", "number", "one-sided p-value of the permutation test", minimum=0, maximum=1),
+    share("p_value", "one-sided p-value of the permutation test"),
     Column("n_permutations", "integer", "splits used for the p-value", minimum=1, shown=False),
     Column("exact", "boolean", "whether these are all splits", shown=False),
 )
@@ -200,15 +202,8 @@ def _describe_splits(row: Mapping[str, Any]) -> str:
         ),
         Column("statistic", "number", "difference of the summed associations"),
         *_TEST_COLUMNS,
-        Column("total", "integer", "words in the four sets", minimum=0, shown=False),
-        Column(
-            "coverage",
-            "number",
-            "words used over words in the sets",
-            minimum=0,
-            maximum=1,
-            shown=False,
-        ),
+        count("total", "words in the four sets"),
+        share("coverage", "words used over words in the sets", shown=False),
         Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
     ),
     formula=(
@@ -279,10 +274,8 @@ def weat(
         Column("word", "string", "the word", is_key=True),
         Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
         *_TEST_COLUMNS,
-        Column("total", "integer", "attribute words in the two sets", minimum=0, shown=False),
-        Column(
-            "coverage", "number", "attribute words used over those in the sets", 0, 1, shown=False
-        ),
+        count("total", "attribute words in the two sets"),
+        share("coverage", "attribute words used over those in the sets", shown=False),
     ),
     formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
     citation=(

@@ -10,7 +10,7 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingWords, Option
+from embstore.metrics.inputs import MissingWords, Option, coefficient, count
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 
@@ -104,12 +104,10 @@ def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Arr
         Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
         Column("item_id", "integer", "id of the item", shown=False),
         Column("text", "string", "text of the item"),
-        Column("score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"),
-        Column(
-            "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
-        ),
-        Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
-        Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),
+        coefficient("score", "cosine with the axis", label="cosine"),
+        count("n_zero", "zero vectors, which have no direction"),
+        count("n_positive", "words of the positive pole"),
+        count("n_negative", "words of the negative pole"),
     ),
     formula="cos(x, p − q), p and q the means of the words of either pole",
     citation=(

@@ -15,7 +15,7 @@ from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts, Words
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingWords, Option
+from embstore.metrics.inputs import MissingWords, Option, share
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -60,14 +60,7 @@ _BATCH_VALUES = 1 << 22
             label="combined effect size",
         ),
         Column("se", "number", "its standard error", minimum=0, label="standard error"),
-        Column(
-            "p",
-            "number",
-            "two-sided p-value of ces, which falls with the number of draws",
-            0,
-            1,
-            shown=False,
-        ),
+        share("p", "two-sided p-value of ces, which falls with the number of draws", shown=False),
         Column(
             "ces_association",
             "number",
@@ -75,9 +68,7 @@ _BATCH_VALUES = 1 << 22
             shown=False,
         ),
         Column("se_association", "number", "its standard error", minimum=0, shown=False),
-        Column(
-            "p_association", "number", "two-sided p-value of it", minimum=0, maximum=1, shown=False
-        ),
+        share("p_association", "two-sided p-value of it", shown=False),
         Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
     ),
     formula=(

@@ -15,7 +15,7 @@ from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option
+from embstore.metrics.inputs import Option, count, share
 from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import random_splits
@@ -64,23 +64,11 @@ _MAX_NAMED = 20
             maximum=2,
             label="distance of the mean vectors",
         ),
-        Column("p", "number", "of as large an apd_change in shuffled groups", minimum=0, maximum=1),
-        Column(
-            "p_holm",
-            "number",
-            "p, adjusted for all words and pairs of groups of the layer (Holm)",
-            0,
-            1,
-        ),
-        Column("n_1", "integer", "occurrences in the first group", minimum=0),
-        Column("n_2", "integer", "occurrences in the second group", minimum=0),
-        Column(
-            "n_rare",
-            "integer",
-            "words, and groups of other words, that are compared with nothing",
-            0,
-            shown=False,
-        ),
+        share("p", "of as large an apd_change in shuffled groups"),
+        share("p_holm", "p, adjusted for all words and pairs of groups of the layer (Holm)"),
+        count("n_1", "occurrences in the first group", shown=True),
+        count("n_2", "occurrences in the second group", shown=True),
+        count("n_rare", "words, and groups of other words, that are compared with nothing"),
         Column("rare", "string", "these, up to 20: word, or word (group)", shown=False),
     ),
     formula=(

@@ -13,7 +13,7 @@ import numpy as np
 from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Result, Similarity
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, Option
+from embstore.metrics.inputs import N_TIED, N_ZERO, Option, coefficient, count, share
 from embstore.metrics.numerics.canonical import svcca
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
@@ -45,17 +45,8 @@ _NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chanc
 
 @metric(
     columns=(
-        Column(
-            "cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1, label="CKA"
-        ),
-        Column(
-            "chance",
-            "number",
-            "mean over all ways to shuffle the items",
-            minimum=0,
-            maximum=1,
-            shown=False,
-        ),
+        coefficient("cka", "1: alike up to rotation and scale", label="CKA"),
+        share("chance", "mean over all ways to shuffle the items", shown=False),
         Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
     ),
     formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
@@ -270,16 +261,9 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
 
 @metric(
     columns=(
-        Column(
-            "rsa",
-            "number",
-            "correlation of the cosines of all pairs of items",
-            minimum=-1,
-            maximum=1,
-            label="RSA",
-        ),
+        coefficient("rsa", "correlation of the cosines of all pairs of items", label="RSA"),
         Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
-        Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
+        count("n_pairs", "pairs of items"),
         N_ZERO,
     ),
     formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
@@ -489,19 +473,10 @@ def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
 
 @metric(
     columns=(
-        Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1, shown=False),
-        Column(
-            "jaccard_expected",
-            "number",
-            "its expectation for random lists",
-            minimum=0,
-            maximum=1,
-            shown=False,
-        ),
-        Column(
-            "overlap", "number", "mutual k-NN alignment: mean of |A∩B| / k", minimum=0, maximum=1
-        ),
-        Column("chance", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
+        share("jaccard", "mean of |A∩B| / |A∪B|", shown=False),
+        share("jaccard_expected", "its expectation for random lists", shown=False),
+        share("overlap", "mutual k-NN alignment: mean of |A∩B| / k"),
+        share("chance", "k/(n−1), by chance", shown=False),
         N_ZERO,
         N_TIED,
     ),

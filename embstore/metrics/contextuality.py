@@ -16,7 +16,7 @@ from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
-from embstore.metrics.inputs import N_ZERO, Option
+from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, share
 from embstore.metrics.numerics.groups import (
     Groups,
     GroupSums,
@@ -104,13 +104,10 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
             1 - value.minimum,
             label=f"{value.label} less the baseline",
         ),
-        Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
-        Column(
+        count(f"n_{group}s", f"{group}s that have a value", shown=True),
+        count(
             f"n_{group}s_left_out",
-            "integer",
             f"selected {group}s without a {value.name.replace('_', '-')} value",
-            minimum=0,
-            shown=False,
         ),
         N_ZERO,
     )
@@ -118,12 +115,9 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
 
 @metric(
     columns=_columns(
-        Column(
+        coefficient(
             "self_similarity",
-            "number",
             "mean cosine over all pairs of a word's occurrences",
-            -1,
-            1,
             label="mean cosine",
         ),
         "word",
@@ -182,12 +176,9 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
 
 @metric(
     columns=_columns(
-        Column(
+        coefficient(
             "intra_sentence_similarity",
-            "number",
             "mean cosine of a sentence's words with it",
-            -1,
-            1,
             label="mean cosine",
         ),
         "sentence",
@@ -300,12 +291,9 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
 
 @metric(
     columns=_columns(
-        Column(
+        share(
             "mev",
-            "number",
             "share of the first component of a word's occurrences",
-            0,
-            1,
             label="share of the first component",
         ),
         "word",

@@ -8,17 +8,9 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound, square_norms
 from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
-from embstore.metrics.declaration import (
-    Block,
-    Column,
-    Ids,
-    LayerData,
-    NotComputable,
-    Result,
-    with_scores,
-)
+from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option
+from embstore.metrics.inputs import Option, coefficient, count
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
@@ -39,44 +31,18 @@ SELF_SIMILARITY = "self-similarity"
 
 @metric(
     columns=(
-        Column(
+        coefficient(
             "spearman",
-            "number",
             "rank correlation of column and value",
-            -1,
-            1,
             interval=("low", "high"),
             label="Spearman's ρ",
         ),
-        Column(
-            "pearson",
-            "number",
-            "linear correlation of column and value",
-            minimum=-1,
-            maximum=1,
-            label="Pearson's r",
-        ),
-        Column(
-            "low", "number", "lower limit of the 95 % interval of spearman", minimum=-1, maximum=1
-        ),
-        Column(
-            "high", "number", "upper limit of the 95 % interval of spearman", minimum=-1, maximum=1
-        ),
-        Column("total", "integer", "selected items", minimum=0, shown=False),
-        Column(
-            "null_left_out",
-            "integer",
-            "items without a value of the column",
-            minimum=0,
-            shown=False,
-        ),
-        Column(
-            "undefined_left_out",
-            "integer",
-            "other items whose own value is undefined",
-            0,
-            shown=False,
-        ),
+        coefficient("pearson", "linear correlation of column and value", label="Pearson's r"),
+        coefficient("low", "lower limit of the 95 % interval of spearman"),
+        coefficient("high", "upper limit of the 95 % interval of spearman"),
+        count("total", "selected items"),
+        count("null_left_out", "items without a value of the column"),
+        count("undefined_left_out", "other items whose own value is undefined"),
     ),
     formula=(
         "ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x,"

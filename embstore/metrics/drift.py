@@ -11,7 +11,7 @@ from embstore.base.arrays import Float64Array, Positions, Vectors, in_threads, s
 from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Parameter, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, Option
+from embstore.metrics.inputs import N_TIED, N_ZERO, Option, share
 from embstore.metrics.numerics.layer_pairs import zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
@@ -64,14 +64,7 @@ class _Change(NamedTuple):
         Column("item_id", "integer", "id of the item", is_key=True),
         Column("text", "string", "its text"),
         Column("context", "string", "its sentence, with the word in brackets"),
-        Column(
-            "overlap",
-            "number",
-            "share of the k neighbours that it keeps",
-            0,
-            1,
-            label="shared neighbours",
-        ),
+        share("overlap", "share of the k neighbours that it keeps", label="shared neighbours"),
         Column(
             "turnover",
             "number",
@@ -80,7 +73,7 @@ class _Change(NamedTuple):
             2,
             label="turnover of neighbours",
         ),
-        Column("mean_overlap", "number", "mean of overlap over the pairs of layers", 0, 1),
+        share("mean_overlap", "mean of overlap over the pairs of layers"),
         Column("mean_turnover", "number", "mean of turnover over the pairs of layers", 0, 2),
         Column("lost", "array of strings", "neighbours of the first layer alone, nearest first"),
         Column("gained", "array of strings", "neighbours of the second layer alone"),

@@ -20,7 +20,7 @@ from embstore.base.summary import Float64Array, in_float64, weighted_sum
 from embstore.metrics.data import Pairs
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, MissingPairs, Option
+from embstore.metrics.inputs import N_ZERO, MissingPairs, Option, coefficient, count, share
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, one_thread, unit_rows
 from embstore.metrics.parts import Parts
 
@@ -54,20 +54,10 @@ def mean_pairwise_cosine(
 
 @metric(
     columns=(
-        Column(
-            "anisotropy",
-            "number",
-            "mean pairwise cosine",
-            minimum=-1,
-            maximum=1,
-            label="mean cosine",
-        ),
-        Column(
+        coefficient("anisotropy", "mean pairwise cosine", label="mean cosine"),
+        share(
             "std",
-            "number",
             "standard deviation of the cosines; null unless requested",
-            minimum=0,
-            maximum=1,
             label="standard deviation of the cosines",
         ),
         N_ZERO,
@@ -104,10 +94,10 @@ def anisotropy(
     if variant == "centred":
         centre, zero_norm = summary.mean, _ZERO_AFTER_CENTRING * summary.norm_max
         n, total, square_total = 0, np.zeros(data.dim), np.zeros(1)
-        for count, unit_sum, square_sum in data.map(
+        for n_block, unit_sum, square_sum in data.map(
             partial(_centred_block, mean=centre, zero_norm=zero_norm)
         ):
-            n += count
+            n += n_block
             total += unit_sum
             square_total += square_sum
     value = mean_pairwise_cosine(n, total, square_total)
@@ -200,7 +190,7 @@ def _deviations(
 
 @metric(
     columns=(
-        Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
+        coefficient("anisotropy", "mean pairwise cosine"),
         Column(
             "dims", "array of integers", "their numbers in the space, by descending contribution"
         ),
@@ -275,20 +265,14 @@ _MIN_RESOLVED = 1e-4
         ),
         Column("min", "number", "smallest norm", minimum=0, label="smallest"),
         Column("max", "number", "largest norm", minimum=0, label="largest"),
-        Column(
+        share(
             "top_share",
-            "number",
             "share of the largest components by signed value",
-            minimum=0,
-            maximum=1,
             label="share of the largest components",
         ),
-        Column(
+        share(
             "top_share_abs",
-            "number",
             "share of the largest components by absolute value",
-            0,
-            1,
             label="share of the largest absolute components",
         ),
         N_ZERO,
@@ -496,17 +480,9 @@ def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None)
             minimum=0,
             label="mean power of the distance",
         ),
-        Column(
-            "total",
-            "integer",
-            "pairs in the dataset that have such a score",
-            minimum=0,
-            shown=False,
-        ),
-        Column("coverage", "number", "pairs used over those", minimum=0, maximum=1),
-        Column(
-            "n_zero", "integer", "pairs left out since a vector is zero", minimum=0, shown=False
-        ),
+        count("total", "pairs in the dataset that have such a score"),
+        share("coverage", "pairs used over those"),
+        count("n_zero", "pairs left out since a vector is zero"),
     ),
     formula="mean |u − v|^alpha over the pairs with a score ≥ min_score, u = x/‖x‖",
     citation="Wang & Isola (2020), ICML; positive pairs as in Gao et al. (2021), EMNLP",

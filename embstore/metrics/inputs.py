@@ -20,16 +20,23 @@ class Option:
         self.settings = {"help": help, **settings}
 
 
-N_ZERO = Column(
-    "n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False
-)
-N_TIED = Column(
-    "n_tied",
-    "integer",
-    "items with neighbours as near as the k-th: the lowest ids are taken",
-    minimum=0,
-    shown=False,
-)
+def count(name: str, help: str, *, shown: bool = False) -> Column:
+    """Return a column of whole numbers from 0, which by default printed tables leave out."""
+    return Column(name, "integer", help, minimum=0, shown=shown)
+
+
+def share(name: str, help: str, **more: Any) -> Column:
+    """Return a column of numbers in [0, 1], such as proportions and p-values."""
+    return Column(name, "number", help, minimum=0, maximum=1, **more)
+
+
+def coefficient(name: str, help: str, **more: Any) -> Column:
+    """Return a column of numbers in [-1, 1], such as cosines and correlations."""
+    return Column(name, "number", help, minimum=-1, maximum=1, **more)
+
+
+N_ZERO = count("n_zero", "zero vectors, which have no direction")
+N_TIED = count("n_tied", "items with neighbours as near as the k-th: the lowest ids are taken")
 
 MissingPairs = Annotated[
     Literal["skip", "error"],

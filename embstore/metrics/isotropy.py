@@ -10,7 +10,7 @@ import numpy as np
 from embstore.base.summary import Float64Array, in_float64
 from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result, Value
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option
+from embstore.metrics.inputs import Option, coefficient, share
 from embstore.metrics.numerics import linear_algebra
 from embstore.metrics.parts import Parts
 
@@ -18,15 +18,7 @@ _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 
 
 @metric(
-    columns=(
-        Column(
-            "isoscore",
-            "number",
-            "0: all variance in one direction; 1: the same in all",
-            minimum=0,
-            maximum=1,
-        ),
-    ),
+    columns=(share("isoscore", "0: all variance in one direction; 1: the same in all"),),
     formula="(PR − 1) / (d − 1), PR = tr(S)² / ‖S‖²_F, S = (1 − ζ) C + ζ I",
     citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
     references=("rudman2022", "rudman2024"),
@@ -77,17 +69,10 @@ def _participation_of(covariance: Float64Array) -> float:
 
 @metric(
     columns=(
-        Column(
-            "partition",
-            "number",
-            "smallest over largest Z; 1 is isotropic",
-            minimum=0,
-            maximum=1,
-            label="I(W)",
-        ),
+        share("partition", "smallest over largest Z; 1 is isotropic", label="I(W)"),
         Column("log_partition", "number", "its natural logarithm", maximum=0),
-        Column("first_order", "number", "first-order approximation", minimum=-1, maximum=1),
-        Column("second_order", "number", "second-order approximation", minimum=-1, maximum=1),
+        coefficient("first_order", "first-order approximation"),
+        coefficient("second_order", "second-order approximation"),
     ),
     formula="min Z(c) / max Z(c), Z(c) = Σ exp(c·w), c = ± eigenvectors of WᵀW",
     citation="Mu & Viswanath (2018), ICLR; Arora et al. (2016), TACL",
@@ -274,7 +259,7 @@ def effective_rank(
 
 @metric(
     columns=(
-        Column("top_share", "number", "share of the top components together", minimum=0, maximum=1),
+        share("top_share", "share of the top components together"),
         Column(
             "shares",
             "array of numbers",

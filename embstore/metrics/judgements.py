@@ -17,7 +17,7 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingPairs, Option
+from embstore.metrics.inputs import MissingPairs, Option, coefficient, count, share
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
@@ -27,50 +27,20 @@ _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
 @metric(
     columns=(
-        Column(
+        coefficient(
             "spearman",
-            "number",
             "rank correlation of cosine and score",
-            -1,
-            1,
             interval=("low", "high"),
             label="Spearman's ρ",
         ),
-        Column(
-            "pearson",
-            "number",
-            "linear correlation of cosine and score",
-            minimum=-1,
-            maximum=1,
-            shown=False,
-            label="Pearson's r",
+        coefficient(
+            "pearson", "linear correlation of cosine and score", shown=False, label="Pearson's r"
         ),
-        Column(
-            "low", "number", "2.5 % quantile of spearman over the resamples", minimum=-1, maximum=1
-        ),
-        Column(
-            "high",
-            "number",
-            "97.5 % quantile of spearman over the resamples",
-            minimum=-1,
-            maximum=1,
-        ),
-        Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
-        Column(
-            "coverage",
-            "number",
-            "pairs used over pairs in the dataset",
-            minimum=0,
-            maximum=1,
-            shown=False,
-        ),
-        Column(
-            "n_zero",
-            "integer",
-            "pairs left out since a vector is zero, without a cosine",
-            0,
-            shown=False,
-        ),
+        coefficient("low", "2.5 % quantile of spearman over the resamples"),
+        coefficient("high", "97.5 % quantile of spearman over the resamples"),
+        count("total", "pairs in the dataset"),
+        share("coverage", "pairs used over pairs in the dataset", shown=False),
+        count("n_zero", "pairs left out since a vector is zero, without a cosine"),
     ),
     formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
     citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
@@ -169,41 +139,16 @@ _PAIRS = 1024  # of questions and items, scored in float64 at a time
 @metric(
     columns=(
         Column("section", "string", "section of the dataset; total for all of it", is_key=True),
-        Column(
-            "accuracy",
-            "number",
-            "questions answered rightly over questions used",
-            0,
-            1,
-            interval=("low", "high"),
+        share(
+            "accuracy", "questions answered rightly over questions used", interval=("low", "high")
         ),
-        Column("low", "number", "lower end of the 95 % interval of accuracy", minimum=0, maximum=1),
-        Column(
-            "high", "number", "upper end of the 95 % interval of accuracy", minimum=0, maximum=1
-        ),
-        Column("n_correct", "integer", "questions answered rightly", minimum=0, shown=False),
-        Column("total", "integer", "questions in the dataset or section", minimum=0, shown=False),
-        Column(
-            "coverage",
-            "number",
-            "questions used over questions in the dataset",
-            minimum=0,
-            maximum=1,
-        ),
-        Column(
-            "n_zero",
-            "integer",
-            "questions left out since a vector is zero, without a cosine",
-            0,
-            shown=False,
-        ),
-        Column(
-            "n_items",
-            "integer",
-            "items among which the answers are searched",
-            minimum=0,
-            shown=False,
-        ),
+        share("low", "lower end of the 95 % interval of accuracy"),
+        share("high", "upper end of the 95 % interval of accuracy"),
+        count("n_correct", "questions answered rightly"),
+        count("total", "questions in the dataset or section"),
+        share("coverage", "questions used over questions in the dataset"),
+        count("n_zero", "questions left out since a vector is zero, without a cosine"),
+        count("n_items", "items among which the answers are searched"),
     ),
     formula=(
         "#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit"

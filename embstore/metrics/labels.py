@@ -12,7 +12,7 @@ from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, Option
+from embstore.metrics.inputs import N_ZERO, Option, count, share
 from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate, estimate_of, half_errors
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
@@ -29,38 +29,26 @@ ONE_CLASS = "fewer than two classes"
 
 
 _COUNTS = (
-    Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
+    count("n_classes", "classes among the items"),
     N_ZERO,
-    Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+    count("null_left_out", "items without a label"),
 )
 
 
 @metric(
     columns=(
-        Column(
+        share(
             "accuracy",
-            "number",
             "items whose label most neighbours have",
-            0,
-            1,
             interval=("low", "high"),
             baselines=("majority",),
         ),
-        Column("low", "number", "lower limit of the 95 % interval of accuracy", 0, 1),
-        Column("high", "number", "upper limit of the 95 % interval of accuracy", 0, 1),
-        Column("balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1),
-        Column(
-            "label_share", "number", "neighbours that have the item's own label", 0, 1, shown=False
-        ),
-        Column("chance", "number", "label_share, and accuracy at k = 1, by chance", 0, 1),
-        Column(
-            "majority",
-            "number",
-            "share of the largest class",
-            minimum=0,
-            maximum=1,
-            label="largest class",
-        ),
+        share("low", "lower limit of the 95 % interval of accuracy"),
+        share("high", "upper limit of the 95 % interval of accuracy"),
+        share("balanced_accuracy", "mean accuracy of the classes"),
+        share("label_share", "neighbours that have the item's own label", shown=False),
+        share("chance", "label_share, and accuracy at k = 1, by chance"),
+        share("majority", "share of the largest class", label="largest class"),
         *_COUNTS,
     ),
     formula=(
@@ -225,14 +213,8 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
             maximum=1,
             label="adjusted Rand index",
         ),
-        Column(
-            "v_measure",
-            "number",
-            "harmonic mean of homogeneity and completeness",
-            minimum=0,
-            maximum=1,
-        ),
-        Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),
+        share("v_measure", "harmonic mean of homogeneity and completeness"),
+        share("v_chance", "v_measure by chance"),
         Column(
             "ami_deviation",
             "number",

@@ -11,7 +11,7 @@ from embstore.base.arrays import Float64Array
 from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, Option
+from embstore.metrics.inputs import N_TIED, N_ZERO, Option, count, share
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.parts import Parts
 
@@ -70,13 +70,7 @@ def _with_interval(parameters: Mapping[str, Any]) -> str:
             minimum=0,
             label="TwoNN by maximum likelihood, unbiased",
         ),
-        Column(
-            "n_duplicates",
-            "integer",
-            "vectors that equal another, left out",
-            minimum=0,
-            shown=False,
-        ),
+        count("n_duplicates", "vectors that equal another, left out"),
     ),
     formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
     citation=(
@@ -268,8 +262,8 @@ def _solve(logs: Float64Array, a: int, b: int) -> float | None:
 
 def _information(d: float, logs: Float64Array, a: int) -> float:
     """Return the observed Fisher information n/d² + a Σ (ln μ)² μ^−d / (1 − μ^−d)²."""
-    share = -np.expm1(-d * logs)
-    return len(logs) / d**2 + a * float((logs**2 * np.exp(-d * logs) / share**2).sum())
+    above = -np.expm1(-d * logs)
+    return len(logs) / d**2 + a * float((logs**2 * np.exp(-d * logs) / above**2).sum())
 
 
 def levina_bickel(distances: Float64Array) -> Float64Array:
@@ -299,40 +293,20 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
             "skewness of the k-occurrences",
             label="skewness of the k-occurrences",
         ),
-        Column(
+        share(
             "robin_hood",
-            "number",
             "share of all places in lists that would have to go to other items for equal ones",
-            minimum=0,
-            maximum=1,
             shown=False,
             label="Robin Hood index of the k-occurrences",
         ),
-        Column(
-            "hub_share",
-            "number",
-            "share of the items that are hubs: N_k ≥ 2k",
-            minimum=0,
-            maximum=1,
-            label="share of hubs",
-        ),
-        Column(
+        share("hub_share", "share of the items that are hubs: N_k ≥ 2k", label="share of hubs"),
+        share(
             "antihub_share",
-            "number",
             "share of the items that are no one's neighbour",
-            minimum=0,
-            maximum=1,
             label="share of antihubs",
         ),
-        Column(
-            "hub_occurrence",
-            "number",
-            "share of hubs in all lists of neighbours",
-            0,
-            1,
-            shown=False,
-        ),
-        Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
+        share("hub_occurrence", "share of hubs in all lists of neighbours", shown=False),
+        count("most", "the largest k-occurrence"),
         N_ZERO,
         N_TIED,
     ),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import GROUP, Option
+from embstore.metrics.inputs import GROUP, Option, share
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
 from embstore.metrics.numerics.statistics import draw_folds
@@ -37,28 +37,14 @@ _NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance", "grouped_by"))
             1,
             label="R²",
         ),
-        Column(
-            "r2_in_sample",
-            "number",
-            "that of least squares on the fitted items themselves",
-            0,
-            1,
-            shown=False,
-        ),
+        share("r2_in_sample", "that of least squares on the fitted items themselves", shown=False),
         Column(
             "grouped_by",
             "string",
             "column whose values are the groups, or sentence or item",
             shown=False,
         ),
-        Column(
-            "chance",
-            "number",
-            "expected r2_in_sample of unrelated layers: rank/(n − 1)",
-            0,
-            1,
-            shown=False,
-        ),
+        share("chance", "expected r2_in_sample of unrelated layers: rank/(n − 1)", shown=False),
     ),
     formula=(
         "1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the"

@@ -11,7 +11,7 @@ from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import GROUP, Option
+from embstore.metrics.inputs import GROUP, Option, coefficient, count, share
 from embstore.metrics.labels import Codes, why_no_classes
 from embstore.metrics.numerics.estimates import Estimate, estimate_of, fold_estimate
 from embstore.metrics.numerics.statistics import draw_folds
@@ -56,12 +56,9 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
 
 @metric(
     columns=(
-        Column(
+        share(
             "accuracy",
-            "number",
             "items of classes predicted rightly",
-            0,
-            1,
             interval=("low", "high"),
             baselines=("control_accuracy", "majority"),
         ),
@@ -75,41 +72,19 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
         ),
         Column("low", "number", "lower limit of the 95 % interval", maximum=1),
         Column("high", "number", "upper limit of the 95 % interval", maximum=1),
-        Column(
-            "macro_f1",
-            "number",
-            "mean of the F1 scores of the classes",
-            minimum=0,
-            maximum=1,
-            shown=False,
-            label="macro F1",
-        ),
-        Column(
-            "majority",
-            "number",
-            "share of the largest class",
-            minimum=0,
-            maximum=1,
-            label="largest class",
-        ),
-        Column(
-            "control_accuracy",
-            "number",
-            "accuracy in the control task",
-            minimum=0,
-            maximum=1,
-            label="control task",
-        ),
-        Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
+        share("macro_f1", "mean of the F1 scores of the classes", shown=False, label="macro F1"),
+        share("majority", "share of the largest class", label="largest class"),
+        share("control_accuracy", "accuracy in the control task", label="control task"),
+        coefficient("selectivity", "accuracy minus control_accuracy"),
         Column(
             "control",
             "string",
             "labels of the control task: one for each type, or shuffled",
             shown=False,
         ),
-        Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
-        Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
-        Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+        count("n_classes", "classes among the items"),
+        count("n_groups", "groups that the folds are made of"),
+        count("null_left_out", "items without a label"),
         Column(
             "grouped_by",
             "string",

@@ -5,6 +5,7 @@ similarities by chance.
 from dataclasses import replace
 
 from embstore.metrics.declaration import Column, Metric, Parameter
+from embstore.metrics.inputs import count, share
 from embstore.metrics.parts import Parts
 
 VERSUS_COLUMNS = (
@@ -20,22 +21,9 @@ VERSUS_COLUMNS = (
     ),
     Column("difference_low", "number", "lower limit of the 95 % interval of the difference"),
     Column("difference_high", "number", "upper limit of the 95 % interval of the difference"),
-    Column(
-        "p",
-        "number",
-        "two-sided, of no difference; against the best layer one-sided, of being as good",
-        0,
-        1,
-    ),
-    Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", 0, 1),
-    Column(
-        "best_share",
-        "number",
-        "share of the resamples in which the layer is the best",
-        0,
-        1,
-        shown=False,
-    ),
+    share("p", "two-sided, of no difference; against the best layer one-sided, of being as good"),
+    share("p_holm", "p, adjusted for the number of tests shown (Holm)"),
+    share("best_share", "share of the resamples in which the layer is the best", shown=False),
     Column(
         "detectable",
         "number",
@@ -43,7 +31,7 @@ VERSUS_COLUMNS = (
         minimum=0,
         shown=False,
     ),
-    Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
+    count("n_common", "units that all compared layers have"),
 )
 _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
 _VERSUS = Parameter(
@@ -102,8 +90,8 @@ AVERAGE_COLUMNS = (
         minimum=0,
         shown=False,
     ),
-    Column("n_groups", "integer", "groups that have a value", minimum=0),
-    Column("n_undefined", "integer", "groups without a value", minimum=0, shown=False),
+    count("n_groups", "groups that have a value", shown=True),
+    count("n_undefined", "groups without a value"),
 )
 _WITH_AVERAGE = ("average", ())
 AVERAGE = (
@@ -180,40 +168,18 @@ def versus_columns(metric: Metric) -> list[str]:
 
 
 PERMUTATION_COLUMNS = (
-    Column(
-        "permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False
-    ),
+    count("permutations", "number of times the items were shuffled"),
     Column(
         "over",
         "string",
         "pair: each pair has a threshold of its own; max: that of the highest pair",
         shown=False,
     ),
-    Column(
-        "n_shuffled",
-        "integer",
-        "items with a direction in all layers, which are shuffled for over = max",
-        minimum=0,
-        shown=False,
-    ),
+    count("n_shuffled", "items with a direction in all layers, which are shuffled for over = max"),
     Column("shuffled", "number", "mean over the permutations", shown=False),
-    Column(
-        "p",
-        "number",
-        "share of the permutations with as high a similarity",
-        minimum=0,
-        maximum=1,
-        shown=False,
-    ),
+    share("p", "share of the permutations with as high a similarity", shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
-    Column(
-        "calibrated",
-        "number",
-        "0: not above the threshold, 1: alike",
-        minimum=0,
-        maximum=1,
-        shown=False,
-    ),
+    share("calibrated", "0: not above the threshold, 1: alike", shown=False),
 )
 PERMUTATIONS = (
     Parameter(
