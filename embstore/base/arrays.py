@@ -18,8 +18,10 @@ DISTANCE_ERROR = 1e-10
 """
 _THREADS = min(8, os.cpu_count() or 1)
 
-Positions = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Positions = Int64Array
 Vectors = NDArray[np.floating]
 T = TypeVar("T")
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, cosine_error
+from embstore.base.arrays import Float64Array, Int64Array, cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import (
@@ -348,7 +347,7 @@ class _Directions(NamedTuple):
     """The unit vectors of a list of words."""
 
     units: Float64Array  # unit vectors, float64 (m, dim)
-    positions: NDArray[np.int64]  # positions of their words in the list, int64 (m,)
+    positions: Int64Array  # positions of their words in the list, int64 (m,)
     n_zero: int  # number of words omitted because their vector is zero
     missing: tuple[str, ...]  # words omitted because their vector is missing or zero
 

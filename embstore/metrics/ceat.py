@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array
+from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts, Words
 from embstore.metrics.declaration import Column, LayerData, Result
@@ -156,7 +155,7 @@ def ceat(
 
 
 def _draw(
-    units: Float64Array, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int, seed: int
+    units: Float64Array, sets: Sequence[Sequence[Int64Array]], draws: int, seed: int
 ) -> tuple[Float64Array, Float64Array]:
     """Return the effect size of each draw, NaN if all associations are equal, and the variance of
     the associations.

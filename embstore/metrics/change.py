@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions, cosine_error
+from embstore.base.arrays import Float64Array, Mask, Positions, cosine_error
 from embstore.base.errors import check_known
 from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts
@@ -223,7 +223,7 @@ def _compare(
     vectors: NDArray[np.floating],
     units: Float64Array,
     at: Positions,
-    is_second: NDArray[np.bool_],
+    is_second: Mask,
     permutations: int,
     seed: int,
     text: str,
@@ -240,7 +240,7 @@ def _compare(
 
 
 def _test(
-    units: Float64Array, is_second: NDArray[np.bool_], permutations: int, seed: list[int]
+    units: Float64Array, is_second: Mask, permutations: int, seed: list[int]
 ) -> tuple[Result, float | None]:
     """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two
     groups of 2 or more.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Mask
 from embstore.base.space import IN_CONTEXT
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
@@ -426,7 +426,7 @@ class _GroupRows:
     baseline: _Baseline | None  # value to subtract; None for none
 
     @property
-    def has_enough(self) -> NDArray[np.bool_]:
+    def has_enough(self) -> Mask:
         """Whether each group has enough vectors."""
         return self.values.n >= self.minimum
 

@@ -3,9 +3,14 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound, square_norms
+from embstore.base.arrays import (
+    Float64Array,
+    Int64Array,
+    cosine_error,
+    rounding_error_bound,
+    square_norms,
+)
 from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result, with_scores
@@ -221,14 +226,14 @@ class _Words:
     vectors (w, dim).
     """
 
-    def __init__(self, contexts: Contexts, batch: NDArray[np.int64], dim: int) -> None:
+    def __init__(self, contexts: Contexts, batch: Int64Array, dim: int) -> None:
         self._contexts = contexts
         # The last is that of items of no word.
         self._row_of_word = np.full(len(contexts.names) + 1, -1)
         self._row_of_word[batch] = np.arange(len(batch))
         self.counts, self.totals = np.zeros(len(batch)), np.zeros((len(batch), dim))
 
-    def _rows(self, ids: Ids) -> NDArray[np.int64]:
+    def _rows(self, ids: Ids) -> Int64Array:
         """Return the row of the word of each item (n,); -1 for other words."""
         stored, groups = self._contexts.ids, self._contexts.groups
         if not len(stored):
@@ -236,7 +241,7 @@ class _Words:
         places = np.searchsorted(stored, ids).clip(max=len(stored) - 1)
         return self._row_of_word[np.where(stored[places] == ids, groups[places], -1)]
 
-    def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Float64Array]:
+    def units(self, ids: Ids, block: Block) -> tuple[Int64Array, Float64Array]:
         """Return the rows of the words of the non-zero vectors of a block (n,), and their unit
         vectors (n, dim).
         """

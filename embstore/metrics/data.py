@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ids = NDArray[np.int64]
+from embstore.base.arrays import Float64Array, Int64Array
+
+Ids = Int64Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -14,7 +15,7 @@ class Pairs:
 
     left: Ids  # item ids (n,)
     right: Ids  # item ids (n,)
-    score: NDArray[np.float64]  # human scores, float64 (n,)
+    score: Float64Array  # human scores, float64 (n,)
     left_texts: tuple[str, ...]  # texts of ``left`` (n)
     right_texts: tuple[str, ...]  # texts of ``right`` (n)
 
@@ -32,7 +33,7 @@ class Lexicon:
     """Words with a measured value each."""
 
     words: Words  # words of the lexicon
-    value: NDArray[np.float64]  # value of each word, such as its valence, float64 (n,)
+    value: Float64Array  # value of each word, such as its valence, float64 (n,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,7 @@ class Contexts:
     """
 
     ids: Ids  # item ids (n,), ascending
-    groups: NDArray[np.int64]  # number of the group of each item, int64 (n,)
+    groups: Int64Array  # number of the group of each item, int64 (n,)
     names: tuple[str, ...]  # name of each group, the word or sentence (g)
     group_ids: Ids | None = None
 
@@ -55,8 +56,8 @@ class TokenOrder:
     """The texts that items are in, and their order there."""
 
     ids: Ids  # item ids (n,), ascending
-    texts: NDArray[np.int64]  # id of the text of each item, int64 (n,)
-    ranks: NDArray[np.int64]  # ascends within a text from its first item to the last, int64 (n,)
+    texts: Int64Array  # id of the text of each item, int64 (n,)
+    ranks: Int64Array  # ascends within a text from its first item to the last, int64 (n,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,17 +68,17 @@ class Analogies:
     """
 
     words: Words  # distinct words of the questions, as written there (w)
-    groups: NDArray[np.int64]  # group of each word, int64 (w,)
+    groups: Int64Array  # group of each word, int64 (w,)
     spelled_ids: (
         Ids  # ids of the items of all groups (r,), ascending; some may be missing from a space
     )
-    spelled_groups: NDArray[np.int64]  # group of each of these items, int64 (r,)
-    questions: NDArray[np.int64]  # positions of a, b and c in ``words``, int64 (q, 3)
+    spelled_groups: Int64Array  # group of each of these items, int64 (r,)
+    questions: Int64Array  # positions of a, b and c in ``words``, int64 (q, 3)
     # Positions in ``words`` of the right answers of all questions, int64 (m,).
-    answers: NDArray[np.int64]
+    answers: Int64Array
     # Where those of each question begin in ``answers``, and m, int64 (q + 1,).
-    answer_starts: NDArray[np.int64]
-    sections: NDArray[np.int64]  # number of the section of each question, int64 (q,)
+    answer_starts: Int64Array
+    sections: Int64Array  # number of the section of each question, int64 (q,)
     section_names: tuple[str, ...]  # names of the sections, by number
 
 
@@ -86,13 +87,13 @@ class ItemLabels:
     """A column of the items that have a value, which is a class or, for a probe, a number."""
 
     ids: Ids  # (n,), ascending
-    codes: NDArray[np.int64]  # number of the class of each, int64 (n,); zeros if values are numbers
+    codes: Int64Array  # number of the class of each, int64 (n,); zeros if values are numbers
     names: tuple[str, ...]  # of the classes, by number
-    values: NDArray[np.float64] | None = None  # numbers, float64 (n,); None for classes
-    groups: NDArray[np.int64] | None = (
+    values: Float64Array | None = None  # numbers, float64 (n,); None for classes
+    groups: Int64Array | None = (
         None  # number of the group of each, (n,), such as its sentence; None: its own
     )
-    types: NDArray[np.int64] | None = (
+    types: Int64Array | None = (
         None  # number of the type of each, (n,), such as its word; None: its own
     )
 
@@ -109,4 +110,4 @@ class ItemColumn:
     """A column of numbers of the items that have a value."""
 
     ids: Ids  # item ids (n,), ascending
-    values: NDArray[np.float64]  # values, float64 (n,)
+    values: Float64Array  # values, float64 (n,)

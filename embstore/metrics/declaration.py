@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.chart import Chart
 from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.space import Unit, same_spelling
@@ -25,7 +26,7 @@ WORDS = "FILE|WORDS"
 
 Value = float | int | str | list[float | None] | list[int] | None
 Result = dict[str, Value]
-Ids = NDArray[np.int64]
+Ids = Int64Array
 Block = NDArray[np.floating]
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class LayerData(Protocol):
         """Number of components of a vector."""
 
     @property
-    def dims(self) -> NDArray[np.int64]:
+    def dims(self) -> Int64Array:
         """Numbers of the components in the space, int64 (dim,), ascending; dropped dimensions leave
         gaps.
         """
@@ -101,7 +102,7 @@ class LayerData(Protocol):
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+    ) -> tuple[Ids, Int64Array, Float64Array]:
         """Return the k nearest other items of every item, by exact search.
 
         Args:
@@ -117,9 +118,7 @@ class LayerData(Protocol):
             (n, k), float64.
         """
 
-    def neighbours_of(
-        self, items: Ids, k: int, only: Ids
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def neighbours_of(self, items: Ids, k: int, only: Ids) -> tuple[Int64Array, Float64Array]:
         """Return the k nearest other items by cosine of some items, by exact search.
 
         Args:
@@ -363,17 +362,17 @@ class Similarity:
 
     column: str
     is_distance: bool = False
-    matrix: Callable[..., NDArray[np.float64]] | None = None
+    matrix: Callable[..., Float64Array] | None = None
     has_matrix: Callable[[Mapping[str, Any]], bool] = lambda arguments: True
     needs_direction: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
     chance: str = "shuffled"
 
-    def scores(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    def scores(self, rows: Sequence[Mapping[str, Any]]) -> Float64Array:
         """Return the similarity of each row, float64 (rows,), NaN where it is undefined."""
         values = np.array([row[self.column] for row in rows], np.float64)
         return self.value_of(values)
 
-    def value_of(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+    def value_of(self, similarities: Float64Array) -> Float64Array:
         """Return similarities as values of the column, and values of the column as similarities."""
         return 1 - similarities if self.is_distance else similarities
 

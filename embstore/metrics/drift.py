@@ -5,9 +5,8 @@ from itertools import combinations, pairwise, product
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions, Vectors, in_threads, slices
+from embstore.base.arrays import Float64Array, Mask, Positions, Vectors, in_threads, slices
 from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Parameter, Result
 from embstore.metrics.decorator import metric
@@ -42,8 +41,8 @@ class Neighbourhoods(NamedTuple):
 
     near: Positions
     cosines: Float64Array
-    are_tied: NDArray[np.bool_]
-    are_last_tied: NDArray[np.bool_]
+    are_tied: Mask
+    are_last_tied: Mask
 
 
 class _Change(NamedTuple):
@@ -54,7 +53,7 @@ class _Change(NamedTuple):
 
     overlap: Float64Array
     turnover: Float64Array
-    are_tied: NDArray[np.bool_]
+    are_tied: Mask
 
 
 @metric(
@@ -249,7 +248,7 @@ def _cosines(vectors: Vectors, rows: Positions, others: Positions) -> Float64Arr
     return np.asarray(np.vecdot(_units(vectors[others].astype(np.float64)), own[:, None]))
 
 
-def _units(vectors: NDArray[np.float64]) -> Float64Array:
+def _units(vectors: Float64Array) -> Float64Array:
     with np.errstate(invalid="ignore"):  # 0/0 is NaN
         return np.asarray(vectors / np.sqrt(np.vecdot(vectors, vectors))[..., None])
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import (
     Float64Array,
+    Mask,
     Positions,
     cosine_error,
     in_threads,
@@ -126,8 +127,6 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, 
     cosines[close[(vectors[first[close]] == vectors[second[close]]).all(axis=1)]] = 1
     return cosines, int(has_zero.sum())
 
-
-Mask = NDArray[np.bool_]
 
 TOTAL = "total"  # name of the section of all questions
 _EPSILON = 1e-6  # added to the denominator of 3CosMul (Levy & Goldberg 2014: 0.001; gensim: 10⁻⁶)

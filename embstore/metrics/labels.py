@@ -5,9 +5,8 @@ from functools import partial
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import slices
+from embstore.base.arrays import Float64Array, Int64Array, Mask, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
@@ -17,7 +16,7 @@ from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate, estimate_o
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
-Codes = NDArray[np.int64]
+Codes = Int64Array
 
 _ROW_VALUES = 1 << 22
 _MORE_NEIGHBOURS = 40  # beyond 2 k, so that nearly always k / 2 are in a half
@@ -128,18 +127,16 @@ def knn(
     return with_scores(row | {"low": low, "high": high, "seed": seed}, estimate)
 
 
-def _are_right(codes: Codes, near: Codes) -> NDArray[np.bool_]:
+def _are_right(codes: Codes, near: Codes) -> Mask:
     """Return whether the vote of each item's neighbours (n, k) is its own label (n,)."""
     rows_at_once = _ROW_VALUES // near.shape[1] ** 2 + 1
-    are_right: NDArray[np.bool_] = (
+    are_right: Mask = (
         np.concatenate([_vote(near[rows]) for rows in slices(len(near), rows_at_once)]) == codes
     )
     return are_right
 
 
-def _half_accuracies(
-    codes: Codes, positions: Codes, k: int, is_first: NDArray[np.bool_]
-) -> tuple[float, float]:
+def _half_accuracies(codes: Codes, positions: Codes, k: int, is_first: Mask) -> tuple[float, float]:
     """Return the accuracy in each of two halves, by half as many neighbours, but three if k has as
     many.
 
@@ -156,7 +153,7 @@ def _half_accuracies(
     return float(are_right[is_first].mean()), float(are_right[~is_first].mean())
 
 
-def _why_large(k: int, sizes: NDArray[np.float64]) -> str | None:
+def _why_large(k: int, sizes: Float64Array) -> str | None:
     """Return the reason why k is too large for classes of these sizes, with the largest sensible
     one; else None.
     """
@@ -282,7 +279,7 @@ def clusters(
 
 
 def _agreement(
-    units: NDArray[np.float64], own: Codes, k: int, seed: int
+    units: Float64Array, own: Codes, k: int, seed: int
 ) -> tuple[float, float, float, float]:
     """Return AMI, ARI, V-measure and its value by chance, of one run of k-means."""
     with needing("clusters need scikit-learn", "probe"):

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array
 from embstore.base.errors import UsageError
@@ -158,7 +157,7 @@ def intrinsic_dimension(
     }
 
 
-def _at_scales(distances: NDArray[np.float64], estimator: str) -> list[Result]:
+def _at_scales(distances: Float64Array, estimator: str) -> list[Result]:
     """Return the columns of each scale, of distances (n, k) above 0, ascending in each row."""
     k = distances.shape[1]
     if estimator == "gride":
@@ -189,7 +188,7 @@ def _at_scales(distances: NDArray[np.float64], estimator: str) -> list[Result]:
     ]
 
 
-def _slope(x: NDArray[np.float64], n: int) -> float | None:
+def _slope(x: Float64Array, n: int) -> float | None:
     """Return Σxy/Σx², y = −ln(1 − i/n), of the smallest xᵢ of n, ascending; None if all x are
     within rounding of 0.
     """

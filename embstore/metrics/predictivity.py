@@ -8,8 +8,8 @@ from itertools import product
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Int64Array
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
 from embstore.metrics.decorator import metric
@@ -18,7 +18,7 @@ from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
 from embstore.metrics.numerics.statistics import draw_folds
 
-Numbers = NDArray[np.int64]
+Numbers = Int64Array
 
 _STRENGTHS = 10.0 ** np.arange(-6, 5)
 """Ridge penalties that are tried, as multiples of the mean eigenvalue of the covariance of the

@@ -37,6 +37,7 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Int64Array
 from embstore.base.errors import UsageError, check_known
 from embstore.base.space import same_spelling
 from embstore.base.summary import Float64Array, Summary
@@ -132,7 +133,7 @@ class Affine:
             is no longer than this vector becomes exactly zero, since its direction is unknown.
     """
 
-    columns: NDArray[np.int64]
+    columns: Int64Array
     scale: Float64Array  # factor of each of these components, (dim,)
     shift: Float64Array  # vector subtracted first, (components of x,)
     offset: Float64Array  # vector added last, (dim,)
@@ -204,7 +205,7 @@ class Affine:
             self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right
         )
 
-    def select(self, dims: NDArray[np.int64]) -> "Affine":
+    def select(self, dims: Int64Array) -> "Affine":
         """Return the map restricted to the components of its result at the positions ``dims``, int
         (m,).
         """
@@ -325,7 +326,7 @@ class _Fitting:
         self._set_affine(replace(reduced, offset=-top @ (top.T @ mean)) if uncentred else reduced)
         self._scatter = self._scatter if k == 0 else None
 
-    def drop(self, dims: NDArray[np.int64], name: str) -> None:
+    def drop(self, dims: Int64Array, name: str) -> None:
         """Drop dimensions, given their numbers in the space, ascending."""
         present = self._data.dims[self.affine.columns]
         if not np.isin(dims, self._data.dims).all():
@@ -433,7 +434,7 @@ class Chain:
     """
 
     parts: tuple[Transform, ...]
-    columns: NDArray[np.int64]
+    columns: Int64Array
     notes: tuple[str, ...] = ()
 
     def __call__(self, block: Block) -> Float64Array:
@@ -464,7 +465,7 @@ class _After:
         return len(self.chain.columns)
 
     @property
-    def dims(self) -> NDArray[np.int64]:
+    def dims(self) -> Int64Array:
         return self.data.dims[self.chain.columns]
 
     @property

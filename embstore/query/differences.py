@@ -16,6 +16,7 @@ from embstore.metrics.numerics.differences import Scores, common_units, compare_
 from embstore.metrics.numerics.estimates import Estimate, compare_estimates
 from embstore.metrics.significance import versus_columns
 from embstore.query import compute
+from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card, select_layers
@@ -77,19 +78,19 @@ class _Compared:
     """
 
     note: str
-    columns: dict[Place, dict[str, Any]] = field(default_factory=dict)
+    columns: dict[Place, Row] = field(default_factory=dict)
     more_p: list[float] = field(default_factory=list)
 
 
 def differences(
     request: MetricRequest, cards: Sequence[Card], answers: Mapping[str, LayerAnswers]
-) -> tuple[dict[Place, dict[str, Any]], list[str]]:
+) -> tuple[dict[Place, Row], list[str]]:
     """Return the columns of each row that compare it with another, and notes.
 
     All rows that are compared with each other are compared on the units, such as pairs, that all of
     them have.
     """
-    columns: dict[Place, dict[str, Any]] = {}
+    columns: dict[Place, Row] = {}
     more_p: list[float] = []
     notes: dict[str, None] = {}
     for scored, reference in _families(request, cards, answers):
@@ -187,9 +188,9 @@ def _compare(
         of_units = [each for each in scores if isinstance(each, Scores)]
         resampled = np.stack([each.resampled(n_resamples, seed) for each in of_units])
         found = compare_resamples(values, resampled, None if reference is None else target)
-    columns: dict[Place, dict[str, Any]] = {}
+    columns: dict[Place, Row] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
-        row: dict[str, Any] = dict.fromkeys(versus_columns(request.metric)) | {"n_common": n}
+        row: Row = dict.fromkeys(versus_columns(request.metric)) | {"n_common": n}
         if "best_share" in row:
             row["best_share"] = difference.best_share
         if at != target:

@@ -11,8 +11,8 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
 from embstore.base.errors import UsageError
 from embstore.base.summary import Summary
 from embstore.metrics import Column, LayerData, NotComputable, rows_of
@@ -35,11 +35,9 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 
 if TYPE_CHECKING:
-    from embstore.base.arrays import Float64Array, Positions
     from embstore.metrics.transforms import Step
 
-Mask = NDArray[np.bool_]
-Lists = tuple[Ids, NDArray[np.int64], NDArray[np.float64]]
+Lists = tuple[Ids, Int64Array, Float64Array]
 _LEAST_NEIGHBOURS = 3
 _MORE_NEIGHBOURS = 40  # beyond 2 k, so that nearly always k are in a half
 
@@ -95,7 +93,7 @@ class Estimator:
 
     request: MetricRequest
     ids: Ids
-    clusters: "Positions"
+    clusters: Positions
     steps: "Sequence[Step]"
 
     @classmethod
@@ -142,7 +140,7 @@ class Estimator:
         assert self.request.metric.parts is not None
         return self.request.metric.parts
 
-    def _on_scale(self, row: Row) -> "Float64Array":
+    def _on_scale(self, row: Row) -> Float64Array:
         """Return the numbers of a row on the scale of their errors, NaN where there is none."""
         columns = list(limits_of(self._parts))
         values = np.array([np.nan if row[name] is None else row[name] for name in columns])
@@ -152,7 +150,7 @@ class Estimator:
             raise NotComputable(f"{columns[0]} is 0 in a part of the items: it has no logarithm")
         return np.log(np.where(values > 0, values, np.nan))
 
-    def _errors(self, source: "_Source", row: Row) -> "tuple[Float64Array, float]":
+    def _errors(self, source: "_Source", row: Row) -> tuple[Float64Array, float]:
         """Return the errors of the numbers, float64 (parts, numbers), and degrees of freedom."""
         parts, seed = self._parts, self.request.selection.seed
         n_clusters = int(self.clusters.max(initial=-1)) + 1
@@ -174,7 +172,7 @@ class Estimator:
         errors, df = half_errors(lambda half: (number(half), number(~half)), self.clusters, seed)
         return errors[:, None], df
 
-    def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> "Float64Array":
+    def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> Float64Array:
         """Return the numbers of a part on the scale of the errors; raise NotComputable if the
         first is undefined.
         """
@@ -220,7 +218,7 @@ class _Source:
             return _PartLayer(part.ids, part.vectors, part.dims, self._lists)
         return fitted(part, self.steps)
 
-    def without_each(self, folds: "Positions") -> Iterator[LayerData | NotComputable]:
+    def without_each(self, folds: Positions) -> Iterator[LayerData | NotComputable]:
         """Yield the vectors without each fold; sums of the folds are taken in one pass."""
         if self.steps or not self.parts.from_sums:
             yield from (self.part(folds != fold) for fold in range(GROUPS))

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Int64Array
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer
@@ -28,7 +28,7 @@ class GroupLayer(LayerMethods):
 
     ids: Ids  # item ids (n,), ascending
     vectors: Block  # vectors (n, dim), read-only
-    dims: NDArray[np.int64]  # index in the stored vectors of each component, int64 (dim,)
+    dims: Int64Array  # index in the stored vectors of each component, int64 (dim,)
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block of vectors."""

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array, Int64Array, Mask
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.text import CONTEXT, N_TOKENS
 from embstore.storage.card import Card
@@ -24,7 +25,6 @@ Bins = int | str | Sequence[float]
 """Number of intervals with equally many items, or the edges of the intervals; as text, ``4`` or
 ``0,10,100``.
 """
-Floats = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 
 
@@ -182,7 +182,7 @@ def _combined(
 
 
 def _by_value(
-    column: ColumnValues, has_value: NDArray[np.bool_], subject: str, max_groups: int | None
+    column: ColumnValues, has_value: Mask, subject: str, max_groups: int | None
 ) -> tuple[list[str], Numbers]:
     """Return the distinct values as text, ascending, and the number of that of each item that has
     one, (n,).
@@ -209,7 +209,7 @@ def _by_value(
 
 
 def _by_interval(
-    values: Floats, grouping: Grouping, subject: str
+    values: Float64Array, grouping: Grouping, subject: str
 ) -> tuple[list[str], Numbers, list[str]]:
     """Return the names of the intervals, the number (n,) of the one that each value is in or -1,
     and notes.
@@ -238,7 +238,7 @@ def _by_interval(
     )
 
 
-def _interval_numbers(edges: Floats, values: Floats) -> Numbers:
+def _interval_numbers(edges: Float64Array, values: Float64Array) -> Numbers:
     """Return the number of the interval of each value (n,), -1 for none."""
     numbers = np.searchsorted(edges, values, side="right") - 1
     numbers[values == edges[-1]] = len(edges) - 2  # the last interval has its upper edge
@@ -246,7 +246,7 @@ def _interval_numbers(edges: Floats, values: Floats) -> Numbers:
     return numbers
 
 
-def quantile_edges(values: Floats, n_bins: int) -> Floats:
+def quantile_edges(values: Float64Array, n_bins: int) -> Float64Array:
     """Return the distinct edges of intervals with equally many values: quantiles, interpolated
     linearly.
 
@@ -265,7 +265,7 @@ def quantile_edges(values: Floats, n_bins: int) -> Floats:
     return distinct if len(distinct) > 1 else np.repeat(distinct, 2)
 
 
-def interval_names(edges: Sequence[float], values: Floats | None = None) -> list[str]:
+def interval_names(edges: Sequence[float], values: Float64Array | None = None) -> list[str]:
     """Return intervals as text, as in ``[0, 2.5)`` and ``[2.5, 10]``.
 
     Args:
@@ -363,7 +363,7 @@ def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValu
 
 def item_groups(
     catalog: Catalog, card: Card, ids: Ids, column: str | None, by: GroupBy = "sentence"
-) -> NDArray[np.int64] | None:
+) -> Int64Array | None:
     """Return the number of each item's group (n,), from 0: by a column, else of occurrences by
     sentence; else None.
 

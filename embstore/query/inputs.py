@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Mask
 from embstore.base.errors import (
     NotStoredError,
     QueryError,
@@ -193,7 +194,7 @@ def _columns_of_file(file: "DatasetFile", unit: Unit, kind: str) -> Columns:
     }
 
 
-def _are_stored(dataset: Pairs, stored: Ids) -> NDArray[np.bool_]:
+def _are_stored(dataset: Pairs, stored: Ids) -> Mask:
     """Return which pairs have both vectors, bool (n,)."""
     return np.isin(dataset.left, stored) & np.isin(dataset.right, stored)
 

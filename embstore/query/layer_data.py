@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import distinct, distinct_rows, has_direction, slices
+from embstore.base.arrays import (
+    Float64Array,
+    Int64Array,
+    distinct,
+    distinct_rows,
+    has_direction,
+    slices,
+)
 from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.card import Card
@@ -54,7 +61,7 @@ class LayerMethods:
         *,
         distinct: bool = False,
         only: Ids | None = None,
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+    ) -> tuple[Ids, Int64Array, Float64Array]:
         """Return the k nearest other items of every item, by an exact search: see
         :class:`LayerData`.
         """
@@ -71,7 +78,7 @@ class LayerMethods:
 
     def neighbours_of(
         self: "LayerData", items: Ids, k: int, only: Ids
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    ) -> tuple[Int64Array, Float64Array]:
         """Return the k nearest other items by cosine of some items: see :class:`LayerData`."""
         from embstore.index.exact_knn import neighbours_of_rows
 
@@ -102,7 +109,7 @@ class StoredLayer(LayerMethods):
         return self.card.dim
 
     @property
-    def dims(self) -> NDArray[np.int64]:
+    def dims(self) -> Int64Array:
         """Index of each component in the stored vectors, int64 (dim,)."""
         return np.arange(self.dim)
 
@@ -157,9 +164,9 @@ class TransformedLayer(LayerMethods):
     """
 
     layer: "LayerData"  # vectors before the transform
-    transform: Callable[[Block], NDArray[np.float64]]
+    transform: Callable[[Block], Float64Array]
     # Index in the stored vectors of each component of the transformed ones, int64 (dim,).
-    dims: NDArray[np.int64]
+    dims: Int64Array
     known_summary: Summary | None = (
         None  # sums over the transformed vectors, if they are known; None to compute them
     )
@@ -231,15 +238,13 @@ def _with_direction(ids: Ids, vectors: Block) -> tuple[Ids, Block]:
     return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
-def _shared(
-    data: StoredLayer, ids: Ids, vectors: Block, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[Int64Array, Float64Array]:
     """Return the neighbours of all of some items, searched once where several metrics share
     them.
     """
     from embstore.index.exact_knn import neighbours_of_all
 
-    def search(n_neighbours: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def search(n_neighbours: int) -> tuple[Int64Array, Float64Array]:
         return neighbours_of_all(vectors, n_neighbours, report=_reporter(data))
 
     return found_once(data.card.space, data.layer.id, ids, k, search)
@@ -258,7 +263,7 @@ def _reporter(data: "LayerData") -> Callable[[float], None] | None:
     return lambda share: task.advance(part, share)
 
 
-Lists = tuple[NDArray[np.int64], NDArray[np.float64]]
+Lists = tuple[Int64Array, Float64Array]
 Search = Callable[[int], Lists]
 
 # what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from embstore.query import provenance
 from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
 from embstore.query.notes import NOTHING_SELECTED
+from embstore.query.provenance import Row
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage import keys
 from embstore.storage.card import SpaceFilter, select_layers
@@ -100,7 +101,7 @@ def map_spaces(
     for request in requests:  # before hours of work, if the store is read-only
         disk.make_folder(catalog.root / keys.folder_of(keys.MAPS, request.space))
     notes = [*missing]
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for request, card in zip(requests, cards, strict=True):
         word_columns, word_notes = missing_words(catalog, selection.words, card)
         notes += word_notes
@@ -150,7 +151,7 @@ def map_items(
 ) -> Table:
     """Return the maps of some layers, mapped together with all others, with a row per item."""
     chosen, missing = select_layers(spaces.select(catalog.cards), layers)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for space, members in chosen.items():
         for layer in members:
             ids, positions = map_points(catalog, space, layer.name, "all", method, selection)
@@ -264,8 +265,6 @@ def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["Laye
     only = selected if request.selection.columns() else None
     return list(stored_layers(catalog, card, request.layers, only))
 
-
-Row = dict[str, Any]
 
 _OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
 COLUMNS = (

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.errors import NotStoredError, UsageError, shortened
 from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
@@ -155,12 +156,8 @@ def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
 
 
 def ids_of_words(
-    catalog: Catalog,
-    card: Card,
-    words: Sequence[str],
-    only: NDArray[np.int64] | None,
-    if_missing: str,
-) -> NDArray[np.int64]:
+    catalog: Catalog, card: Card, words: Sequence[str], only: Int64Array | None, if_missing: str
+) -> Int64Array:
     """Return the ids of the items of a space with some texts, in their order; of ``only`` these,
     unless it is None.
     """
@@ -267,7 +264,7 @@ def _ambiguous(query: Query, found: FoundQueries) -> str:
     )
 
 
-def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:
+def parse_vectors(vector: Any) -> dict[Query, Float64Array]:
     """Return the vectors of an array (dim,) or (n, dim) by query, float64 (dim,).
 
     A single vector is called ``vector``, several are ``vector[0]``, ``vector[1]`` and so on.

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.errors import QueryError
 from embstore.base.installation import needing
 from embstore.base.progress import counting_as, untracked
@@ -35,7 +36,7 @@ class Centre(NamedTuple):
     rounding only.
     """
 
-    mean: NDArray[np.float64]
+    mean: Float64Array
     spread: float
 
 
@@ -52,7 +53,7 @@ class SharedBasis:
 
     layers: tuple[LayerData, ...]
     centres: tuple[Centre, ...]
-    axes: NDArray[np.float64]
+    axes: Float64Array
 
     @classmethod
     def of(cls, layers: Sequence[LayerData]) -> "SharedBasis":
@@ -98,9 +99,9 @@ class SharedBasis:
         [unit] = unit_vectors(vector[None])
         return self._placed(place, unit).astype(np.float32) if unit.any() else None
 
-    def _placed(self, place: int, units: Block) -> NDArray[np.float64]:
+    def _placed(self, place: int, units: Block) -> Float64Array:
         centre = self.centres[place]
-        placed: NDArray[np.float64] = ((units - centre.mean) @ self.axes) * (
+        placed: Float64Array = ((units - centre.mean) @ self.axes) * (
             1 / centre.spread if centre.spread else 0.0
         )
         return placed
@@ -112,7 +113,7 @@ def _moments_of_units(block: Block) -> Moments:
     return Moments.of(units[keep]) if keep.any() else Moments.empty(block.shape[1])
 
 
-def _first_two(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
+def _first_two(pooled: Float64Array) -> Float64Array:
     """Return the first two eigenvectors (dim, 2), each with the sign that makes its largest
     component positive.
     """
@@ -128,7 +129,7 @@ def _first_two(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
 K = 10  # number of neighbours that are compared
 SAMPLE = 2000  # number of items whose neighbours are searched for the sake of the share alone
 
-Near = NDArray[np.int64]
+Near = Int64Array
 
 
 class Kept(NamedTuple):
@@ -146,9 +147,9 @@ class Kept(NamedTuple):
 def kept_of_all(
     dim: int,
     near: Near,
-    cosines: NDArray[np.float64],
+    cosines: Float64Array,
     positions: Positions,
-    rows: NDArray[np.int64] | None = None,
+    rows: Int64Array | None = None,
 ) -> Kept:
     """Return the share over the n items of a map, or some of them, from their positions (all items,
     2).
@@ -215,19 +216,13 @@ _REPORT_ITERATIONS = 25
 
 
 def place_by_tsne(
-    near: Near,
-    cosines: NDArray[np.float64],
-    initial: Positions,
-    *,
-    below: bool,
-    seed: int,
-    report: Report,
+    near: Near, cosines: Float64Array, initial: Positions, *, below: bool, seed: int, report: Report
 ) -> Positions:
     """Compute the positions of n items, n ≥ 4.
 
     Args:
         near: Nearest other items of each item, as positions (n, k), nearest first.
-        cosines: NDArray[np.float64] with them (n, k).
+        cosines: Float64Array with them (n, k).
         initial: Initial positions (n, 2).
         below: Whether these are those of the layer below rather than principal components.
         seed: Random seed of the jitter that parts items with the same principal components.
@@ -280,7 +275,7 @@ def _report(
     report((n_before + iteration) / n_total)
 
 
-def _spread(components: Positions, seed: int) -> NDArray[np.float64]:
+def _spread(components: Positions, seed: int) -> Float64Array:
     """Scale principal components to a small spread, which t-SNE needs at the start, and add
     jitter.
     """

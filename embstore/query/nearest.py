@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from embstore.index import IndexCard
 from embstore.index.exact_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query, parse_query
-from embstore.query.provenance import describe
+from embstore.query.provenance import Row, describe
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.vectors import is_among
@@ -42,7 +42,7 @@ class LayerSearch:
 
     def rows(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
-    ) -> tuple[list[dict[str, Any]], list[str]]:
+    ) -> tuple[list[Row], list[str]]:
         """Search the neighbours of queries in one layer of a space; return them as rows, and
         notes.
         """

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import cosines_of
+from embstore.base.arrays import Float64Array, cosines_of
 from embstore.base.chart import COSINE
 from embstore.base.errors import NotStoredError, QueryError, UsageError
 from embstore.base.progress import Task, task
@@ -20,6 +19,7 @@ from embstore.query.notes import joined
 from embstore.query.provenance import (
     REVISION_COLUMNS,
     REVISION_TYPES,
+    Row,
     columns_with_values,
     describe,
 )
@@ -71,7 +71,7 @@ def neighbours(
     if combination is not None:
         found, space_notes = with_all_words(found, combination)
         notes += space_notes
-    missing: dict[str, dict[str, Any]] = {}
+    missing: dict[str, Row] = {}
     for space in found:
         candidates.check_texts(catalog, space.card)
         missing[space.card.space], word_notes = missing_words(catalog, candidates.words, space.card)
@@ -118,9 +118,9 @@ def _search_all(
     chosen: Mapping[str, Sequence[Layer]],
     transforms: "Sequence[Step]",
     searching: Task,
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[Row], list[str]]:
     """Search every space and layer; return the neighbours as rows, and notes."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     notes: list[str] = []
     refused: list[str] = []
     n_layers = 0
@@ -144,8 +144,6 @@ def _search_all(
         raise QueryError(f"{refused[0]} Give another transform.")
     return rows, [*notes, *refused]
 
-
-Float64Array = NDArray[np.float64]
 
 COSINE_COLUMNS = (
     "space",
@@ -178,7 +176,7 @@ def cosines(
     chosen, notes = select_layers(cards, layers, spaces)
     found, lookup_notes = look_up_all(catalog, cards, queries, chosen, embed)
     notes += lookup_notes
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for space in found:
         for layer in chosen[space.card.space]:
             layer_rows, transform_notes = _layer_rows(catalog, space, queries, layer, transforms)
@@ -212,7 +210,7 @@ def _layer_rows(
     queries: Sequence[Query],
     layer: Layer,
     transforms: "Sequence[Step]",
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[Row], list[str]]:
     """Return a row for each pair of queries that a layer has, and notes on the transform."""
     card = found.card
     present = [query for query in queries if layer.id in found.vectors.get(query, ())]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array, Mask, Positions
 from embstore.base.errors import QueryError
 from embstore.metrics import LayerData, rows_of
 from embstore.metrics.declaration import Similarity
@@ -19,8 +20,6 @@ from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
-
-Positions = NDArray[np.int64]
 
 _MATRIX_BYTES = 4 << 30
 _MIN_ORDERS = 20
@@ -46,7 +45,7 @@ class ShuffledLayer(GroupLayer):
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, Positions, NDArray[np.float64]]:
+    ) -> tuple[Ids, Positions, Float64Array]:
         """Return the k nearest others, with the ties of the original order: see
         :class:`LayerData`.
         """
@@ -59,7 +58,7 @@ class ShuffledLayer(GroupLayer):
             return super().neighbours(k, distance, distinct=distinct, only=only)
         if (k, distance) not in self.found:
             self.found[k, distance] = super().neighbours(k, distance)
-        return cast("tuple[Ids, Positions, NDArray[np.float64]]", self.found[k, distance])
+        return cast("tuple[Ids, Positions, Float64Array]", self.found[k, distance])
 
 
 def calibrated(
@@ -126,7 +125,7 @@ def _pairs_by_zeros(
     right: Sequence[LayerData],
     *,
     together: bool,
-) -> list[tuple[Ids, NDArray[np.bool_]]]:
+) -> list[tuple[Ids, Mask]]:
     """Group the pairs of a grid of layers by the items that are left out since their vector is zero
     in one of the two.
 
@@ -141,7 +140,7 @@ def _pairs_by_zeros(
     zeros, zeros_2 = ([zero_ids(layer) for layer in side] for side in (left, right))
     if together:
         return [(np.concatenate([*zeros, *zeros_2]), everything)]
-    groups: dict[bytes, NDArray[np.bool_]] = {}
+    groups: dict[bytes, Mask] = {}
     for i, j in np.ndindex(everything.shape):
         groups.setdefault(np.union1d(zeros[i], zeros_2[j]).tobytes(), np.zeros_like(everything))[
             i, j
@@ -156,7 +155,7 @@ def _shuffled_similarities(
     right: Sequence[LayerData],
     ids: Ids,
     blocks: Positions | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Float64Array, Float64Array]:
     """Return the similarities (left, right) of a grid of layers, and those of each permutation of
     the items.
     """
@@ -176,7 +175,7 @@ def _shuffled_similarities(
     }
     own, shown = ([layers[id(each)] for each in side] for side in (left, right))
 
-    def similarities(second: Sequence[LayerData]) -> NDArray[np.float64]:
+    def similarities(second: Sequence[LayerData]) -> Float64Array:
         found = similarity.scores(rows_of(request.metric.function(own, second, ids, **arguments)))
         return found.reshape(len(left), len(right))
 

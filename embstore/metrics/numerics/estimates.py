@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions
+from embstore.base.arrays import Float64Array, Mask, Positions
 from embstore.metrics.declaration import Ids, NotComputable, Result
 from embstore.metrics.numerics.differences import Difference
 from embstore.metrics.numerics.statistics import wilson_interval
@@ -149,7 +148,7 @@ def estimate_of(result: Result) -> Estimate:
 
 
 def half_errors(
-    values: Callable[[NDArray[np.bool_]], tuple[float, float]], groups: Positions, seed: int
+    values: Callable[[Mask], tuple[float, float]], groups: Positions, seed: int
 ) -> tuple[Float64Array, float]:
     """Return errors of a number from random halves of the items, and their degrees of freedom.
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Int64Array
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Ids, LayerData
 from embstore.metrics.numerics.linear_algebra import Moments
 
 T = TypeVar("T")
-Groups = NDArray[np.int64]
+Groups = Int64Array
 
 # Memory for the sums of a batch of groups, or for its vectors: 5,400 sums of 768 components.
 BATCH_BYTES = 1 << 25
@@ -32,7 +32,7 @@ class GroupSums:
             rounding errors.
     """
 
-    n: NDArray[np.int64]  # number of vectors, int64 (g,)
+    n: Int64Array  # number of vectors, int64 (g,)
     unit_total: Float64Array  # Σu, (g, dim)
     unit_square_total: Float64Array
     total: Float64Array  # Σx, (g, dim); (g, 0) if not requested
@@ -51,8 +51,8 @@ class GroupValues:
     """One value per group."""
 
     value: Float64Array  # value of each group, float64 (g,); NaN where it is undefined
-    n: NDArray[np.int64]  # number of vectors that each value is computed from, int64 (g,)
-    n_zero: NDArray[np.int64]  # number of zero vectors in each group, int64 (g,)
+    n: Int64Array  # number of vectors that each value is computed from, int64 (g,)
+    n_zero: Int64Array  # number of zero vectors in each group, int64 (g,)
 
     @classmethod
     def empty(cls, n_groups: int) -> Self:

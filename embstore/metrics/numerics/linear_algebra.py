@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Mask
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import Block, LayerData, NotComputable
 
@@ -113,7 +114,7 @@ def entropy(shares: Float64Array) -> float:
     return max(0.0, -float((p * np.log(p)).sum()))
 
 
-def unit_rows(vectors: Block) -> tuple[Float64Array, NDArray[np.bool_]]:
+def unit_rows(vectors: Block) -> tuple[Float64Array, Mask]:
     """Normalise the rows (n, dim) to unit length in float64; also return which rows are zero (n,)
     and stay so.
     """

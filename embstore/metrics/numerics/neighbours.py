@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import DISTANCE_ERROR, Positions, cosine_error
+from embstore.base.arrays import DISTANCE_ERROR, Float64Array, Mask, Positions, cosine_error
 from embstore.metrics.declaration import Ids, LayerData
 
 TIED = "all items are equally near each other"
@@ -26,7 +26,7 @@ class Nearest(NamedTuple):
     ids: Ids  # ids of the items, int64 (n,), ascending
     positions: NDArray[np.integer]
     # Whether the next item is as near as the last of the k, so that ids decide, bool (n,).
-    are_tied: NDArray[np.bool_]
+    are_tied: Mask
     # whether all k + 1 nearest of all items are at one distance, so that the choice is arbitrary
     are_all_tied: bool
 
@@ -47,9 +47,7 @@ def find_nearest(
     )
 
 
-def are_equal(
-    nearness: NDArray[np.float64], dim: int, distance: str = "cosine"
-) -> NDArray[np.bool_]:
+def are_equal(nearness: Float64Array, dim: int, distance: str = "cosine") -> Mask:
     """Return whether cosines or distances (..., n) are all equal along the last axis (...), up to
     rounding.
 

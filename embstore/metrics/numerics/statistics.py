@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions, group_ties, in_threads, slices
+from embstore.base.arrays import Float64Array, Mask, Positions, group_ties, in_threads, slices
 
 Matrix = NDArray[np.floating]
 
@@ -143,7 +143,7 @@ class Calibrated(NamedTuple):
 
 
 def calibrate(
-    observed: Float64Array, shuffled: Float64Array, compared: NDArray[np.bool_] | None = None
+    observed: Float64Array, shuffled: Float64Array, compared: Mask | None = None
 ) -> Calibrated:
     """Calibrate a grid of similarities (Gröger et al. 2026, algorithms 1 and 2).
 
