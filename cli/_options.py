@@ -124,6 +124,16 @@ Models = Annotated[
         autocompletion=stored_models,
     ),
 ]
+Named = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL|SPACE",
+        help="Keep the spaces of this checkpoint, or this space; as --model and --space.",
+        autocompletion=stored_models,
+        show_default=False,
+        hidden=True,  # Typer lists arguments above all options
+    ),
+]
 Revisions = Annotated[
     list[str] | None,
     typer.Option(

@@ -48,7 +48,7 @@ COMMANDS = {
         "verify": ("maintenance", "Check every file of a store."),
         "repair": ("maintenance", "Repair a store; quarantine damaged files."),
         "compact": ("maintenance", "Merge small shards into large ones."),
-        "remove": ("maintenance", "Remove a space."),
+        "remove": ("maintenance", "Remove spaces, items, columns or datasets."),
     },
 }
 """Panel of the help → command → module and help, in the order in which users need them."""

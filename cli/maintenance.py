@@ -24,6 +24,7 @@ from ._options import (
     IndexMemory,
     Layers,
     Models,
+    Named,
     OfPooling,
     OfTemplate,
     OfUnit,
@@ -50,6 +51,7 @@ app = typer.Typer()
 
 @app.command(epilog=examples("how-to/neighbours.md", "embstore index --kind hnsw --recall 0.99"))
 def index(
+    named: Named = None,
     kind: Annotated[
         IndexKind | None,
         typer.Option(
@@ -90,7 +92,9 @@ def index(
     ):
         with out.progress():
             done = open_store(store, store_option).index(
-                **filters(models, revisions, spaces, unit, pooling, template),
+                **filters(
+                    [*(models or ()), *(named or ())], revisions, spaces, unit, pooling, template
+                ),
                 layers=layers,
                 kind=kind,
                 memory=index_memory,

@@ -19,6 +19,7 @@ from ._options import (
     Marked,
     Memory,
     Models,
+    Named,
     NoCache,
     OfPooling,
     OfTemplate,
@@ -143,8 +144,8 @@ def drift(
 
 
 _OF_LIST = (
-    "method", "layers", "models", "revisions", "spaces", "unit", "pooling", "template", "stored",
-    "quiet", "store", "store_option", "form", "as_json", "as_csv", "output", "csv_safe",
+    "named", "method", "layers", "models", "revisions", "spaces", "unit", "pooling", "template",
+    "stored", "quiet", "store", "store_option", "form", "as_json", "as_csv", "output", "csv_safe",
 )  # fmt: skip
 """Parameters that suit a list of stored maps."""
 _FIGURES = (".pdf", ".png", ".svg")
@@ -159,6 +160,7 @@ _FIGURES = (".pdf", ".png", ".svg")
 )
 def map(
     ctx: typer.Context,
+    named: Named = None,
     method: Annotated[
         Literal["pca", "tsne"] | None,
         typer.Option(
@@ -212,7 +214,7 @@ def map(
     is_figure = output is not None and output.suffix.lower() in _FIGURES and not stored
     picture, output = (output, None) if is_figure else (None, output)
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
-    chosen = filters(models, revisions, spaces, unit, pooling, template)
+    chosen = filters([*(models or ()), *(named or ())], revisions, spaces, unit, pooling, template)
     with explained(
         "Interrupted. The layers that were done are stored; the same command goes on after them."
     ):

@@ -28,6 +28,7 @@ from ._options import (
     Layers,
     Memory,
     Models,
+    Named,
     NoCache,
     OfPooling,
     OfTemplate,
@@ -51,7 +52,6 @@ from ._options import (
     filters,
     known_datasets,
     open_store,
-    stored_models,
 )
 from ._output import Output, json_text, write
 
@@ -107,16 +107,7 @@ def selection(
 def _query(
     metric: "Metric",
     *,
-    models_or_spaces: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="MODEL|SPACE",
-            help="Keep the spaces of this checkpoint, or this space; as --model and --space.",
-            autocompletion=stored_models,
-            show_default=False,
-            hidden=True,  # Typer lists arguments above all options
-        ),
-    ] = None,
+    named: Named = None,
     intervals: Annotated[
         Literal["columns", "inline"] | None,
         typer.Option(
@@ -163,7 +154,7 @@ def _query(
     if labels:
         read_labels(labels)  # whose mistakes are found before anything is computed
     opened = open_store(store, store_option)
-    selected["models"] = [*(selected["models"] or ()), *(models_or_spaces or ())]
+    selected["models"] = [*(selected["models"] or ()), *(named or ())]
     if explain:
         explanation = opened.explain_query(metric.name, cache=not no_cache, **selection(**selected))
         _write_explanation(explanation, out)

@@ -142,10 +142,6 @@ def report(
 def _drift(store: Reading, info: Table) -> Iterator[Section]:
     """Yield the section of the items that change most and least over the layers of a space."""
     options: dict[str, Any] = {"most": _N_CHANGED, **_sample(info, _MOST_SEARCHED)}
-    cards = store.catalog.cards
-    layered = [space for space in info["space"] if len(cards[space].layers) > 1]
-    if 0 < len(layered) < len(info):
-        options["spaces"] = layered
     try:
         found = store.drift(**options)
     except (QueryError, UsageError) as error:

@@ -44,6 +44,8 @@ CHECKPOINTS = {
 COMMANDS = {"drift": ("gonen2020", "hamilton2016"), "tsne": ("vandermaaten2008", "policar2024")}
 # Columns of results beside those of a metric → the keys of their publications.
 COLUMNS = {"p_holm": ("holm1979",), "calibrated": ("groger2026",), "turnover": COMMANDS["drift"]}
+# Kinds of parts that intervals come from → the keys of their publications.
+PARTS = {"groups": ("shao1995",)}
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _IN_TEX = _SPECIAL | {char: f"\\{char}" for char in "{}#$%&_"}
 _IN_URL = {char: f"%{ord(char):02X}" for char in "{}\\"}
@@ -167,6 +169,9 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
     if any(row.get("method") == "tsne" for row in rows):
         keys += COMMANDS["tsne"]
     metrics = _matching_metrics({column for row in rows for column in row})
+    if "low" in values and "n_groups" not in values:  # of the metric, not of a mean over groups
+        of_parts = [metric.parts.parts for metric in metrics if metric.parts is not None]
+        keys += [key for parts in of_parts for key in PARTS.get(parts, ())]
     yield from map(_cite_metric, metrics)
     yield [publications()[key] for key in keys], []
     if not metrics and not keys:

@@ -167,15 +167,15 @@ def _compare(
         scores: list[Scores | Estimate] = common_units(list(scored.values()))
     except NotComputable as error:
         return _Compared(f"versus: nothing that all have can be compared: {error}")
-    n = len(scores[0].units)
+    n, units = len(scores[0].units), "items" if isinstance(scores[0], Estimate) else "units"
     values = np.array([each.value for each in scores]) if n >= _FEW else np.array([np.nan])
     if not np.isfinite(values).all():
-        return _Compared(f"versus: {n} units in common, or values that are all equal: no test")
+        return _Compared(f"versus: {n} {units} in common, or values that are all equal: no test")
     target = places.index(reference) if reference is not None else int(np.argmax(values))
     estimates = [each for each in scores if isinstance(each, Estimate)]
     settings: dict[str, Any] = {"seed": seed}
     more_p: list[float] = []
-    how = "errors from parts of the units"
+    how = "errors from parts of the items"
     if estimates:
         found = [compare_estimates(each, estimates[target]) for each in estimates]
         if reference is None:
@@ -206,7 +206,7 @@ def _compare(
             }
         columns[place] = row
     space, layer, _ = places[target]
-    note = f"versus {space} layer {layer.name}, over {n:,} units in common, {how} (seed {seed})"
+    note = f"versus {space} layer {layer.name}, over {n:,} {units} in common, {how} (seed {seed})"
     if not any(row.get("detectable") for row in columns.values()):
         note += ", none of which differs"
     return _Compared(note, columns, more_p)

@@ -212,21 +212,29 @@ def compare(
         pairs, missing_items = _with_items(catalog, request, pairs)
         missing += missing_items
     shared = provenance.settings(request)
-    rows: list[Row] = []
-    drawn: list[str] = []
-    more: list[str] = []
+    answered: list[tuple[LayerPairs, Answer]] = []
     for pair in pairs:
         question, answer = pair.find(answers)
         if answer is None and (reason := pair.disjoint_reason) is not None:
             missing.append(reason)
             continue
-        if not pair.is_one_space:
-            more.append(f"{pair.card.space} down, {pair.other.space} across")
         if answer is None:
             n_read = len(pair.layers) + (0 if pair.is_one_space else len(pair.other_layers))
             with task("compute", f"{request.metric.name} of {pair.card.space}", n_read):
                 answer = pair.compute(answers.groups(pair.card, pair.other))
             answers.store(question, answer)
+        answered.append((pair, answer))
+    rows_of = {pair.card.space: answer.rows for pair, answer in answered}
+    kept, without_items = request.with_items([pair.card for pair, _ in answered], rows_of)
+    missing += without_items
+    rows: list[Row] = []
+    drawn: list[str] = []
+    more: list[str] = []
+    for pair, answer in answered:
+        if pair.card not in kept:
+            continue
+        if not pair.is_one_space:
+            more.append(f"{pair.card.space} down, {pair.other.space} across")
         word_columns, word_notes = missing_words(
             catalog, request.selection.words, pair.card, pair.other
         )
@@ -280,6 +288,12 @@ def find_pairs(
     if name is None:
         chosen, missing = select_layers(cards, request.layers, request.spaces)
         others = {card.space: card for card in cards}
+        if "pairs" in request.parameters:  # of different layers
+            single = [space for space, layers in chosen.items() if len(layers) == 1]
+            if len(single) < len(chosen):
+                reason = "drift is between layers, and it has one of those chosen."
+                missing = [*missing, *request.left_out(cards, dict.fromkeys(single, reason))]
+                chosen = {space: chosen[space] for space in chosen if space not in single}
     else:
         against = catalog.cards[name]
         cards = [card for card in cards if card is not against] or [against]

@@ -58,6 +58,11 @@ def _measure(
     cards = [card for card in cards if card.space in chosen]
     found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     cards = [card for card in cards if card.space in found]
+    rows_of = {
+        space: [row for answer, _ in of_space.values() for row in answer.rows]
+        for space, of_space in found.items()
+    }
+    cards, without_items = request.with_items(cards, rows_of)
     compared: dict[tuple[str, Layer, int], Row] = {}
     more: list[str] = []
     if versus is not None:
@@ -68,7 +73,7 @@ def _measure(
     no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
     rows: list[Row] = []
     drawn: list[str] = []
-    missing = [*missing, *left_out]
+    missing = [*missing, *left_out, *without_items]
     across: dict[str, None] = {}
     for card in cards:
         word_columns, word_notes = missing_words(catalog, request.selection.words, card)
@@ -122,7 +127,7 @@ def _chosen(
     suitable = [card for card in cards if not units or card.unit in units]
     reason = f"{request.metric.name} is about {' or '.join(units)} spaces."
     reasons = {card.space: reason for card in cards if card not in suitable}
-    left_out = _left_out(request, cards, reasons)
+    left_out = request.left_out(cards, reasons)
     suitable, without_column = _with_columns(catalog, request, suitable)
     if request.parameters.get("versus") is not None:
         from embstore.query.differences import with_versus  # which other requests do not need
@@ -131,25 +136,6 @@ def _chosen(
     if request.common:
         request = _over_common_items(catalog, request, suitable)
     return request, suitable, [*left_out, *without_column]
-
-
-def _left_out(
-    request: MetricRequest, cards: Sequence[Card], reasons: Mapping[str, object]
-) -> list[str]:
-    """Return why spaces are left out, of those that were named and of models without another
-    space.
-    """
-    models = {card.model for card in cards if card.space not in reasons}
-    named = {*request.spaces.models, *request.spaces.spaces}
-    return [
-        f"{card.space} is left out: {reasons[card.space]}"
-        for card in cards
-        if card.space in reasons
-        and (
-            card.space in request.spaces.spaces
-            or (card.model not in models and request.spaces.names(card) & named)
-        )
-    ]
 
 
 def _over_common_items(
@@ -209,7 +195,7 @@ def _with_columns(
     if errors and len(errors) == len(cards):
         raise next(iter(errors.values()))
     kept = [card for card in cards if card.space not in errors]
-    return kept, _left_out(request, cards, errors)
+    return kept, request.left_out(cards, errors)
 
 
 LayerAnswers = dict[Layer, tuple[Answer, Scores]]
@@ -278,7 +264,7 @@ def _inputs(
             errors[card.space] = error
     if errors and len(errors) == len(cards):
         raise errors[min(incomplete, key=lambda card: _is_less_meant(card, errors)).space]
-    of_named = _left_out(request, cards, errors)
+    of_named = request.left_out(cards, errors)
     of_words = [
         f"{space} is left out: {error}"
         for space, error in errors.items()

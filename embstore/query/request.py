@@ -2,7 +2,7 @@
 over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
 from typing import TYPE_CHECKING, Any
@@ -191,6 +191,38 @@ class MetricRequest:
         if self.metric.needs != "summary" or self.selection.columns():
             return False
         return all(self.parameters[each.name] == each.default for each in self.metric.parameters)
+
+    def left_out(self, cards: Sequence[Card], reasons: Mapping[str, object]) -> list[str]:
+        """Return why spaces are left out, of those that were named and of models without another
+        space.
+        """
+        models = {card.model for card in cards if card.space not in reasons}
+        named = {*self.spaces.models, *self.spaces.spaces}
+        return [
+            f"{card.space} is left out: {reasons[card.space]}"
+            for card in cards
+            if card.space in reasons
+            and (
+                card.space in self.spaces.spaces
+                or (card.model not in models and self.spaces.names(card) & named)
+            )
+        ]
+
+    def with_items(
+        self, cards: Sequence[Card], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> tuple[Sequence[Card], list[str]]:
+        """Return the spaces that have some of the selected items by their rows, all if none has;
+        and why others are left out.
+        """
+        if self.selection.where is None and self.selection.words is None:
+            return cards, []
+        reasons = {
+            card.space: "none of its items is selected."
+            for card in cards
+            if not any(row["n"] for row in rows[card.space])
+        }
+        kept = [card for card in cards if card.space not in reasons]
+        return (kept, self.left_out(cards, reasons)) if kept else (cards, [])
 
 
 def check_seed(seed: int) -> None:

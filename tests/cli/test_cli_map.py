@@ -75,7 +75,14 @@ def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store):
             for row in json.loads(cli("map", "--list", "--json", *options).stdout)
         ]
 
-    assert listed() == listed("--space", "toy.word.last") == [(0, "pca"), (0, "tsne"), (1, "tsne")]
+    by_name = listed("--space", "toy.word.last")
+    assert (
+        listed()
+        == listed("toy.word.last")
+        == listed("toy")
+        == by_name
+        == [(0, "pca"), (0, "tsne"), (1, "tsne")]
+    )
     assert listed("--method", "tsne") == [(0, "tsne"), (1, "tsne")]
     assert listed("--layer", "1", "--unit", "word") == [(1, "tsne")]
     assert listed("--layer", "1", "--method", "pca") == []

@@ -134,7 +134,7 @@ def test_drift_is_of_the_spaces_with_several_layers(tmp_path):
     [section] = _drift(made.store, made.store.info())
     assert section.problem == ""
     assert set(section.tables["drift"]["space"]) == {made.space}
-    assert section.commands == ["embstore drift --store s --most 5 --space toy.word.last"]
+    assert section.commands == ["embstore drift --store s --most 5"]
 
 
 SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""

@@ -16,7 +16,7 @@ from embstore import Store
 from embstore.base.errors import UnknownNameError
 from embstore.metrics import METRICS
 from embstore.query import cite as citing
-from embstore.query.cite import CHECKPOINTS, COLUMNS, COMMANDS, publications
+from embstore.query.cite import CHECKPOINTS, COLUMNS, COMMANDS, PARTS, publications
 from embstore.sources.datasets import DATASETS
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +52,8 @@ def test_the_file_of_publications_is_bibtex():
 def test_every_publication_is_used_and_every_reference_is_there():
     used = {key for metric in METRICS.values() for key in metric.references}
     used |= {key for spec in DATASETS.values() for key in spec.references}
-    used |= {
-        key for known in (CHECKPOINTS, COMMANDS, COLUMNS) for keys in known.values() for key in keys
-    }
+    others = (CHECKPOINTS, COMMANDS, COLUMNS, PARTS)
+    used |= {key for known in others for keys in known.values() for key in keys}
     assert used == set(publications())
 
 
@@ -145,6 +144,11 @@ def test_the_tests_of_a_result_are_cited(make_store):
     assert "groger2026" in parsed(made.store.cite(result=shuffled))
     plain = {*parsed(made.store.cite(result=made.store.query("cka", layers=[0, 1])))}
     assert not plain & {"holm1979", "groger2026"}
+    ask = made.store.query
+    in_groups, in_halves = ask("anisotropy", ci=True), ask("intrinsic-dimension", ci=True, layers=0)
+    assert "shao1995" in parsed(made.store.cite(result=in_groups))
+    assert "shao1995" not in parsed(made.store.cite(result=in_halves))
+    assert "shao1995" not in parsed(made.store.cite(result=ask("anisotropy")))
 
 
 def test_a_result_of_another_command_names_its_checkpoints(store):

@@ -157,6 +157,18 @@ def test_another_space_is_compared_by_items(make_store):
         store.drift("text99", against=other.space)
 
 
+def test_a_space_of_one_layer_is_passed_over_among_others(made, make_store):
+    single = make_store(n=12, n_blocks=0, top_form=None, model="flat")
+    assert len(single.store.catalog.cards[single.space].layers) == 1
+    found = single.store.drift(most=2)
+    assert set(found["space"]) == {made.space}
+    named = single.store.drift(most=2, spaces=[made.space, single.space])
+    assert named.to_pylist() == found.to_pylist()
+    assert any(note.startswith(f"{single.space} is left out: ") for note in named.notes)
+    with pytest.raises(UsageError, match="drift is between layers"):
+        single.store.drift(most=2, spaces=single.space)
+
+
 def test_spaces_without_common_items_are_refused(make_store):
     made = make_store(n=12, n_blocks=1, top_form=None)
     synthetic_store(made.root, texts=["a", "b"], model="other", n_blocks=1, top_form=None)

@@ -140,8 +140,24 @@ def test_where_filters_each_space_by_its_own_items(make_store):
     made = make_store(n=15, unit="sentence", index=False)
     found = made.store.query("anisotropy", where="text < 'text12'", layers="top")
     assert dict(zip(found["unit"], found["n"], strict=True)) == {"word": 2, "sentence": 4}
-    only = made.store.query("anisotropy", where="unit = 'word'", layers="top")
-    assert dict(zip(only["unit"], only["n"], strict=True)) == {"word": 10, "sentence": 0}
+
+
+def test_spaces_without_selected_items_are_passed_over(make_store):
+    words = make_store(texts=["text1", "text2", "other"], index=False)
+    sentences = make_store(n=15, unit="sentence", index=False)
+    ask = sentences.store.query
+    for options in ({"where": "unit = 'word'"}, {"words": ["other"]}):
+        only = ask("anisotropy", layers="top", **options)
+        assert set(only["unit"]) == {"word"}
+        assert not any(sentences.space in note for note in only.notes)
+        for metric in ("anisotropy", "cka"):
+            named = ask(metric, spaces=[words.space, sentences.space], layers="top", **options)
+            assert set(named["space"]) == {words.space}
+            assert f"{sentences.space} is left out: none of its items is selected." in str(
+                named.notes
+            )
+    none = ask("anisotropy", where="false", layers="top")
+    assert dict(zip(none["unit"], none["n"], strict=True)) == {"word": 0, "sentence": 0}
 
 
 def test_a_sample_is_seeded_said_and_exact(make_store):

@@ -151,7 +151,7 @@ def test_spaces_are_compared_by_the_items_of_both_in_both(make_store, metric, mo
     assert row["accuracy"] == other["accuracy"]
     assert (row["difference"], row["p"], row["p_holm"], other["difference"]) == (0, 1, 1, None)
     assert row["common"] == f"{large.space},{small.space}"
-    assert "over 60 units in common" in table.notes[0]
+    assert "over 60 items in common" in table.notes[0]
     assert "none of which differs" in table.notes[0]
     alone = large.store.query(metric, label="pos", spaces=large.space, **more).rows[0]
     assert (alone["n"], alone["accuracy"] == row["accuracy"]) == (150, False)
