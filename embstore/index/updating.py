@@ -19,7 +19,7 @@ from embstore.index import faiss_index
 from embstore.index.building import TARGET_RECALL, IndexOptions, build_index, n_needed
 from embstore.index.card import AUTO, KINDS, Design, IndexCard, choose, readable_card
 from embstore.storage import keys
-from embstore.storage.cache import StoredFile, StoreFiles, entry_of
+from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.manifest import EMPTY, Change, Entry, ItemSet, Manifest
@@ -236,13 +236,14 @@ class _Work:
         options = IndexOptions(self.design, self.requested_kind, self.recall, progress)
         old = self._old() if self.action == "extended" else None
         built, card = build_index(read, self.items, self.card.dim, options, old)
-        with files.temporary() as temp:
-            faiss_index.save(built, temp)
-            entry = entry_of(temp, **card.to_facts())
-            key = keys.make(
-                keys.INDEXES, entry["sha256"], name=self.card.space, layer=self.layer.id
-            )
-            files.write({key: temp})
+        added = files.add(
+            keys.INDEXES,
+            partial(faiss_index.save, built),
+            name=self.card.space,
+            layer=self.layer.id,
+            **card.to_facts(),
+        )
+        [(key, entry)] = added.items()
         return Indexed(
             self.layer, files.file(key, entry), card, "built" if old is None else "extended"
         )

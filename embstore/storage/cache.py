@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -23,7 +23,8 @@ from embstore.base import atomic, disk, installation
 from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError, system_reason
 from embstore.base.table import show_size
 from embstore.storage import keys, manifest
-from embstore.storage.manifest import Change, Edit, Entry, Manifest
+from embstore.storage.keys import Kind
+from embstore.storage.manifest import Change, Edit, Entry, Files, Manifest
 from embstore.storage.objects import Folder, Objects
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
@@ -187,13 +188,31 @@ class StoreFiles:
                     disk.sync(temp)
                     os.replace(temp, self.root / key)
 
-    @contextmanager
-    def temporary(self) -> Iterator[Path]:
+    def add(
+        self,
+        kind: Kind,
+        write: Callable[[Path], Entry | None],
+        /,
+        *,
+        name: str = "",
+        layer: int | None = None,
+        **facts: Any,
+    ) -> Files:
+        """Store what a function writes to a temporary file, and return it as a manifest names it;
+        the function may return more facts of it.
+        """
+        with self.temporary() as temp:
+            facts |= write(temp) or {}
+            entry = entry_of(temp, **facts)
+            key = keys.make(kind, entry["sha256"], name=name, layer=layer)
+            self.write({key: temp})
+        return {key: entry}
+
+    def temporary(self) -> AbstractContextManager[Path]:
         """Provide the path of a new temporary file on the disk of the files, removed when the
         context ends.
         """
-        with atomic.temporary(self.root) as temp:
-            yield temp
+        return atomic.temporary(self.root)
 
     def check(self, file: "StoredFile", also: Callable[[], object] | None = None) -> None:
         """Raise DamagedError unless the content of a file has its hash, once until the file

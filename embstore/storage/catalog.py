@@ -312,7 +312,9 @@ class Catalog:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those
         embedded since.
         """
-        self._check_skipped()
+        from embstore.storage import tables  # and pyarrow
+
+        tables.check_all(self.skipped_files)
         sql = (
             f"SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES} ORDER"
             " BY ALL"
@@ -389,27 +391,19 @@ class Catalog:
                 "items": self.item_files,
                 "columns": self.column_files,
                 "skipped": self.skipped_files,
+                **{f"datasets.{name_of(file)}": [file] for file in self.dataset_files},
             },
             shards={
                 space: {layer: self._named(keys.VECTORS, space, layer) for layer in card.layers.ids}
                 for space, card in self.cards.items()
             },
-            datasets={name_of(file): file for file in self.dataset_files},
             cards=tuple(self.cards.values()),
             columns=self.columns,
-            checks={
-                "items": self._tables.check,
-                "columns": self.columns.check,
-                "skipped": self._check_skipped,
+            computed={
+                "built_in": lambda: built_in_table(self.items(self.item_ids().tolist())),
+                "summaries": lambda: sums.table(
+                    {space: self.summaries(space) for space in self.cards}
+                ),
             },
-            built_in=lambda: built_in_table(self.items(self.item_ids().tolist())),
-            summaries=lambda: sums.table({space: self.summaries(space) for space in self.cards}),
             nearest_texts=self.nearest_texts,
         )
-
-    def _check_skipped(self) -> None:
-        from embstore.storage import tables  # and pyarrow
-
-        self.files.fetch(self.skipped_files)
-        for file in self.skipped_files:
-            tables.check(file)

@@ -24,7 +24,7 @@ from embstore.base.text import (
     Item,
     word_spans,
 )
-from embstore.storage.cache import StoredFile, fetch
+from embstore.storage.cache import StoredFile
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
 
@@ -209,9 +209,7 @@ class ColumnTables:
         """Raise DamagedError if a table was altered."""
         from embstore.storage import tables  # and pyarrow
 
-        fetch(self.files)
-        for file in self.files:
-            tables.check(file)
+        tables.check_all(self.files)
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -46,9 +46,7 @@ class ItemTables:
         """Raise DamagedError if a table was altered."""
         from embstore.storage import tables  # and pyarrow
 
-        fetch(self.files)
-        for file in self.files:
-            tables.check(file)
+        tables.check_all(self.files)
 
     def ids(self) -> Ids:
         """Return the ids of all items, ascending."""

@@ -4,6 +4,7 @@ datasets.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from embstore.base import disk
 from embstore.base.space import Unit
 from embstore.storage import keys
 from embstore.storage.arrow import to_numpy
-from embstore.storage.cache import StoredFile, StoreFiles, entry_of
+from embstore.storage.cache import StoredFile, StoreFiles, fetch
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Files
 
@@ -103,8 +104,9 @@ def write(
         column for column in table.column_names if 2 * len(table[column].unique()) <= len(table)
     ]
     bounds = [field.name for field in table.schema if not pa.types.is_string(field.type)]
-    with files.temporary() as temp:
-        with disk.writing(temp) as file:
+
+    def write_rows(path: Path) -> None:
+        with disk.writing(path) as file:
             pq.write_table(
                 table,
                 file,
@@ -112,10 +114,8 @@ def write(
                 use_dictionary=packed,
                 write_statistics=bounds,
             )
-        entry = entry_of(temp, n=len(table), **facts)
-        key = keys.make(kind, entry["sha256"], name=name)
-        files.write({key: temp})
-    return {key: entry}
+
+    return files.add(kind, write_rows, name=name, n=len(table), **facts)
 
 
 def write_all(files: StoreFiles, kind: Kind, parts: Iterable[pa.Table]) -> Files:
@@ -147,6 +147,13 @@ def check(file: StoredFile) -> None:
                 _check_units(file, parquet.read(["unit"]))
 
     file.files.check(file, check_columns)
+
+
+def check_all(files: Sequence[StoredFile]) -> None:
+    """Check some tables, which are fetched at the same time; see :func:`check`."""
+    fetch(files)
+    for file in files:
+        check(file)
 
 
 def read_unchecked(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:

@@ -25,7 +25,7 @@ from embstore.base.sharding import ShardSpec
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
 from embstore.storage import keys, sums, tables
-from embstore.storage.cache import StoreFiles, entry_of
+from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card, card_bytes, read_card
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.lock import other_workers, write_lock
@@ -111,12 +111,13 @@ def write_layer(
     and its sums.
     """
     stored = as_stored(vectors, item_ids, layer.name, card.dtype)
-    with files.temporary() as temp:
-        facts = write_shard(temp, item_ids, stored)
-        entry = entry_of(temp, **facts)
-        key = keys.make(keys.VECTORS, entry["sha256"], name=card.space, layer=layer.id)
-        files.write({key: temp})
-    return {key: entry}, Summary.of(stored)
+    added = files.add(
+        keys.VECTORS,
+        lambda path: write_shard(path, item_ids, stored),
+        name=card.space,
+        layer=layer.id,
+    )
+    return added, Summary.of(stored)
 
 
 def rewrite_shard(card: Card, layer: Layer, shard: Shard, kept: Ids) -> Files:
@@ -224,13 +225,9 @@ class StoreWriter:
             spaces: dict[str, list[Batch]] = {}
             for batch, new_texts in batches:
                 space = batch.card.space
-                if space not in spaces:
-                    added |= self.add_card(base, batch.card)
-                    removed += (
-                        base.keys_of(keys.CARDS, space)
-                        if any(_is_card(key, space) for key in added)
-                        else ()
-                    )
+                if space not in spaces and (card := self.add_card(base, batch.card)):
+                    added |= card
+                    removed += base.keys_of(keys.CARDS, space)
                 spaces.setdefault(space, []).append(batch)
                 self._check_new(base, batch)
                 added |= {**new_texts(base, batch.item_ids), **batch.files}
@@ -312,22 +309,12 @@ class StoreWriter:
 
 def write_card(files: StoreFiles, card: Card) -> Files:
     """Write the card of a space, and return it as a manifest names it."""
-    with files.temporary() as temp:
-        disk.write(temp, card_bytes(card))
-        entry = entry_of(temp)
-        key = keys.make(keys.CARDS, entry["sha256"], name=card.space)
-        files.write({key: temp})
-    return {key: entry}
+    return files.add(keys.CARDS, lambda path: disk.write(path, card_bytes(card)), name=card.space)
 
 
 def write_sums(files: StoreFiles, space: str, total: Sums, items: ItemSet) -> Files:
     """Write the sums of some items of a space, and return them as a manifest names them."""
-    with files.temporary() as temp:
-        sums.write(temp, total)
-        entry = entry_of(temp, **items.facts)
-        key = keys.make(keys.SUMS, entry["sha256"], name=space)
-        files.write({key: temp})
-    return {key: entry}
+    return files.add(keys.SUMS, lambda path: sums.write(path, total), name=space, **items.facts)
 
 
 def commit_sums(catalog: Catalog, space: str) -> None:
@@ -498,11 +485,6 @@ class SpaceWriter:
         return write_batch(
             self._files, self._card, ids[order], map(gathered, range(len(self._card.layers)))
         )
-
-
-def _is_card(key: str, space: str) -> bool:
-    parts = keys.parse(key)
-    return parts is not None and parts.kind is keys.CARDS and parts.name == space
 
 
 def _make_root(files: StoreFiles) -> list[Path]:

@@ -89,20 +89,14 @@ class UsersSql:
 
     reader: Reader  # reader that identifies damaged files of the store
     files: StoreFiles
-    tables: Mapping[str, Sequence[StoredFile]]  # files of the views items, columns and skipped
+    # Files of the views items, columns, skipped and ``datasets.<name>``.
+    tables: Mapping[str, Sequence[StoredFile]]
     # Files of the view embeddings, by space and layer id.
     shards: Mapping[str, Mapping[int, Sequence[StoredFile]]]
-    # File of each dataset, which is the view ``datasets.<name>``.
-    datasets: Mapping[str, StoredFile]
     cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
     columns: ColumnTables  # tables of the view ``columns``
-    # Functions that raise DamagedError if a file of a view was altered, by view; shards are not
-    # checked.
-    checks: Mapping[str, Callable[[], None]]
-    # Function that returns the rows of the view ``built_in`` as an Arrow table.
-    built_in: Callable[[], object]
-    # Function that returns the rows of the view ``summaries`` as an Arrow table.
-    summaries: Callable[[], object]
+    # Functions that return the rows of the views ``built_in`` and ``summaries`` as Arrow tables.
+    computed: Mapping[str, Callable[[], object]]
     # See :meth:`.catalog.Catalog.nearest_texts`.
     nearest_texts: Callable[[str, Sequence[str]], list[str]]
     _lock: Any = field(default_factory=RLock)  # guards the creation of the views
@@ -112,7 +106,7 @@ class UsersSql:
         """Return the ids of the items for which a condition is true; see
         :meth:`.catalog.Catalog.select`.
         """
-        self.checks["items"]()
+        self._check(["items"])
         check_expression(where)
         names = self.columns.names
         source, readable = joined_items(where, names, space)
@@ -148,18 +142,14 @@ class UsersSql:
         )
         checked = session.run(lambda connection: check(connection, select, views.names, parameters))
         has_columns = "items" in checked.views
-        self._check({*checked.views, *(("columns",) if has_columns else ())})
+        self._check(checked.views | ({"columns"} if has_columns else set()))
         self._prepare(views, checked.views, has_columns=has_columns, all_views=checked.lists_views)
-        statement = explaining + checked.sql
-
-        def prepare(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-            return (
-                connection.sql(statement, params=dict(parameters))
-                if parameters
-                else connection.sql(statement)
+        relation = session.run(
+            lambda connection: connection.sql(
+                explaining + checked.sql, params=dict(parameters) or None
             )
-
-        return SqlResult(session, session.run(prepare))
+        )
+        return SqlResult(session, relation)
 
     def views(self, limits: Limits) -> "Views":
         """Return the views, created again if the memory limit differs from the last one."""
@@ -175,25 +165,20 @@ class UsersSql:
         with self._lock:
             views.create(read, has_columns=has_columns)
             if all_views:
-                views.create(views.names - _COMPUTED, has_columns=True)
+                views.create(views.names - self.computed.keys(), has_columns=True)
                 views.create_placeholders()
             if read >= VIEWS:
-                views.create_macros()
+                views.create_macros(reads_views=True)
 
     def _check(self, views: Collection[str]) -> None:
         """Raise DamagedError if a file of one of these views was altered; shards are not
         checked.
         """
-        for view in self.checks.keys() & {*views}:
-            self.checks[view]()
-        for name, file in self.datasets.items():
-            if f"datasets.{name}" in views:
-                parquet_tables.check(file)
+        for view in self.tables.keys() & {*views}:
+            parquet_tables.check_all(self.tables[view])
 
 
 _WITH_COLUMNS = "items with columns"
-_COMPUTED = frozenset(("built_in", "summaries"))
-"""Views that are computed when they are first read."""
 
 
 class Views:
@@ -201,16 +186,14 @@ class Views:
 
     def __init__(self, store: UsersSql, memory: int | None) -> None:
         self.memory, self.store = memory, store
-        self._files: dict[str, Sequence[StoredFile]] = {
-            **store.tables,
-            "spaces": (),
-            "built_in": (),
-            "summaries": (),
-        }
-        self._files |= {f"datasets.{name}": [file] for name, file in store.datasets.items()}
-        self._files["embeddings"] = [
+        shards = [
             file for layers in store.shards.values() for files in layers.values() for file in files
         ]
+        self._files: dict[str, Sequence[StoredFile]] = {
+            **store.tables,
+            **dict.fromkeys(("spaces", *store.computed), ()),
+            "embeddings": shards,
+        }
         self.names = frozenset(self._files)
         self.all_files = [file for files in self._files.values() for file in files]
         paths = [store.files.root / file.key for file in self.all_files]
@@ -221,51 +204,49 @@ class Views:
             "SELECT current_setting('memory_limit')"
         ).fetchall()
         self.connection.execute("CREATE SCHEMA datasets")
-        for macro in MACROS.values():
-            if not macro.reads_views:
-                self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
         self._created: set[str] = set()
+        self.create_macros(reads_views=False)
 
     def create(self, names: Collection[str], *, has_columns: bool = False) -> None:
         """Create views, unless they exist; ``items`` has the columns of items once it needs them,
         so that nothing else depends on their tables.
         """
-        for view in {*names} - self._created:
-            if view in _COMPUTED:
+        views = {*names}
+        if has_columns and "items" in views:
+            views = views - {"items"} | {_WITH_COLUMNS}
+        for view in views - self._created:
+            if view in self.store.computed:
                 self._compute(view)
             else:
                 self._create(view)
-            self._created.add(view)
-        if has_columns and "items" in names and _WITH_COLUMNS not in self._created:
-            self._create("items", has_columns=True)
-            self._created.add(_WITH_COLUMNS)
+        self._created |= views | {*names}
 
     def create_placeholders(self) -> None:
         """Create the views that are computed without rows, unless they exist: to compute them may
         take long.
         """
-        for view in _COMPUTED - self._created:
+        for view in self.store.computed.keys() - self._created:
             self.connection.execute(
                 f"CREATE OR REPLACE TABLE {view} AS {self._without_files(view)}"
             )
 
-    def create_macros(self) -> None:
-        """Create the macros that read views, unless they exist; the views exist."""
+    def create_macros(self, *, reads_views: bool) -> None:
+        """Create the macros that read views, which exist, or the others, unless they exist."""
         for name, macro in MACROS.items():
-            if macro.reads_views and name not in self._created:
+            if macro.reads_views == reads_views and name not in self._created:
                 self.connection.execute(f"CREATE OR REPLACE MACRO {macro.definition}")
                 self._created.add(name)
 
     def _compute(self, view: str) -> None:
-        rows = self.store.built_in() if view == "built_in" else self.store.summaries()
-        self.connection.register("computed", rows)
+        self.connection.register("computed", self.store.computed[view]())
         self.connection.execute(f"CREATE OR REPLACE TABLE {view} AS FROM computed")
         self.connection.unregister("computed")
 
-    def _create(self, view: str, *, has_columns: bool = False) -> None:
+    def _create(self, view: str) -> None:
         """Create a view over its files."""
+        has_columns = view == _WITH_COLUMNS
+        view = "items" if has_columns else view
         files = self._files[view]
-        fetch(files)
         if view == "embeddings":
             body = self._embeddings()
         elif view == "columns":
