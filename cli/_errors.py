@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
-import typer
+from typer import Exit, echo
 
 from embstore import __version__
 from embstore.base.errors import EmbstoreError, system_reason
@@ -34,11 +34,11 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         sys.stdout.flush()
     except KeyboardInterrupt:
         say(f"\n{interrupted}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise Exit(INTERRUPTED) from None
     except Exception as error:
         if is_interrupted():  # what fails after an interrupt fails by it
             say("\nInterrupted.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise Exit(INTERRUPTED) from None
         if isinstance(error, EmbstoreError):
             refuse(error)
         if isinstance(error, MemoryError):
@@ -47,16 +47,16 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
                 f"embstore: there is not enough memory{reason}. End other programs, or ask for"
                 " less: fewer layers (--layer), fewer items (--where, --sample)."
             )
-            raise typer.Exit(MISTAKE) from None
+            raise Exit(MISTAKE) from None
         if isinstance(error, BrokenPipeError):
             _forget(sys.stdout)  # the reader has gone (| head): that is its right
-            raise typer.Exit(OK) from None
+            raise Exit(OK) from None
         if isinstance(error, OSError):
             place = error.filename2 or error.filename
             if place is None:
                 _forget(sys.stdout)
             say(f"embstore: {place or 'standard output'}: {system_reason(error)}")
-            raise typer.Exit(MISTAKE) from None
+            raise Exit(MISTAKE) from None
         raise
 
 
@@ -64,7 +64,7 @@ def refuse(error: EmbstoreError) -> NoReturn:
     """Say what is wrong with the call or the input, and end."""
     show_failure(error)
     say(f"embstore: {error}")
-    raise typer.Exit(MISTAKE) from None
+    raise Exit(MISTAKE) from None
 
 
 def say(message: str) -> None:
@@ -75,7 +75,7 @@ def say(message: str) -> None:
     terminal after all.
     """
     try:
-        typer.echo(printable(message, lines=True), err=True)
+        echo(printable(message, lines=True), err=True)
     except BrokenPipeError:
         _forget(sys.stderr)
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from typer import Argument, Context, Option
 
 from embstore.base import __version__
 from embstore.base.errors import EmbstoreError, UsageError
@@ -55,17 +55,17 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def stored_spaces(ctx: typer.Context) -> list[str]:
+def stored_spaces(ctx: Context) -> list[str]:
     """Return the names of the spaces of the store, for completion."""
     return _stored(ctx, "space")
 
 
-def stored_models(ctx: typer.Context) -> list[str]:
+def stored_models(ctx: Context) -> list[str]:
     """Return the short names of the checkpoints of the store, for completion."""
     return _stored(ctx, "model")
 
 
-def _stored(ctx: typer.Context, column: str) -> list[str]:
+def _stored(ctx: Context, column: str) -> list[str]:
     with suppress(EmbstoreError):
         stores = ctx.params.get("store")
         return sorted({row[column] for row in open_store(stores and [*stores]).info()})
@@ -96,7 +96,7 @@ def divided(values: list[str] | None) -> list[str] | None:
 
 StoreDir = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--store",
         metavar="DIR",
         help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.",
@@ -106,7 +106,7 @@ StoreDir = Annotated[
 ]
 StoreOptions = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--store-option",
         metavar="KEY=VALUE",
         help="Option for a store at a URL (repeatable); such as endpoint or region.",
@@ -115,7 +115,7 @@ StoreOptions = Annotated[
 ]
 Models = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--model",
         metavar="NAME",
         help="Keep the spaces of this checkpoint (repeatable, or with commas).",
@@ -126,7 +126,7 @@ Models = Annotated[
 ]
 Named = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="MODEL|SPACE",
         help="Keep the spaces of this checkpoint, or this space; as --model and --space.",
         autocompletion=stored_models,
@@ -136,7 +136,7 @@ Named = Annotated[
 ]
 Revisions = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--revision",
         metavar="NAMES",
         help="Keep the spaces of these revisions (repeatable); as in step0,step1000.",
@@ -145,7 +145,7 @@ Revisions = Annotated[
 ]
 Spaces = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--space",
         metavar="NAME",
         help="Keep this space (repeatable, or with commas).",
@@ -155,12 +155,11 @@ Spaces = Annotated[
     ),
 ]
 OfUnit = Annotated[
-    Unit | None,
-    typer.Option("--unit", help="Keep the spaces of this unit.", rich_help_panel=SPACES),
+    Unit | None, Option("--unit", help="Keep the spaces of this unit.", rich_help_panel=SPACES)
 ]
 OfPooling = Annotated[
     Pooling | None,
-    typer.Option(
+    Option(
         "--pooling",
         metavar="NAME",
         help=(
@@ -172,7 +171,7 @@ OfPooling = Annotated[
 ]
 OfTemplate = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--template",
         metavar="TEXT",
         help="Keep the spaces of this template; as in 'This is {text}'.",
@@ -183,15 +182,15 @@ OfTemplate = Annotated[
 LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; several with commas."
 ALL, TOP = ["all"], ["top"]  # layers by default
 Layers = Annotated[
-    list[str], typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS)
+    list[str], Option("--layer", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS)
 ]
 CopiedLayers = Annotated[
     list[str],
-    typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS),
+    Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS),
 ]
 Where = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--where",
         metavar="SQL",
         help=(
@@ -203,7 +202,7 @@ Where = Annotated[
 ]
 Words = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--words",
         metavar="FILE|WORDS",
         help=(
@@ -215,7 +214,7 @@ Words = Annotated[
 ]
 Word = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--word",
         metavar="WORD",
         help="Keep the items of this word too (repeatable, or with commas).",
@@ -225,7 +224,7 @@ Word = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--timeout",
         metavar="SECONDS",
         help="Time limit of --where.",
@@ -235,7 +234,7 @@ Timeout = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--memory",
         metavar="SIZE",
         help="Memory limit of --where, as in 2GB.",
@@ -245,7 +244,7 @@ Memory = Annotated[
 ]
 Sample = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--sample",
         metavar="N",
         help="Draw N items at random, without replacement.",
@@ -254,7 +253,7 @@ Sample = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option(
+    Option(
         "--seed",
         metavar="S",
         help="Random seed of samples, resamples and permutations.",
@@ -263,7 +262,7 @@ Seed = Annotated[
 ]
 Transforms = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--transform",
         metavar="NAME",
         help=(
@@ -276,7 +275,7 @@ Transforms = Annotated[
 ]
 By = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--by",
         metavar="COLUMNS",
         help=(
@@ -288,7 +287,7 @@ By = Annotated[
 ]
 Bins = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--bins",
         metavar="N|EDGES",
         help=(
@@ -300,7 +299,7 @@ Bins = Annotated[
 ]
 Fit = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--fit",
         metavar="all|group",
         help=(
@@ -312,13 +311,13 @@ Fit = Annotated[
 ]
 Common = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--common", help="Keep the items that all spaces of the query have.", rich_help_panel=ITEMS
     ),
 ]
 Marked = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--text",
         metavar="TEXT",
         help='A word in its context (repeatable): --text "the \\[bank] of the river".',
@@ -327,7 +326,7 @@ Marked = Annotated[
 
 Embed = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--embed",
         help="Encode a text that is not stored, by each space's own checkpoint.",
         rich_help_panel=MODELS,
@@ -335,7 +334,7 @@ Embed = Annotated[
 ]
 Download = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--download",
         help="With --embed: download checkpoints that are not on this machine.",
         rich_help_panel=MODELS,
@@ -343,7 +342,7 @@ Download = Annotated[
 ]
 AllowPickle = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--allow-pickle",
         help="Load pickled weights if there are no others; these can run code.",
         rich_help_panel=MODELS,
@@ -351,7 +350,7 @@ AllowPickle = Annotated[
 ]
 DeviceName = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--device",
         metavar="NAME",
         help="cpu, cuda, mps …",
@@ -362,7 +361,7 @@ DeviceName = Annotated[
 IndexKind = Literal["auto", "flat", "hnsw", "none"]
 IndexMemory = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--index-memory",
         metavar="SIZE",
         help="Memory limit for building an index, as in 8GB.",
@@ -372,14 +371,12 @@ IndexMemory = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=OUTPUT
-    ),
+    Option("--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=OUTPUT),
 ]
 
 Form = Annotated[
     Format | None,
-    typer.Option(
+    Option(
         "--format",
         metavar="FORMAT",
         help="table, json, jsonl, csv, markdown, latex or parquet.",
@@ -387,15 +384,11 @@ Form = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=OUTPUT)
-]
-AsCsv = Annotated[
-    bool, typer.Option("--csv", help="Short for --format csv.", rich_help_panel=OUTPUT)
-]
+AsJson = Annotated[bool, Option("--json", help="Short for --format json.", rich_help_panel=OUTPUT)]
+AsCsv = Annotated[bool, Option("--csv", help="Short for --format csv.", rich_help_panel=OUTPUT)]
 OutputFile = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--output",
         "-o",
         metavar="FILE",
@@ -408,7 +401,7 @@ OutputFile = Annotated[
 ]
 CsvSafe = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--csv-safe",
         help="In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).",
         rich_help_panel=OUTPUT,
@@ -416,7 +409,7 @@ CsvSafe = Annotated[
 ]
 IdsAsText = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--ids-as-text",
         help=(
             "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round"
@@ -426,13 +419,13 @@ IdsAsText = Annotated[
     ),
 ]
 _QUIET = "Show only the result and errors; no progress and no notes."
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET, rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, Option("--quiet", "-q", help=_QUIET, rich_help_panel=OUTPUT)]
 QuietMetric = Annotated[  # -q may be a parameter of a metric
-    bool, typer.Option("--quiet", help=_QUIET, rich_help_panel=OUTPUT)
+    bool, Option("--quiet", help=_QUIET, rich_help_panel=OUTPUT)
 ]
 Labels = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--space-label",
         metavar="SPACE=TEXT",
         help=(
@@ -444,7 +437,7 @@ Labels = Annotated[
 ]
 NoCache = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--no-cache",
         help="Compute all answers again; use no stored ones, and store none.",
         rich_help_panel=OUTPUT,
@@ -480,7 +473,7 @@ def split_words(values: Sequence[str] | None) -> list[str]:
     return words
 
 
-def given_options(ctx: typer.Context, besides: Sequence[str]) -> list[str]:
+def given_options(ctx: Context, besides: Sequence[str]) -> list[str]:
     """Return the options that are given to a command, as they are written, but for some parameters,
     by name.
     """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
 from ._options import (
@@ -28,7 +28,7 @@ from ._options import (
 from ._output import show_progress
 from ._progress import summarise
 
-app = typer.Typer()
+app = Typer()
 
 _INTERRUPTED = (
     "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
@@ -59,7 +59,7 @@ class SourceName:
 def build(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="SOURCE",
             help=(
                 "Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard"
@@ -71,7 +71,7 @@ def build(
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--model",
             metavar="NAME",
             help=(
@@ -85,7 +85,7 @@ def build(
     ] = None,
     revisions: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--revision",
             metavar="NAMES",
             help=(
@@ -98,14 +98,14 @@ def build(
     ] = None,
     weights_dtype: Annotated[
         Literal["float32", "bfloat16", "float16"],
-        typer.Option(
+        Option(
             help="Type of the weights and of the computation; 16 bits take half the memory.",
             rich_help_panel=MODELS,
         ),
     ] = "float32",
     adapter: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="PATH|ID",
             help="LoRA adapter of peft, a folder or hub id, to merge into the checkpoint.",
             rich_help_panel=MODELS,
@@ -113,7 +113,7 @@ def build(
     ] = None,
     untrained: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="SEED",
             help=("Take random weights, not the checkpoint's; the control for what training adds."),
             rich_help_panel=MODELS,
@@ -122,7 +122,7 @@ def build(
     allow_pickle: AllowPickle = False,
     columns: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--column",
             metavar="NAME",
             help="Column of a table that holds texts (repeatable).",
@@ -132,7 +132,7 @@ def build(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAMES",
             help=(
                 "Columns of a table to store, or all (repeatable), as in pos,freq; for --where,"
@@ -143,7 +143,7 @@ def build(
     ] = None,
     no_header: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--no-header",
             help="CSV and TSV files begin with a text; --column 1, 2 … are their columns.",
             rich_help_panel=_TEXTS,
@@ -151,7 +151,7 @@ def build(
     ] = False,
     delimiter: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="CHAR",
             help="Separator of CSV and TSV files, as in ';' or tab.",
             show_default="detected",
@@ -160,7 +160,7 @@ def build(
     ] = None,
     span: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="START,END",
             help=(
                 "Columns with the start and end of a target in each sentence; in characters as in"
@@ -172,7 +172,7 @@ def build(
     ] = None,
     targets: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="brackets|COLUMN",
             help=(
                 "Embed only the target of each sentence; in brackets, as in 'the \\[bank] of the"
@@ -183,7 +183,7 @@ def build(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Stop after N texts; half a dataset is not kept as a dataset.",
             rich_help_panel=_TEXTS,
@@ -191,7 +191,7 @@ def build(
     ] = None,
     per_text: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Draw N occurrences from each sentence, or tokens from each text.",
             rich_help_panel=_TEXTS,
@@ -199,18 +199,18 @@ def build(
     ] = None,
     special: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--special",
             help="With --unit token, take the model's own special tokens too.",
             rich_help_panel=_TEXTS,
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option(metavar="S", help="Random seed of --per-text.", rich_help_panel=_TEXTS)
+        int, Option(metavar="S", help="Random seed of --per-text.", rich_help_panel=_TEXTS)
     ] = 0,
     unit: Annotated[
         Unit | None,
-        typer.Option(
+        Option(
             help=(
                 "What a vector stands for; occurrence: each word of each sentence, in its context;"
                 " token: each token of each text, in order. Each unit has a space of its own."
@@ -224,7 +224,7 @@ def build(
     ] = None,
     poolings: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--pooling",
             metavar="NAME",
             help=(
@@ -241,7 +241,7 @@ def build(
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="Prompt for --pooling model; '' for none.",
             show_default="that of the checkpoint's recipe",
@@ -250,7 +250,7 @@ def build(
     ] = None,
     template: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="TEXT",
             help="Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
             rich_help_panel=_VECTORS,
@@ -258,7 +258,7 @@ def build(
     ] = "{text}",
     layers: Annotated[
         list[str],
-        typer.Option(
+        Option(
             "--layer",
             metavar="LAYERS",
             help="all, or as in 0,6,12, 0-6, -1.",
@@ -267,14 +267,14 @@ def build(
     ] = ALL,
     dtype: Annotated[
         Float,
-        typer.Option(
+        Option(
             help="Type of the stored vectors; float16 takes half the room.",
             rich_help_panel=_VECTORS,
         ),
     ] = "float32",
     long: Annotated[
         Literal["skip", "truncate", "error"] | None,
-        typer.Option(
+        Option(
             help="What to do with a text longer than the context.",
             show_default="skip; of --pooling model truncate",
             rich_help_panel=_VECTORS,
@@ -282,7 +282,7 @@ def build(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="Name of the space.",
             show_default="model.unit.pooling",
@@ -292,13 +292,11 @@ def build(
     device: DeviceName = None,
     device_map: Annotated[
         Literal["auto", "balanced", "sequential"] | None,
-        typer.Option(
-            help="Spread a model over all devices, by accelerate.", rich_help_panel=COMPUTATION
-        ),
+        Option(help="Spread a model over all devices, by accelerate.", rich_help_panel=COMPUTATION),
     ] = None,
     batch_tokens: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Number of tokens in a batch.",
             show_default="what suits the device",
@@ -307,7 +305,7 @@ def build(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="I/N",
             help=(
                 "Embed the I-th of N parts of the sources. N machines build one store between"
@@ -319,14 +317,14 @@ def build(
     ] = None,
     on: Annotated[
         Literal["ray"] | None,
-        typer.Option(
+        Option(
             help="Encode on a Ray cluster, whose nodes share the store's folder or its bucket.",
             rich_help_panel=_MACHINES,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Number of workers on Ray.",
             show_default="as many as fit",
@@ -335,7 +333,7 @@ def build(
     ] = None,
     worker_gpus: Annotated[
         float | None,
-        typer.Option(
+        Option(
             metavar="G",
             help="GPUs of each worker.",
             show_default="1 if the cluster has any",
@@ -344,7 +342,7 @@ def build(
     ] = None,
     worker_cpus: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="C",
             help="CPU cores of each worker.",
             show_default="1 beside a GPU, else all of the smallest node",
@@ -353,7 +351,7 @@ def build(
     ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="HOST:PORT",
             help="Address of the Ray cluster.",
             show_default="$RAY_ADDRESS; without, Ray is started for this build",
@@ -362,7 +360,7 @@ def build(
     ] = None,
     index: Annotated[
         IndexKind,
-        typer.Option(
+        Option(
             help=(
                 "An index of each layer for neighbours, or none; auto: exact (flat) while that is"
                 " fast."
@@ -376,9 +374,7 @@ def build(
     dry_run: DryRun = False,
     strict: Annotated[
         bool,
-        typer.Option(
-            "--strict", help="Exit with 1 if any text was skipped.", rich_help_panel=OUTPUT
-        ),
+        Option("--strict", help="Exit with 1 if any text was skipped.", rich_help_panel=OUTPUT),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -429,4 +425,4 @@ def build(
         if not quiet:
             summarise(report)
         if strict and report.n_skipped:
-            raise typer.Exit(NO)
+            raise Exit(NO)

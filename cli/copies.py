@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Typer
 
 from ._errors import explained
 from ._options import (
@@ -24,7 +24,7 @@ from ._options import (
 )
 from ._output import Output
 
-app = typer.Typer()
+app = Typer()
 
 _INTERRUPTED = "Interrupted. Nothing was committed; the same command goes on with what is missing."
 
@@ -33,9 +33,7 @@ _INTERRUPTED = "Interrupted. Nothing was committed; the same command goes on wit
 def merge(
     other: Annotated[
         str,
-        typer.Argument(
-            metavar="OTHER", help="The folder or URL of the other store; it is only read."
-        ),
+        Argument(metavar="OTHER", help="The folder or URL of the other store; it is only read."),
     ],
     spaces: Spaces = None,
     dry_run: DryRun = False,
@@ -76,7 +74,7 @@ def merge(
 def push(
     dest: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="DEST",
             help="Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with a store.",
         ),
@@ -120,7 +118,7 @@ def push(
 def pull(
     source: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="SOURCE",
             help=(
                 "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME\\[@REVISION] or https://;"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Context, Option, Typer
 
 from ._options import (
     AsCsv,
@@ -28,13 +28,13 @@ from ._options import (
 )
 from ._output import Output, say, show_progress
 
-app = typer.Typer()
-_datasets = typer.Typer()
+app = Typer()
+_datasets = Typer()
 app.add_typer(_datasets, name="datasets")
 
 Names = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         metavar="DATASET",
         help="Datasets, as embstore datasets lists them.",
         autocompletion=known_datasets,
@@ -47,7 +47,7 @@ Names = Annotated[
     epilog=examples("how-to/datasets.md", "embstore datasets", "embstore datasets fetch rg65 stsb"),
 )
 def datasets(
-    ctx: typer.Context,
+    ctx: Context,
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -81,9 +81,9 @@ def fetch(names: Names, quiet: Quiet = False) -> None:
 @_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets add rg65 rg65.csv"))
 def add(
     name: Annotated[
-        str, typer.Argument(metavar="DATASET", help="A dataset.", autocompletion=known_datasets)
+        str, Argument(metavar="DATASET", help="A dataset.", autocompletion=known_datasets)
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file, whose hash is checked.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="Its file, whose hash is checked.")],
 ) -> None:
     """Keep a copy of the file of a dataset in its place, for a machine without a network.
 
@@ -102,7 +102,7 @@ def store_(
     names: Names,
     unit: Annotated[
         Literal["word", "sentence"] | None,
-        typer.Option(help="What the texts are as items.", show_default="the dataset's own unit"),
+        Option(help="What the texts are as items.", show_default="the dataset's own unit"),
     ] = None,
     store: StoreDir = None,
     store_option: StoreOptions = None,
@@ -127,7 +127,7 @@ def store_(
 def missing(
     sources: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="SOURCE",
             help="Datasets, in the store or at hand, and files of texts.",
             autocompletion=known_datasets,
@@ -135,13 +135,11 @@ def missing(
     ],
     span: Annotated[
         str | None,
-        typer.Option(
-            metavar="START,END", help="Columns with the targets of sentences, as in a build."
-        ),
+        Option(metavar="START,END", help="Columns with the targets of sentences, as in a build."),
     ] = None,
     targets: Annotated[
         str | None,
-        typer.Option(metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
+        Option(metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
     ] = None,
     models: Models = None,
     revisions: Revisions = None,

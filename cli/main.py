@@ -4,8 +4,9 @@ import re
 from importlib import import_module
 from typing import Any
 
-import typer
+from typer import Exit, Option, Typer, echo
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
 from embstore import __version__
 from embstore.base.errors import UsageError
@@ -89,14 +90,14 @@ def load(name: str) -> Any:
     """Return a command by its name."""
     [module] = [commands[name][0] for commands in COMMANDS.values() if name in commands]
     app = import_module(f".{module}", __package__).app
-    command = typer.main.get_group(app).commands[name]
+    command = get_group(app).commands[name]
     for each in (command, *getattr(command, "commands", {}).values()):
         # Typer wraps the first paragraph anew, and keeps the ends of lines in the others.
         each.help = re.sub(r"(?<!\n)\n(?!\n)", " ", each.help or "")
     return command
 
 
-app = typer.Typer(
+app = Typer(
     name="embstore",
     cls=Commands,
     no_args_is_help=True,
@@ -108,16 +109,16 @@ app = typer.Typer(
 
 def _show_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"embstore {__version__}")
-        raise typer.Exit
+        echo(f"embstore {__version__}")
+        raise Exit
 
 
 @app.callback()
 def embstore(
-    version: bool = typer.Option(
+    version: bool = Option(
         False, "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
     ),
-    verbose: bool = typer.Option(
+    verbose: bool = Option(
         False, "--verbose", help="Also show versions, the time taken and what caused an error."
     ),
 ) -> None:

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Exit, Option, Typer, confirm
 
 from embstore.base.errors import UsageError
 
@@ -46,7 +46,7 @@ from ._output import Output, say
 if TYPE_CHECKING:
     from embstore.base.table import Table
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.command(epilog=examples("how-to/neighbours.md", "embstore index --kind hnsw --recall 0.99"))
@@ -54,7 +54,7 @@ def index(
     named: Named = None,
     kind: Annotated[
         IndexKind | None,
-        typer.Option(
+        Option(
             help="Kind of index; later builds keep to it.",
             show_default="the kind chosen before, else auto",
         ),
@@ -62,10 +62,10 @@ def index(
     index_memory: IndexMemory = None,
     recall: Annotated[
         float | None,
-        typer.Option(metavar="R", help="Recall@10 to tune for, if not exact.", show_default="0.99"),
+        Option(metavar="R", help="Recall@10 to tune for, if not exact.", show_default="0.99"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")
+        bool, Option("--force", help="Rebuild indexes that are up to date, too.")
     ] = False,
     models: Models = None,
     revisions: Revisions = None,
@@ -105,14 +105,14 @@ def index(
             say("There is nothing to index: no space has a shard.")
         out.emit(done)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
-            raise typer.Exit(NO)
+            raise Exit(NO)
 
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore verify --deep"))
 def verify(
     deep: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--deep",
             help=(
                 "Also compute each id from its text, and compare the vectors in the indexes, and"
@@ -122,7 +122,7 @@ def verify(
     ] = False,
     quick: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--quick",
             help=(
                 "Check instead only that each file is there with its size: of a store in a bucket"
@@ -156,7 +156,7 @@ def verify(
     if not result.ok or out.form is not Format.TABLE or out.file is not None:
         out.emit(result.to_table())
     if not result.ok:
-        raise typer.Exit(NO if result.is_damaged else MISTAKE)
+        raise Exit(NO if result.is_damaged else MISTAKE)
 
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore repair --dry-run"))
@@ -188,14 +188,14 @@ def repair(
             done = opened.repair(dry_run=dry_run)
         out.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)
         if LEFT in done["action"]:
-            raise typer.Exit(NO)
+            raise Exit(NO)
 
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore compact --dry-run"))
 def compact(
     dry_run: DryRun = False,
     shard_megabytes: Annotated[
-        int, typer.Option(min=1, help="The most megabytes of vectors in a shard.")
+        int, Option(min=1, help="The most megabytes of vectors in a shard.")
     ] = 16,
     store: StoreDir = None,
     store_option: StoreOptions = None,
@@ -229,7 +229,7 @@ def compact(
 def remove(
     spaces: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--space",
             metavar="NAME",
             help="Remove this space, or items of it (repeatable, or with commas).",
@@ -239,7 +239,7 @@ def remove(
     ] = None,
     items: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE|TEXTS",
             help=(
                 "Remove these items alone; a file of texts or ids, one a line or in a column of"
@@ -249,7 +249,7 @@ def remove(
     ] = None,
     where: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="SQL",
             help=(
                 "Remove the items for which this holds; over the columns of the items (embstore"
@@ -259,19 +259,17 @@ def remove(
     ] = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option(
-            "--column", metavar="NAME", help="Remove this column of all items (repeatable)."
-        ),
+        Option("--column", metavar="NAME", help="Remove this column of all items (repeatable)."),
     ] = None,
     datasets: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--dataset",
             metavar="NAME",
             help="Remove the rows of this dataset; texts and vectors stay (repeatable).",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask first.")] = False,
     dry_run: DryRun = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,
@@ -296,7 +294,7 @@ def remove(
         )  # fmt: skip
         if not dry_run and not yes and not _agreed(remove(dry_run=True)):
             say("Nothing was removed.")
-            raise typer.Exit(NO)
+            raise Exit(NO)
         with out.progress():
             done = remove(dry_run=dry_run)
         out.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
@@ -311,7 +309,7 @@ def _agreed(planned: "Table") -> bool:
         items = "" if row["items"] is None else f"{row['items']:,} items, "
         size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes, "
         say(f"{row['file']}: {items}{size}{row['detail']}")
-    return typer.confirm("Remove this for good?", err=True)
+    return confirm("Remove this for good?", err=True)
 
 
 @app.command(
@@ -322,7 +320,7 @@ def _agreed(planned: "Table") -> bool:
 def info(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="MODEL|SPACE",
             help="Show this space, or the spaces of this checkpoint.",
             autocompletion=stored_spaces,
@@ -330,19 +328,14 @@ def info(
         ),
     ] = None,
     skipped: Annotated[
-        bool, typer.Option("--skipped", help="List the texts without a vector, and why.")
+        bool, Option("--skipped", help="List the texts without a vector, and why.")
     ] = False,
     columns: Annotated[
         bool,
-        typer.Option(
-            "--columns", help="List the columns of items, stored (build --keep) and built-in."
-        ),
+        Option("--columns", help="List the columns of items, stored (build --keep) and built-in."),
     ] = False,
     exact: Annotated[
-        bool,
-        typer.Option(
-            "--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do)."
-        ),
+        bool, Option("--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do).")
     ] = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,

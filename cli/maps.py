@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, Context, Option, Typer
 
 from embstore.base.errors import UsageError
 
@@ -45,30 +45,29 @@ from ._options import (
 )
 from ._output import Output
 
-app = typer.Typer()
+app = Typer()
 
 DriftTexts = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="WORD", help="Words or sentences.", show_default="those that change most and least"
     ),
 ]
 Most = Annotated[
     int | None,
-    typer.Option(
+    Option(
         metavar="N",
         help="The N items that change most, and the N that change least.",
         show_default="10",
     ),
 ]
-K = Annotated[int, typer.Option("-k", "--k", metavar="N", help="Number of neighbours.")]
+K = Annotated[int, Option("-k", "--k", metavar="N", help="Number of neighbours.")]
 Pairs = Annotated[
-    Literal["adjacent", "all"],
-    typer.Option(help="Compare each layer with the next, or all with all."),
+    Literal["adjacent", "all"], Option(help="Compare each layer with the next, or all with all.")
 ]
 Against = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="SPACE",
         help="Compare with the layers of this space, the first with the first, and so on.",
         autocompletion=stored_spaces,
@@ -159,11 +158,11 @@ _FIGURES = (".pdf", ".png", ".svg")
     )
 )
 def map(
-    ctx: typer.Context,
+    ctx: Context,
     named: Named = None,
     method: Annotated[
         Literal["pca", "tsne"] | None,
-        typer.Option(
+        Option(
             help=(
                 "pca: principal components, with axes that all layers share; instant. tsne: t-SNE"
                 " on exact nearest neighbours, each layer starting from the one below; keeps more"
@@ -172,12 +171,10 @@ def map(
             show_default="pca",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Make maps again that are stored.")
-    ] = False,
+    force: Annotated[bool, Option("--force", help="Make maps again that are stored.")] = False,
     stored: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--list",
             help="List the stored maps, of this method, these layers and spaces; make none.",
         ),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option, Typer
 
 from ._options import (
     ALL,
@@ -40,7 +40,7 @@ from ._options import (
 )
 from ._output import Output
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.command(
@@ -52,24 +52,22 @@ app = typer.Typer()
     )
 )
 def neighbours(
-    texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="Words or sentences.")
-    ] = None,
+    texts: Annotated[list[str] | None, Argument(metavar="TEXT", help="Words or sentences.")] = None,
     marked: Marked = None,
     positive: Annotated[
         list[str] | None,
-        typer.Option(metavar="WORDS", help="Words to add, with commas or repeated: king,woman."),
+        Option(metavar="WORDS", help="Words to add, with commas or repeated: king,woman."),
     ] = None,
     negative: Annotated[
-        list[str] | None, typer.Option(metavar="WORDS", help="Words to subtract, likewise: man.")
+        list[str] | None, Option(metavar="WORDS", help="Words to subtract, likewise: man.")
     ] = None,
     method: Annotated[
         Literal["3cosadd", "3cosmul"],
-        typer.Option(help="How --positive and --negative words are combined."),
+        Option(help="How --positive and --negative words are combined."),
     ] = "3cosadd",
-    k: Annotated[int, typer.Option("-k", "--k", metavar="N", help="Number of neighbours.")] = 10,
+    k: Annotated[int, Option("-k", "--k", metavar="N", help="Number of neighbours.")] = 10,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")
+        bool, Option("--exact", help="Scan the vectors, whatever indexes there are.")
     ] = False,
     embed: Embed = False,
     download: Download = False,
@@ -136,7 +134,7 @@ def neighbours(
 def cosine(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT", help="Words or sentences; of more than two, all pairs."),
+        Argument(metavar="TEXT", help="Words or sentences; of more than two, all pairs."),
     ] = None,
     marked: Marked = None,
     embed: Embed = False,

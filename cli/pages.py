@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option, Typer, echo
 
 from embstore.base.errors import UsageError
 
@@ -11,7 +11,7 @@ from ._errors import explained
 from ._options import Quiet, StoreDir, StoreOptions, check_place, examples, open_store
 from ._output import say, show_progress, write
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.command(
@@ -21,18 +21,13 @@ app = typer.Typer()
 )
 def explore(
     port: Annotated[
-        int,
-        typer.Option(metavar="PORT", help="Port of the server; the next free one if it is in use."),
+        int, Option(metavar="PORT", help="Port of the server; the next free one if it is in use.")
     ] = 8765,
     host: Annotated[
         str,
-        typer.Option(
-            metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine."
-        ),
+        Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine."),
     ] = "127.0.0.1",
-    browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
+    browser: Annotated[bool, Option("--open/--no-open", help="Open the page in a browser.")] = True,
     store: StoreDir = None,
     store_option: StoreOptions = None,
 ) -> None:
@@ -47,7 +42,7 @@ def explore(
     ):
         for note in server.notes:
             say(note)
-        typer.echo(server.url)
+        echo(server.url)
         say("Ctrl-C ends the explorer.")
         server.wait()
 
@@ -61,20 +56,17 @@ def explore(
 )
 def report(
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write; - for standard output."
-        ),
+        Path, Option("--output", "-o", metavar="FILE", help="File to write; - for standard output.")
     ] = Path("report.html"),
     recipe: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME", help="Begin with the reproduction of this paper, as embstore reproduce."
         ),
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--model",
             metavar="NAME",
             help="With --recipe: checkpoint, as in embstore reproduce (repeatable).",
@@ -82,10 +74,10 @@ def report(
     ] = None,
     sentences: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="With --recipe: draw occurrences from these sentences."),
+        Option(metavar="FILE", help="With --recipe: draw occurrences from these sentences."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="With --recipe: the small datasets only.")
+        bool, Option("--quick", help="With --recipe: the small datasets only.")
     ] = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,

@@ -5,7 +5,7 @@ paper uses.
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
 from ._options import (
@@ -26,7 +26,7 @@ from ._options import (
 )
 from ._output import Output, say, write
 
-app = typer.Typer()
+app = Typer()
 
 _STOPPED = (
     "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
@@ -39,7 +39,7 @@ _STOPPED = (
 def reproduce(
     paper: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="PAPER",
             help="wolfe2022: Wolfe & Caliskan (2022).",
             autocompletion=lambda: ["wolfe2022"],
@@ -47,7 +47,7 @@ def reproduce(
     ],
     models: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--model",
             metavar="NAME",
             help=(
@@ -60,23 +60,22 @@ def reproduce(
     ] = None,
     sentences: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE",
             help="Draw occurrences from these sentences, one a line, not from the paper's sets.",
         ),
     ] = None,
     quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Only the small sets, and the first texts of the others."),
+        bool, Option("--quick", help="Only the small sets, and the first texts of the others.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="S", help="Random seed of all samples.")] = 0,
+    seed: Annotated[int, Option(metavar="S", help="Random seed of all samples.")] = 0,
     device: DeviceName = None,
     allow_pickle: AllowPickle = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")
+        bool, Option("--dry-run", help="Show the builds and queries, and do nothing.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")
+        bool, Option("--strict", help="Exit with 1 if a published number is missed.")
     ] = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,
@@ -103,7 +102,7 @@ def reproduce(
             )
         out.emit(result)
         if strict and not dry_run and "miss" in result["verdict"]:
-            raise typer.Exit(NO)
+            raise Exit(NO)
 
 
 @app.command(
@@ -114,11 +113,11 @@ def reproduce(
 def cite(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ENTRY", help="embstore, metrics, datasets, spaces or checkpoints."),
+        Argument(metavar="ENTRY", help="embstore, metrics, datasets, spaces or checkpoints."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--output", "-o", metavar="FILE", help="Write the BibTeX there, as in references.bib."
         ),
     ] = None,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Argument, Context, Option, Typer
 
 from embstore.base.errors import UsageError
 
@@ -37,7 +37,7 @@ def drawing(
     *,
     output: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--output",
             "-o",
             metavar="FILE",
@@ -48,7 +48,7 @@ def drawing(
     ] = None,
     result: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--from",
             metavar="FILE",
             help="Draw a result that query wrote as JSON; read no store.",
@@ -57,7 +57,7 @@ def drawing(
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--column",
             metavar="COLUMN",
             help="Column to draw, where the metric has several.",
@@ -66,7 +66,7 @@ def drawing(
     ] = None,
     title: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--title",
             metavar="TEXT",
             help="Title; '' for none.",
@@ -76,7 +76,7 @@ def drawing(
     ] = None,
     width: Annotated[
         str,
-        typer.Option(
+        Option(
             "--width",
             metavar="LENGTH",
             help="Width of the whole picture on paper: 80mm, 3.3in.",
@@ -85,7 +85,7 @@ def drawing(
     ] = "170mm",
     height: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--height",
             metavar="LENGTH",
             help="Height of the whole picture.",
@@ -95,7 +95,7 @@ def drawing(
     ] = None,
     style: Annotated[
         Literal["paper", "screen", "dark"],
-        typer.Option(
+        Option(
             "--style",
             help="paper (black on white, small type), screen (larger type) or dark.",
             rich_help_panel=PICTURE,
@@ -103,7 +103,7 @@ def drawing(
     ] = "paper",
     labels: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--space-label",
             metavar="SPACE=TEXT",
             help="Call a space so (repeatable).",
@@ -112,19 +112,15 @@ def drawing(
     ] = None,
     x_label: Annotated[
         str | None,
-        typer.Option(
-            "--x-label", metavar="TEXT", help="Title of the x axis.", rich_help_panel=PICTURE
-        ),
+        Option("--x-label", metavar="TEXT", help="Title of the x axis.", rich_help_panel=PICTURE),
     ] = None,
     y_label: Annotated[
         str | None,
-        typer.Option(
-            "--y-label", metavar="TEXT", help="Title of the y axis.", rich_help_panel=PICTURE
-        ),
+        Option("--y-label", metavar="TEXT", help="Title of the y axis.", rich_help_panel=PICTURE),
     ] = None,
     value_range: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--range",
             metavar="MIN,MAX",
             help="Ends of the scale of values.",
@@ -133,7 +129,7 @@ def drawing(
     ] = None,
     caption: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--caption",
             metavar="none|TEXT",
             help="Caption.",
@@ -143,7 +139,7 @@ def drawing(
     ] = None,
     colours: Annotated[
         str,
-        typer.Option(
+        Option(
             "--colours",
             metavar="LIST",
             help="Colours of the curves or the scale, with commas: '#0072B2,#D55E00'.",
@@ -152,19 +148,17 @@ def drawing(
     ] = "",
     logy: Annotated[
         bool,
-        typer.Option(
-            "--logy", help="Make the scale of the values logarithmic.", rich_help_panel=PICTURE
-        ),
+        Option("--logy", help="Make the scale of the values logarithmic.", rich_help_panel=PICTURE),
     ] = False,
     x_axis: Annotated[
         Literal["layer", "step"],
-        typer.Option(
+        Option(
             "--x", help="What the x axis shows: layers, or training steps.", rich_help_panel=PICTURE
         ),
     ] = "layer",
     logx: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--logx", help="With --x step: make its scale logarithmic.", rich_help_panel=PICTURE
         ),
     ] = False,
@@ -220,7 +214,7 @@ def _stored(
     """Declare the options of the store from which a picture is computed."""
 
 
-_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context)
 _DRAWING = [parameter for parameter in declared(drawing) if parameter.name != "compute"]
 _NAMES = {parameter.name for parameter in _DRAWING}
 _OF_STORE = declared(_stored)
@@ -247,7 +241,7 @@ def _beside(
     *,
     beside: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="METRIC",
             help="Metrics to draw beside it, with the same spaces and items.",
             show_default=False,
@@ -321,8 +315,8 @@ class PlotGroup(MetricGroup):
         )
 
 
-app = typer.Typer()
-_plots = typer.Typer(cls=PlotGroup, no_args_is_help=True, subcommand_metavar="METRIC ...")
+app = Typer()
+_plots = Typer(cls=PlotGroup, no_args_is_help=True, subcommand_metavar="METRIC ...")
 app.add_typer(_plots, name="plot")
 
 
@@ -371,7 +365,7 @@ _plots.command("map", epilog=examples("how-to/maps.md", "embstore plot map -o ma
 )
 
 
-def _plot(ctx: typer.Context, **options: Any) -> None:
+def _plot(ctx: Context, **options: Any) -> None:
     """Draw metrics, drift, a map, or a stored result (--from), as PDF, PNG or SVG.
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift

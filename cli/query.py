@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Option, Typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
@@ -110,7 +111,7 @@ def _query(
     named: Named = None,
     intervals: Annotated[
         Literal["columns", "inline"] | None,
-        typer.Option(
+        Option(
             "--intervals",
             help="In a printed table: columns of their own, or value \\[low, high].",
             show_default="columns",
@@ -120,7 +121,7 @@ def _query(
     labels: Labels = None,
     explain: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--explain",
             help=(
                 "Explain the metric, and compute nothing; formula, citation, estimator, columns and"
@@ -201,19 +202,19 @@ def metric_command(
     own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
     others = [parameter for parameter in shared if parameter.name not in own]
     if metric.needs == "layers":  # of which the query says what is meant
-        hidden = Annotated[str | None, typer.Option("--versus", hidden=True)]
+        hidden = Annotated[str | None, Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY
         others.append(inspect.Parameter("versus", kind, default=None, annotation=hidden))
     if not any(column.limits for column in (*metric.columns, *metric.optional)):
         others = [parameter for parameter in others if parameter.name != "intervals"]
 
-    app = typer.Typer(add_completion=False)
+    app = Typer(add_completion=False)
     app.command(
         metric.name,
         help=escape(f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"),
         epilog=_examples(metric),
     )(with_parameters(partial(run, metric), [*own.values(), *others]))
-    return typer.main.get_command(app)
+    return get_command(app)
 
 
 _OF_NAMES = ("dataset", "word")
@@ -236,7 +237,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
         return known_datasets() if is_dataset else [*parameter.choices]
 
     flag = parameter.flag
-    option = typer.Option(
+    option = Option(
         flag,
         *([f"-{flag}"] if len(flag) == 2 else ()),
         help=escape(text),
@@ -320,8 +321,8 @@ class MetricGroup(TyperGroup):
             say(problem)
 
 
-app = typer.Typer()
-_metrics = typer.Typer(cls=MetricGroup, no_args_is_help=True, subcommand_metavar="METRIC ...")
+app = Typer()
+_metrics = Typer(cls=MetricGroup, no_args_is_help=True, subcommand_metavar="METRIC ...")
 
 
 @_metrics.callback(

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option, Typer
 
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
@@ -34,7 +34,7 @@ _ALONE = {"tables": ("query", "file", "parameter", "explain", "raw"), "explain":
 _ROWS = 10_000  # number of rows that are in memory at a time where a format is written row by row
 
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.command(
@@ -46,15 +46,14 @@ app = typer.Typer()
 )
 def sql(
     query: Annotated[
-        str | None,
-        typer.Argument(metavar="QUERY", help="One SELECT; - or nothing reads standard input."),
+        str | None, Argument(metavar="QUERY", help="One SELECT; - or nothing reads standard input.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", metavar="FILE", help="Read the query there.")
+        Path | None, Option("--file", "-f", metavar="FILE", help="Read the query there.")
     ] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--parameter",
             "-p",
             metavar="NAME=VALUE",
@@ -65,25 +64,22 @@ def sql(
         ),
     ] = None,
     raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Write the first value of the first row, and nothing else."),
+        bool, Option("--raw", help="Write the first value of the first row, and nothing else.")
     ] = False,
     tables: Annotated[
         bool,
-        typer.Option(
-            "--tables", help="List the views with their columns and types, and the macros."
-        ),
+        Option("--tables", help="List the views with their columns and types, and the macros."),
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show DuckDB's plan of the query; do not run it.")
+        bool, Option("--explain", help="Show DuckDB's plan of the query; do not run it.")
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Time limit of the query.", show_default="no limit"),
+        Option(metavar="SECONDS", help="Time limit of the query.", show_default="no limit"),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="SIZE",
             help="Memory limit of the query, as in 2GB.",
             show_default="half of the machine's memory",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option, Typer
 
 from ._errors import explained
 from ._options import (
@@ -28,7 +28,7 @@ from ._options import (
 from ._output import show_progress
 from ._progress import tell
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.command(
@@ -42,14 +42,14 @@ app = typer.Typer()
 def import_(
     files: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="FILE",
             help="Files of vectors, which become one space; text formats also as .gz.",
         ),
     ],
     name: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="Name of the space.",
             show_default="that of the only file, without its suffix",
@@ -57,7 +57,7 @@ def import_(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--as",
             metavar="FORMAT",
             help="Format of the files, such as npy, word2vec or glove.",
@@ -66,7 +66,7 @@ def import_(
     ] = None,
     unit: Annotated[
         Unit,
-        typer.Option(
+        Option(
             help=(
                 "What a vector stands for; occurrence: a word with its sentence, in the columns"
                 " context, start, end."
@@ -75,7 +75,7 @@ def import_(
     ] = "word",
     layers: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--layer",
             metavar="LAYERS",
             help="Numbers of the layers, as in 6, 0-12 or 0,6,12.",
@@ -84,7 +84,7 @@ def import_(
     ] = None,
     texts: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="FILE",
             help=(
                 "Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv,"
@@ -94,13 +94,13 @@ def import_(
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME", help="Column with the texts.", show_default="text, word, token or key"
         ),
     ] = None,
     vector_column: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="Column or array with the vectors.",
             show_default="the only one that fits",
@@ -108,7 +108,7 @@ def import_(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAMES",
             help=(
                 "Columns of the file, or of --texts, to store, or all (repeatable), as in"
@@ -118,20 +118,16 @@ def import_(
     ] = None,
     dtype: Annotated[
         Literal["float32", "float16"] | None,
-        typer.Option(
+        Option(
             help="Type of the stored vectors.",
             show_default="float16 for vectors of this type, else float32",
         ),
     ] = None,
-    index: Annotated[
-        IndexKind, typer.Option(help="An index of each layer, as in a build.")
-    ] = "auto",
+    index: Annotated[IndexKind, Option(help="An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
     allow_pickle: Annotated[
         bool,
-        typer.Option(
-            "--allow-pickle", help="Load pickles, which can run code: of files that you trust."
-        ),
+        Option("--allow-pickle", help="Load pickles, which can run code: of files that you trust."),
     ] = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,
@@ -173,27 +169,25 @@ def import_(
 def pool(
     space: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="SPACE",
             help="Space of occurrences, or of tokens.",
             autocompletion=stored_spaces,
         ),
     ],
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the new space.", show_default=False)
-    ],
+    name: Annotated[str, Option(metavar="NAME", help="Name of the new space.", show_default=False)],
     by: Annotated[
         Literal["word", "context"],
-        typer.Option(
+        Option(
             help="One vector for each word, as it is written, or for each text that items are in."
         ),
     ] = "word",
     minimum: Annotated[
-        int, typer.Option("--min", metavar="N", help="Leave out what has fewer vectors.", min=1)
+        int, Option("--min", metavar="N", help="Leave out what has fewer vectors.", min=1)
     ] = 1,
     how: Annotated[
         Literal["mean", "first-pc"],
-        typer.Option(
+        Option(
             "--as",
             help=(
                 "The mean, or the first principal component of the vectors, not centred, towards"
@@ -201,9 +195,7 @@ def pool(
             ),
         ),
     ] = "mean",
-    index: Annotated[
-        IndexKind, typer.Option(help="An index of each layer, as in a build.")
-    ] = "auto",
+    index: Annotated[IndexKind, Option(help="An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
     store: StoreDir = None,
     store_option: StoreOptions = None,
@@ -232,10 +224,10 @@ def pool(
     )
 )
 def export(
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="File or folder to write.")],
+    dest: Annotated[Path, Argument(metavar="DEST", help="File or folder to write.")],
     space: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="Space to export.",
             show_default="the only one of the store",
@@ -244,7 +236,7 @@ def export(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--as",
             metavar="FORMAT",
             help="Format, such as parquet, npy or word2vec.",
@@ -253,7 +245,7 @@ def export(
     ] = None,
     layers: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--layer",
             metavar="LAYERS",
             help=LAYER_HELP,
@@ -262,7 +254,7 @@ def export(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAMES",
             help=(
                 "Columns of the items to export too, as in pos,freq (repeatable), or all that are"
@@ -270,7 +262,7 @@ def export(
             ),
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace what is at DEST.")] = False,
     where: Where = None,
     words: Words = None,
     word: Word = None,
