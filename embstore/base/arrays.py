@@ -19,10 +19,13 @@ DISTANCE_ERROR = 1e-10
 _THREADS = min(8, os.cpu_count() or 1)
 
 Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Ids = Int64Array
 Positions = Int64Array
 Vectors = NDArray[np.floating]
+Floats = NDArray[np.floating]
+Mask = NDArray[np.bool_]
 T = TypeVar("T")
 
 
@@ -68,9 +71,7 @@ def cosines_of(vectors: Vectors, query: Vectors) -> Float64Array:
     return cosines
 
 
-def group_ties(
-    values: Float64Array, errors: Float64Array | float = 0.0
-) -> tuple[Positions, NDArray[np.bool_]]:
+def group_ties(values: Float64Array, errors: Float64Array | float = 0.0) -> tuple[Positions, Mask]:
     """Sort values along the last axis, and group those that are equal up to rounding.
 
     Two values are tied if they differ by no more than the sum of the bounds on their rounding
@@ -97,7 +98,7 @@ def group_ties(
     return order, is_start
 
 
-def has_direction(vectors: Vectors) -> NDArray[np.bool_]:
+def has_direction(vectors: Vectors) -> Mask:
     """Return a bool mask (n,) of the vectors (n, dim) whose squared norm in float64 is above
     zero.
     """
@@ -123,7 +124,7 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
     return first[order], rank[labels]
 
 
-def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+def distinct(ids: Ids) -> Ids:
     """Return the distinct ids, int64 (m,), ascending, as ``numpy.unique`` does, which loads
     ``numpy.ma`` (10 ms).
     """

@@ -13,6 +13,7 @@ from typing import get_args
 import numpy as np
 
 from embstore.base import __version__
+from embstore.base.arrays import Ids
 from embstore.base.errors import CheckpointError, SpaceMismatchError, UsageError, check_known
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
@@ -45,7 +46,7 @@ from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card, cut_notes
 from embstore.storage.catalog import Catalog
 from embstore.storage.staging.missing import MissingItems, Work
-from embstore.storage.staging.staging import Ids, Staging
+from embstore.storage.staging.staging import Staging
 from embstore.storage.vectors import SHARD_BYTES
 
 DTYPES = ("float32", "float16")

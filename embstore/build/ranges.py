@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import disk
+from embstore.base.arrays import Ids, Mask
 from embstore.base.errors import ClusterError, EmbstoreError
 from embstore.base.text import Passage
 from embstore.build.job import Group, Model, Options, encode_windows, item_passages
@@ -30,7 +31,7 @@ from embstore.encode.records import Encoded, Skipped, Weights
 from embstore.encode.tokens import Tokenizer
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.staging.staging import Ids, Window
+from embstore.storage.staging.staging import Window
 from embstore.storage.writer import Batch, SpaceWriter
 
 
@@ -39,7 +40,7 @@ class Lengths(NamedTuple):
 
     ids: Ids  # item ids, int64 (n,)
     n_tokens: NDArray[np.int64]  # number of tokens of each item itself, int64 (n,)
-    is_new: NDArray[np.bool_]  # bool (spaces, n); whether the vector of the item is new in a space
+    is_new: Mask  # bool (spaces, n); whether the vector of the item is new in a space
 
 
 class Step(NamedTuple):
@@ -144,7 +145,7 @@ class _Windows:
         self._tasks = tasks
         # Of each item that is not encoded yet: its range, whether each space is missing it, bool
         # (spaces,), its work.
-        self._items: dict[int, tuple[int, NDArray[np.bool_], float]] = {}
+        self._items: dict[int, tuple[int, Mask, float]] = {}
         # Range → number of these items; the last one may still get windows.
         self._n_left: dict[int, int] = {}
         self._all_read = False
@@ -176,7 +177,7 @@ class _Windows:
         del self._n_left[oldest]
         return True
 
-    def done(self, ids: Ids, *, finished: bool = True) -> tuple[NDArray[np.bool_], int, float]:
+    def done(self, ids: Ids, *, finished: bool = True) -> tuple[Mask, int, float]:
         """Record that items of one window came back; those of a truncated text are not finished:
         vectors follow.
 

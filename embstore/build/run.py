@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embstore.base.arrays import Ids
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.text import IS_SPECIAL, N_TOKENS, TOKEN_INDEX
@@ -28,7 +29,6 @@ from embstore.storage.column_tables import remove_columns
 from embstore.storage.item_columns import space_columns
 from embstore.storage.staging.columns import SpaceColumn, StoredColumn
 from embstore.storage.staging.missing import SkipList, StoredTexts
-from embstore.storage.staging.staging import Ids
 from embstore.storage.vectors import InvalidVectorError
 from embstore.storage.writer import SpaceWriter, StoreWriter
 

@@ -16,8 +16,8 @@ from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Float32Array
 from embstore.base.errors import CheckpointError, EmbstoreError, EncodeError, UsageError
 from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Passage
@@ -350,13 +350,13 @@ class Forward:
             results += half_results
         return results
 
-    def _vectors(self, texts: Texts, width: int) -> dict[Pooling, NDArray[np.float32]]:
+    def _vectors(self, texts: Texts, width: int) -> dict[Pooling, Float32Array]:
         """Compute the vectors of a batch for each pooling, float32 (layers, n, dim); (1, n, dim)
         for ``projection``.
         """
         torch, model = need("torch"), self.model
         n = sum(len(text.item_ids) for text in texts)
-        vectors: dict[Pooling, NDArray[np.float32]] = {}
+        vectors: dict[Pooling, Float32Array] = {}
         with torch.inference_mode():
             states, last = self._states(tensors(model, texts, pad_id=self.pad_id))
             for pooling in self.poolings:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Float32Array
 from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling
 from embstore.base.text import Passage
@@ -49,7 +49,7 @@ class Head:
         states: Sequence["Tensor"],
         last: "Tensor",
         layers: Sequence[int],
-    ) -> NDArray[np.float32]:
+    ) -> Float32Array:
         """Compute the vectors of a batch, float32 (layers, n, dim).
 
         Args:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import EncodeError, UsageError, check_known
 from embstore.base.space import Pooling
 from embstore.encode.adapters import Adapter
@@ -52,8 +53,8 @@ class Encoded:
             position 0, which is no special token.
     """
 
-    item_ids: NDArray[np.int64]  # ids of the items, int64 (n,), in no particular order: join by id
-    vectors: dict[Pooling, NDArray[np.float32]]
+    item_ids: Ids  # ids of the items, int64 (n,), in no particular order: join by id
+    vectors: dict[Pooling, Float32Array]
     n_tokens: int  # number of tokens in the batch, without padding
     item_lengths: NDArray[np.int64]
     n_first: int = 0

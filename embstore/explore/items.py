@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Ids, Mask
 from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.sql.connections import Limits
 
@@ -34,7 +35,7 @@ class SpaceItems:
         spans: Start and end of each occurrence in its sentence, int64 (n, 2).
     """
 
-    ids: NDArray[np.int64]  # item ids, int64 (n,)
+    ids: Ids  # item ids, int64 (n,)
     texts: list[str]  # texts (n)
     n_stored: int  # number of items of the space
     where: str | None = None  # SQL expression that selects the sample; None for all items
@@ -42,7 +43,7 @@ class SpaceItems:
     context_of: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
-    def only(self, kept: NDArray[np.bool_]) -> "SpaceItems":
+    def only(self, kept: Mask) -> "SpaceItems":
         """Return the items for which a mask, bool (n,), is true."""
         if kept.all():
             return self

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Layer
 from embstore.base.table import Row
@@ -43,7 +44,7 @@ _N_NEAREST = 5
 _basis = lru_cache(maxsize=2)(shared_basis)
 
 Positions = NDArray[np.float32]
-Points = tuple[NDArray[np.int64], Positions]
+Points = tuple[Ids, Positions]
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,10 @@ def _assemble(
     return SpaceMap(space, items, layers, np.stack(positions), method, kept)
 
 
-def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> NDArray[np.float32]:
+def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> Float32Array:
     """Return the vectors of the items on a page in one layer, float32 (n, dim)."""
     ids, _, vectors = store.vectors(space, layer, where=items.where)
-    found: NDArray[np.float32] = (
+    found: Float32Array = (
         vectors if len(ids) == len(items.ids) else vectors[np.searchsorted(ids, items.ids)]
     )
     return found
@@ -312,7 +313,7 @@ def place(
 
 def _vectors(
     catalog: Catalog, card: Card, layers: list[Layer], text: str, marked: str, *, embed: bool
-) -> Mapping[int, NDArray[np.float32]]:
+) -> Mapping[int, Float32Array]:
     """Return layer id → vector, float32 (dim,), of a text that is stored, or else encoded now."""
     embed_item: Embed | None = None
     if embed:
@@ -324,12 +325,7 @@ def _vectors(
 
 
 def _among_nearest(
-    store: Reading,
-    space: str,
-    layer: Layer,
-    vector: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    positions: Positions,
+    store: Reading, space: str, layer: Layer, vector: Float32Array, ids: Ids, positions: Positions
 ) -> list[float] | None:
     """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the
     map.

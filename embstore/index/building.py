@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, cosine_error, slices
+from embstore.base.arrays import Float64Array, Ids, Vectors, cosine_error, slices
 from embstore.index import faiss_index
 from embstore.index.card import Design, IndexCard
-from embstore.index.exact_search import (
-    Blocks,
-    Gather,
-    Ids,
-    Vectors,
-    batches,
-    sample,
-    with_direction,
-)
+from embstore.index.exact_search import Blocks, Gather, batches, sample, with_direction
 from embstore.index.searching import TUNED_K, Graph
 from embstore.storage.manifest import ItemSet
 from embstore.storage.vectors import LayerVectors

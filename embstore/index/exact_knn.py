@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base.arrays import (
     DISTANCE_ERROR,
     ROWS,
+    Float32Array,
     Float64Array,
+    Mask,
     Positions,
     Vectors,
     distinct_rows,
@@ -75,7 +76,7 @@ class Points:
                 np.sqrt(squares),
             )
 
-    def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
+    def queries(self, rows: Positions | slice) -> Float32Array:
         """Return float32 queries (..., dim + 1) whose products with ``approx`` are x·y − |y|²/2."""
         queries = self.approx[rows].copy()
         queries[:, -1] = 1
@@ -316,16 +317,14 @@ def _others(
     return candidates[keep].reshape(shape), squares[keep].reshape(shape)
 
 
-def _are_clear(
-    points: Points, queried: Positions, squares: Float64Array, k: int
-) -> NDArray[np.bool_]:
+def _are_clear(points: Points, queried: Positions, squares: Float64Array, k: int) -> Mask:
     """Return whether approximate squared distances (m, width − 1) determine the k nearest of each
     row (m,).
     """
     if squares.shape[1] == k:
         return np.zeros(len(queried), bool)
     gaps = squares[:, k] - squares[:, k - 1]
-    clear: NDArray[np.bool_] = gaps > 2 * points.rounding_error_bound(queried, np.inf, np.float32)
+    clear: Mask = gaps > 2 * points.rounding_error_bound(queried, np.inf, np.float32)
     return clear
 
 

@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import (
     ROWS,
+    Float32Array,
     Float64Array,
+    Floats,
+    Ids,
     Positions,
+    Vectors,
     cosine_error,
     cosines_of,
     rounding_error_bound,
@@ -23,11 +27,9 @@ from embstore.base.arrays import (
 )
 from embstore.base.summary import in_float64
 
-Ids = NDArray[np.int64]
-Vectors = NDArray[np.floating]
 Units = NDArray[np.float32]
 Blocks = Iterable[tuple[Ids, Vectors]]
-BlocksWithSquares = Iterable[tuple[Ids, Vectors, NDArray[np.floating]]]
+BlocksWithSquares = Iterable[tuple[Ids, Vectors, Floats]]
 Gather = Callable[[Ids], tuple[Ids, Vectors]]
 """Function that returns the ids, ascending, and the vectors of the items with the given ids."""
 
@@ -138,7 +140,7 @@ class _Nearest:
         self._pending: list[tuple[Positions, Ids, Vectors]] = []  # query, item and vector
         self._n_pending = 0
 
-    def add(self, ids: Ids, vectors: Vectors, cosines: NDArray[np.float32]) -> None:
+    def add(self, ids: Ids, vectors: Vectors, cosines: Float32Array) -> None:
         """Add items (n,), with their vectors (n, dim) and approximate cosines (q, n)."""
         if self._k <= len(ids) and np.isneginf(self._lowest).any():
             kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
@@ -181,15 +183,13 @@ class _Nearest:
         )
 
 
-def with_squares(blocks: Blocks) -> Iterator[tuple[Ids, Vectors, NDArray[np.floating]]]:
+def with_squares(blocks: Blocks) -> Iterator[tuple[Ids, Vectors, Floats]]:
     """Yield blocks of vectors with their squared norms (n,)."""
     for ids, vectors in blocks:
         yield ids, vectors, np.vecdot(vectors, vectors)
 
 
-def float32_cosines(
-    vectors: Vectors, squares: NDArray[np.floating], units: Units
-) -> NDArray[np.float32]:
+def float32_cosines(vectors: Vectors, squares: Floats, units: Units) -> Float32Array:
     """Return the float32 cosines (q, n) of vectors (n, dim) with unit vectors (q, dim); −∞ for zero
     vectors.
 
@@ -239,7 +239,7 @@ def inner_products(units: Units, queries: Units) -> Units:
     return products
 
 
-def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> Positions:
+def candidates_by_distance(squares: Floats, k: int, dim: int) -> Positions:
     """Return the positions of all vectors that can be among the k nearest, given the rounding error
     of the distances.
 
@@ -257,7 +257,7 @@ def candidates_by_distance(squares: NDArray[np.floating], k: int, dim: int) -> P
     return np.flatnonzero(distances - errors <= farthest)
 
 
-def above(values: NDArray[np.floating], k: int, error: float) -> Positions:
+def above(values: Floats, k: int, error: float) -> Positions:
     """Return the positions of all values (n,), n > k, exact to ``error``, that can be among the k
     highest.
     """

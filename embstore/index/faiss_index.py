@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.arrays import Positions
+from embstore.base.arrays import Float32Array, Ids, Mask, Positions
 from embstore.index.card import Design, IndexCard
-from embstore.index.exact_search import Ids, Units
+from embstore.index.exact_search import Units
 from embstore.storage.cache import StoredFile
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions
 
 def _nearest(
     units: Units, members: Positions, leaders: Positions
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+) -> tuple[Positions, Float32Array]:
     """Return the index of the nearest leader of each member (n,), and the cosine with it."""
     import faiss
 
@@ -215,8 +214,8 @@ def units_of(inner: Any) -> Units:
 
 
 def find(
-    graph: Any, units: Units, k: int, effort: int, members: NDArray[np.bool_] | None = None
-) -> tuple[Positions, NDArray[np.float32]]:
+    graph: Any, units: Units, k: int, effort: int, members: Mask | None = None
+) -> tuple[Positions, Float32Array]:
     """Search a graph by position with a search width, among the members of a mask (n_total,) or
     all.
 

@@ -9,20 +9,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, distinct
+from embstore.base.arrays import Float64Array, Ids, Mask, Vectors, distinct
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import FLAT_BYTES, IndexCard
-from embstore.index.exact_search import (
-    Gather,
-    Ids,
-    Vectors,
-    candidates_by_distance,
-    nearest,
-    unit_vectors,
-)
+from embstore.index.exact_search import Gather, candidates_by_distance, nearest, unit_vectors
 from embstore.storage.cache import StoredFile
 
 if TYPE_CHECKING:
@@ -56,7 +48,7 @@ class Graph:
         return faiss_index.ids_of(self._index)
 
     def search(
-        self, queries: Vectors, k: int, gather: Gather, members: NDArray[np.bool_] | None = None
+        self, queries: Vectors, k: int, gather: Gather, members: Mask | None = None
     ) -> tuple[Ids, Float64Array] | None:
         """Return the nearest items of each query.
 

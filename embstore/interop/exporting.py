@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import __version__, atomic, disk
+from embstore.base.arrays import Float32Array, Ids, Vectors
 from embstore.base.errors import QueryError, UsageError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer
@@ -25,14 +26,14 @@ from embstore.metrics.transforms import fit
 from embstore.query.layer_data import StoredLayer
 from embstore.query.request import Selection, missing_words
 from embstore.storage.card import Card, SpaceFilter, cut_notes
-from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import ColumnValues
 from embstore.storage.item_lookup import chosen_columns, column_values
 from embstore.storage.vectors import LayerVectors
 
 _BLOCK_ITEMS = 8192
 
-Transform = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+Transform = Callable[[Vectors], NDArray[np.float64]]
 
 
 class Rows(NamedTuple):
@@ -42,7 +43,7 @@ class Rows(NamedTuple):
 
     start: int
     items: Sequence[Item]
-    vectors: NDArray[np.floating]
+    vectors: Vectors
 
 
 class Selected:
@@ -137,7 +138,7 @@ class Selected:
         ids = np.fromiter((item.id for item in items), np.int64, len(items))
         return [*column_values(self._catalog, self.card.space, self.columns, ids).values()]
 
-    def _exported(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
+    def _exported(self, vectors: Float32Array) -> Vectors:
         """Return vectors (layers, n, dim) transformed, and in the type of the export."""
         if not self._transforms:
             return vectors.astype(self.dtype, copy=False)

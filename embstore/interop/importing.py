@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import __version__, disk
+from embstore.base.arrays import Ids
 from embstore.base.errors import SourceError, StoreError, UsageError, check_known
 from embstore.base.keywords import as_names
 from embstore.base.progress import Progress, report_progress
@@ -160,7 +160,7 @@ def write_space(
                 n_bytes += batch.n_bytes
         else:
 
-            def new_tables(base: Manifest, ids: NDArray[np.int64]) -> Files:
+            def new_tables(base: Manifest, ids: Ids) -> Files:
                 return {**texts.missing(base, ids), **anew.columns(base, ids)}
 
             made = [(batch, new_tables) for batch in batches]

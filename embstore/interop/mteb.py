@@ -8,9 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import NotStoredError, UnknownNameError, UsageError
 from embstore.base.installation import needing
 from embstore.base.space import Layer, Unit
@@ -34,7 +32,7 @@ class VectorStore(Protocol):
 
     def vectors(
         self, space: str, layer: int | str, *, words: Sequence[str]
-    ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    ) -> tuple[Ids, list[str], Float32Array]:
         """Return the stored vectors of texts."""
 
 
@@ -103,7 +101,7 @@ class LayerEncoder:
             }
         )
 
-    def encode(self, inputs: Iterable[Mapping[str, Any]], **_options: Any) -> NDArray[np.float32]:
+    def encode(self, inputs: Iterable[Mapping[str, Any]], **_options: Any) -> Float32Array:
         """Return the vectors of the texts in batches of mteb, float32 (n, dim), in their order.
 
         Raises:

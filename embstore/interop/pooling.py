@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.base import __version__
-from embstore.base.arrays import Float64Array, slices
+from embstore.base.arrays import Float64Array, Ids, slices
 from embstore.base.errors import QueryError, UnknownNameError, UsageError, check_known
 from embstore.base.messages import Report
 from embstore.base.space import Unit, check_space_name
@@ -31,7 +31,7 @@ from embstore.storage import keys
 from embstore.storage.arrow import from_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import space_column
 from embstore.storage.item_lookup import GroupBy, group_occurrences
 from embstore.storage.manifest import Files, Manifest

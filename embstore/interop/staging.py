@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
+from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import SourceError
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
@@ -29,8 +30,6 @@ _EXACT_INTEGERS = 1 << 24  # every whole number up to it is a float32
 _N_BITS = 5  # 32 times two files: far below the least limit of open files (256, macOS)
 _SHIFT = 63 - _N_BITS  # keys have 63 bits
 _BLOCK_BYTES = 4 << 20
-
-Ids = NDArray[np.int64]
 
 
 class Spool:
@@ -50,7 +49,7 @@ class Spool:
         self._open.close()
         atomic.discard(self._folder)
 
-    def add(self, keys: Ids, ids: Ids, vectors: NDArray[np.float32]) -> None:
+    def add(self, keys: Ids, ids: Ids, vectors: Float32Array) -> None:
         """Add items.
 
         Args:
@@ -68,7 +67,7 @@ class Spool:
         """End the writing; called before the first :meth:`read`."""
         self._open.close()
 
-    def read(self, keys: Ids, ids: Ids) -> Iterator[NDArray[np.float32]]:
+    def read(self, keys: Ids, ids: Ids) -> Iterator[Float32Array]:
         """Yield for each layer the vectors (n, dim) of items that were added.
 
         Args:
@@ -84,7 +83,7 @@ class Spool:
         for layer in range(self._n_layers):
             yield self._read(layer, numbers, places)
 
-    def _read(self, layer: int, numbers: Ids, places: Ids) -> NDArray[np.float32]:
+    def _read(self, layer: int, numbers: Ids, places: Ids) -> Float32Array:
         """Return the vectors (n, dim) of a layer at some places of files.
 
         They are not mapped into memory, where whole files would count as used.
@@ -159,7 +158,7 @@ class Stager:
             )
         self._staging.deduplicate(is_distinct=True)
 
-    def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
+    def _checked(self, block: Block, file: VectorFile) -> Float32Array:
         """Return the vectors of a block as float32; raise SourceError for the first that does not
         fit.
 
@@ -269,7 +268,7 @@ def _conversions(file: VectorFile) -> list[str]:
     return [f"{file.name}: {' and '.join(changed)}."] if changed else []
 
 
-def _n_rounded(found: NDArray[Any], vectors: NDArray[np.float32]) -> int:
+def _n_rounded(found: NDArray[Any], vectors: Float32Array) -> int:
     """Return the number of whole numbers that float32 does not represent."""
     return int(
         (np.abs(found.astype(np.float64)) > _EXACT_INTEGERS).sum()

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from embstore.base import disk
+from embstore.base.arrays import Vectors
 from embstore.base.errors import UsageError
 from embstore.base.text import Item
 from embstore.interop.exporting import Selected
@@ -101,7 +101,7 @@ def metadata(selected: Selected) -> dict[str, str]:
     return {METADATA_KEY: record_text(selected.record)}
 
 
-def _vector_column(vectors: NDArray[np.floating]) -> pa.Array:
+def _vector_column(vectors: Vectors) -> pa.Array:
     """Return vectors (n, dim) as a column."""
     return pa.FixedSizeListArray.from_arrays(
         pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1]

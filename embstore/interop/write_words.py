@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import disk
+from embstore.base.arrays import Vectors
 from embstore.base.errors import QueryError
 from embstore.base.text import Item
 from embstore.interop.exporting import Selected
@@ -26,7 +26,7 @@ def write_word2vec(file: Path, selected: Selected) -> None:
                 stream.write(f"{item.text} {numbers}\n".encode())
 
 
-def _digits(vectors: NDArray[np.floating]) -> list[str]:
+def _digits(vectors: Vectors) -> list[str]:
     """Return each vector (n, dim) as its numbers in the fewest digits that give the same
     float32.
     """

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import distinct
+from embstore.base.arrays import Float32Array, distinct
+from embstore.base.arrays import Ids as Ids
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
@@ -27,8 +28,6 @@ from embstore.storage.vectors import Block, LayerVectors, Places, Shard, is_amon
 
 if TYPE_CHECKING:
     from embstore.storage.views.users_sql import SqlResult, UsersSql
-
-Ids = NDArray[np.int64]
 
 
 class Catalog:
@@ -298,10 +297,10 @@ class Catalog:
 
     def vectors_of(
         self, space: str, layers: Iterable[int], items: Iterable[int]
-    ) -> dict[int, dict[int, NDArray[np.float32]]]:
+    ) -> dict[int, dict[int, Float32Array]]:
         """Return the stored vectors of items, by item and layer id: float32 (dim,)."""
         ids = distinct(np.array([*items], np.int64))
-        found: dict[int, dict[int, NDArray[np.float32]]] = {}
+        found: dict[int, dict[int, Float32Array]] = {}
         for layer in layers:
             for part, rows in self.read_items(space, layer, ids):
                 for item, row in zip(part.tolist(), rows, strict=True):

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from embstore.base import disk, documents, errors
+from embstore.base.arrays import Ids as Ids
+from embstore.base.arrays import Mask
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import item_id, marked_items
@@ -39,7 +40,6 @@ from embstore.storage.vectors import (
     vectors_schema,
 )
 
-Ids = NDArray[np.int64]
 State = Literal["damaged", "missing", "unreadable"]
 
 BUILD_AGAIN = "To repair it, build the same sources again"
@@ -352,7 +352,7 @@ def _shard_problem(shard: Shard) -> str | None:
     return None
 
 
-def first_occurrences(parts: Sequence[Ids]) -> list[NDArray[np.bool_]]:
+def first_occurrences(parts: Sequence[Ids]) -> list[Mask]:
     """Return a mask for each of some arrays of ids, of those that are not earlier in it or in an
     array before it.
     """

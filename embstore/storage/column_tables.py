@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Ids
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -23,8 +23,6 @@ from embstore.storage.item_columns import (
 from embstore.storage.manifest import Change, Entry, Manifest
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
-
-Ids = NDArray[np.int64]
 
 
 def contradictions(reader: Reader, files: Sequence[StoredFile]) -> Iterator[tuple[StoredFile, str]]:

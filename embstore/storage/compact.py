@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Layer
@@ -140,12 +140,8 @@ def merge_shards(files: StoreFiles, card: Card, groups: Sequence[Group]) -> Iter
 
 
 def _gathered(
-    files: StoreFiles,
-    card: Card,
-    layer: Layer,
-    vectors: Mapping[int, LayerVectors],
-    ids: NDArray[np.int64],
-) -> NDArray[np.float32]:
+    files: StoreFiles, card: Card, layer: Layer, vectors: Mapping[int, LayerVectors], ids: Ids
+) -> Float32Array:
     """Return the vectors of a layer, which has the items of some ids."""
     own_ids, gathered = vectors[layer.id].gather()
     if not np.array_equal(own_ids, ids):

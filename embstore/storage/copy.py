@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.base import disk
+from embstore.base.arrays import Ids
 from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.storage import keys, tables
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.catalog import Catalog
 from embstore.storage.column_tables import new_columns
 from embstore.storage.datasets import name_of
 from embstore.storage.item_columns import ColumnTables

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Ids, Mask
 from embstore.base.space import Unit
 from embstore.base.text import (
     IS_SPECIAL,
@@ -27,8 +28,6 @@ from embstore.base.text import (
 from embstore.storage.cache import StoredFile
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
-
-Ids = NDArray[np.int64]
 
 DTYPES: Mapping[str, Any] = {
     "int64": np.int64,
@@ -54,7 +53,7 @@ class ColumnValues:
     name: str
     kind: str
     values: NDArray[Any]
-    is_null: NDArray[np.bool_]
+    is_null: Mask
 
     @classmethod
     def of(cls, name: str, kind: str, values: Sequence[Any]) -> "ColumnValues":

@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Ids, Positions
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.base.text import TOKEN_INDEX, escaped
-from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import (
     BUILT_IN,
     ColumnValues,
@@ -96,7 +97,7 @@ _OF_WORDS = f"""SELECT item_id, list_position($words, text) - 1 AS place FROM {F
 
 def occurrences_of_words(
     catalog: Catalog, unit: Unit, words: Sequence[str]
-) -> tuple[Ids, NDArray[np.int64]]:
+) -> tuple[Ids, Positions]:
     """Find the occurrences of distinct words, or of tokens, in all spaces.
 
     Returns:

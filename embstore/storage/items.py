@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Ids
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, item_id
@@ -27,7 +27,6 @@ _MAX_REPEATS = 128
 _MAX_LOADED_BYTES = 32 << 20  # size of the tables that are read into memory
 _COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
-Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
 
 _unit = lru_cache(maxsize=8)(Unit)  # the enum's own lookup is slow for a unit per row

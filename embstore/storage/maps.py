@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk, documents
+from embstore.base.arrays import Ids as Ids
 from embstore.base.errors import DamagedError
 from embstore.storage.arrow import to_numpy
 from embstore.storage.keys import MAPS, folder_of, parse
@@ -40,7 +41,6 @@ _HEADER = b"embstore_map"
 _OF_WORDS = ("words", "words_sha256")
 """Members that the header of a map has only if its items are those of a list of words."""
 
-Ids = NDArray[np.int64]
 Positions = NDArray[np.float32]
 
 

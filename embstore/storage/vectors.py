@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.arrays import distinct
+from embstore.base.arrays import Float32Array, Ids, Mask, Vectors, distinct
 from embstore.base.errors import EncodeError
 from embstore.base.summary import Summary
 from embstore.storage.cache import StoredFile, fetch
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
 T = TypeVar("T")
 
@@ -69,7 +68,7 @@ def vectors_schema(dim: int, dtype: str) -> "pa.Schema":
     )
 
 
-def write_shard(path: Path, item_ids: Ids, vectors: NDArray[np.floating]) -> dict[str, Any]:
+def write_shard(path: Path, item_ids: Ids, vectors: Vectors) -> dict[str, Any]:
     """Write a shard to a file, and return what a manifest says of it beside size and SHA-256.
 
     Args:
@@ -153,9 +152,7 @@ def items_with(item_ids: Ids) -> ItemSet:
     )
 
 
-def as_stored(
-    rows: NDArray[np.float32], item_ids: Ids, layer: str, dtype: str
-) -> NDArray[np.floating]:
+def as_stored(rows: Float32Array, item_ids: Ids, layer: str, dtype: str) -> Vectors:
     """Return vectors (n, dim) in the stored dtype.
 
     Raises:
@@ -178,7 +175,7 @@ def as_stored(
     raise InvalidVectorError(int(item_ids[bad[0]]), layer, _NOT_FINITE)
 
 
-def is_finite(vectors: NDArray[np.floating]) -> bool:
+def is_finite(vectors: Vectors) -> bool:
     """Return whether all components are finite."""
     values = vectors.reshape(-1)
     # The product of finite values is quick, and may overflow.
@@ -206,7 +203,7 @@ class Shard:
         return "_bytes" in self.__dict__
 
     @cached_property
-    def _columns(self) -> tuple[Ids, NDArray[np.floating]]:
+    def _columns(self) -> tuple[Ids, Vectors]:
         """Item ids (n,) and vectors (n, dim), as views; the vectors end where the footer begins."""
         ids_start, start = self.file.entry["offsets"]
         end = start + self.n * self.dim * self.dtype.itemsize
@@ -249,7 +246,7 @@ class Shard:
         return self.ids[rows], vectors
 
     @cached_property
-    def squares(self) -> NDArray[np.float32]:
+    def squares(self) -> Float32Array:
         """Squared norms, float32 (n,), of the vectors in the blocks that were read, NaN of the
         others.
         """
@@ -326,7 +323,7 @@ class LayerVectors:
         """Yield the item ids and vectors of each block, read lazily and each time again."""
         return ((ids, block) for ids, block, _ in self.with_squares())
 
-    def with_squares(self) -> Iterator[tuple[Ids, Block, NDArray[np.float32]]]:
+    def with_squares(self) -> Iterator[tuple[Ids, Block, Float32Array]]:
         """Yield the item ids, vectors and squared norms, float32 (n,), of each block; norms are
         computed only once.
         """
@@ -405,7 +402,7 @@ class LayerVectors:
                     if _has_any(self._only, int(ids[0]), int(ids[-1])):
                         yield shard, start
 
-    def _selected(self, shard: Shard, start: int) -> tuple[Ids, Block, NDArray[np.float32]]:
+    def _selected(self, shard: Shard, start: int) -> tuple[Ids, Block, Float32Array]:
         """Return the ids, vectors and squared norms of the selected items of a block."""
         ids, block = shard.block(start)
         squares = shard.squares[start : start + BLOCK_ROWS]
@@ -424,13 +421,11 @@ def _fetch(shards: Iterable[Shard]) -> None:
     fetch([shard.file for shard in shards if not shard.is_mapped])
 
 
-def is_among(ids: Ids, ascending: Ids) -> NDArray[np.bool_]:
+def is_among(ids: Ids, ascending: Ids) -> Mask:
     """Return which of some ids (n,) are among others, ascending, bool (n,)."""
     if not len(ascending):
         return np.zeros(len(ids), np.bool_)
-    found: NDArray[np.bool_] = (
-        ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
-    )
+    found: Mask = ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
     return found
 
 

@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from embstore.base import disk
+from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import StoreError
 from embstore.base.sharding import ShardSpec
 from embstore.base.space import Layer, Unit
@@ -27,7 +27,7 @@ from embstore.base.summary import Summary
 from embstore.storage import keys, sums, tables
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card, card_bytes, read_card
-from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.catalog import Catalog
 from embstore.storage.lock import other_workers, write_lock
 from embstore.storage.manifest import Change, Files, ItemSet, Manifest, apply
 from embstore.storage.sums import Sums
@@ -40,7 +40,7 @@ from embstore.storage.vectors import (
     write_shard,
 )
 
-Block = tuple[Ids, NDArray[np.float32]]
+Block = tuple[Ids, Float32Array]
 Error = type[BaseException] | None
 NewTexts = Callable[[Manifest, Ids], Files]
 """Function that writes the texts of items that a manifest lacks, and returns their tables."""
@@ -66,7 +66,7 @@ class Batch:
 
 
 def write_batch(
-    files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[NDArray[np.float32]]
+    files: StoreFiles, card: Card, item_ids: Ids, layers: Iterable[Float32Array]
 ) -> Batch:
     """Write vectors as a shard of each layer.
 
@@ -84,7 +84,7 @@ def write_batch(
     in_order = bool((order[1:] > order[:-1]).all())
     ascending = item_ids[order]
 
-    def write(layer: Layer, vectors: NDArray[np.float32]) -> tuple[Files, Summary]:
+    def write(layer: Layer, vectors: Float32Array) -> tuple[Files, Summary]:
         return write_layer(files, card, layer, ascending, vectors if in_order else vectors[order])
 
     found: list[tuple[Files, Summary]] = []
@@ -105,7 +105,7 @@ def write_batch(
 
 
 def write_layer(
-    files: StoreFiles, card: Card, layer: Layer, item_ids: Ids, vectors: NDArray[np.float32]
+    files: StoreFiles, card: Card, layer: Layer, item_ids: Ids, vectors: Float32Array
 ) -> tuple[Files, Summary]:
     """Write the vectors (n, dim) of items (n,), by ascending id, as a shard of one layer; return it
     and its sums.
@@ -419,7 +419,7 @@ class SpaceWriter:
         with suppress(StoreError, OSError):
             self._commit_written()
 
-    def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:
+    def add(self, item_ids: Ids, vectors: Float32Array) -> None:
         """Add vectors of new items.
 
         Args:
@@ -476,7 +476,7 @@ class SpaceWriter:
         places[order] = np.arange(len(ids))
         places_of = np.split(places, np.cumsum([len(block_ids) for block_ids, _ in blocks[:-1]]))
 
-        def gathered(layer: int) -> NDArray[np.float32]:
+        def gathered(layer: int) -> Float32Array:
             vectors = np.empty((len(ids), blocks[0][1].shape[2]), np.float32)
             for own, (_, block) in zip(places_of, blocks, strict=True):
                 vectors[own] = block[layer]

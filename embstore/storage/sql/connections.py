@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-import numpy as np
-from numpy.typing import NDArray
-
+from embstore.base.arrays import Ids
 from embstore.base.errors import QueryError, StoreError, UnknownNameError, UsageError
 from embstore.storage.sql import interruptible
 
@@ -167,7 +165,7 @@ def with_table(connection: "duckdb.DuckDBPyConnection", name: str, table: object
 
 
 def with_ids(
-    connection: "duckdb.DuckDBPyConnection", name: str, ids: NDArray[np.int64]
+    connection: "duckdb.DuckDBPyConnection", name: str, ids: Ids
 ) -> AbstractContextManager[None]:
     """Register item ids (n,) as a table with the column ``item_id`` within the context; see
     :func:`with_table`.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Ids
 from embstore.base.errors import DamagedError, SourceError
 from embstore.storage import keys
 from embstore.storage.arrow import from_numpy
@@ -21,7 +22,7 @@ from embstore.storage.item_columns import COLUMN_FILES, ColumnTables, space_colu
 from embstore.storage.manifest import EMPTY, Change, Files, Manifest
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
-from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging
+from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Staging
 from embstore.storage.tables import column_schema, write_all
 
 # Kinds of values. Small letters: of files with types; capitals: cells, as they look; "-" is a cell

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from embstore.base.arrays import Ids
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.base.text import NOT_UNICODE, Item
 from embstore.storage.arrow import to_numpy
@@ -21,7 +22,6 @@ from embstore.storage.staging.staging import (
     SHOWN,
     TEXT,
     Appender,
-    Ids,
     Staging,
     Window,
     collision,

@@ -13,9 +13,9 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from embstore.base import atomic
+from embstore.base.arrays import Ids, Mask
 from embstore.base.errors import SourceError, StoreError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, is_unicode, item_id
@@ -28,7 +28,6 @@ INT, TEXT = pa.int64(), pa.string()
 SHOWN = 300
 """Number of characters of a text that an error message shows."""
 
-Ids = NDArray[np.int64]
 
 _TABLES = """
 CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGINT, start BIGINT, "end" BIGINT,
@@ -349,7 +348,7 @@ class Window:
         return to_numpy(self.table["item_id"])
 
     @property
-    def is_missing(self) -> NDArray[np.bool_]:
+    def is_missing(self) -> Mask:
         """Mask (spaces, n) of the items missing in each space."""
         columns = self.table.columns[len(COLUMNS) :]
         return np.array(list(map(to_numpy, columns)), np.bool_).reshape(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.arrays import distinct
+from embstore.base.arrays import Ids, distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.messages import printable
 from embstore.base.text import OF_SPACE
@@ -102,7 +102,7 @@ class UsersSql:
     _lock: Any = field(default_factory=RLock)  # guards the creation of the views
     _views: "Views | None" = None
 
-    def select(self, where: str, limits: Limits, space: str | None) -> NDArray[np.int64]:
+    def select(self, where: str, limits: Limits, space: str | None) -> Ids:
         """Return the ids of the items for which a condition is true; see
         :meth:`.catalog.Catalog.select`.
         """
