@@ -124,6 +124,11 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
     return first[order], rank[labels]
 
 
+def concatenated(parts: Iterable[Ids]) -> Ids:
+    """Return the ids of several arrays (n,), one after the other; none for no array."""
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
 def distinct(ids: Ids) -> Ids:
     """Return the distinct ids, int64 (m,), ascending, as ``numpy.unique`` does, which loads
     ``numpy.ma`` (10 ms).

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from embstore.base import checksum, disk, documents
 from embstore.base.errors import StoreError
@@ -136,14 +135,14 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
             publish(temp, path)
 
 
-def write_document(path: Path, document: dict[str, Any], kind: documents.Kind) -> None:
+def write_document(path: Path, document: documents.Document, kind: documents.Kind) -> None:
     """Replace a JSON document atomically; errors: :func:`checked_bytes`."""
     write_bytes(path, checked_bytes(path, document, kind))
 
 
 def checked_bytes(
     path: Path | str,
-    document: dict[str, Any],
+    document: documents.Document,
     kind: documents.Kind,
     indent: int | None = 2,
     *,
@@ -163,12 +162,12 @@ def checked_bytes(
     return data
 
 
-def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
+def document_bytes(document: documents.Document, indent: int | None = 2) -> bytes:
     """Serialize a JSON document, with its own SHA-256 as last member."""
     return checksum.with_checksum(_plain_bytes({**document, checksum.KEY: checksum.BLANK}, indent))
 
 
-def _plain_bytes(document: dict[str, Any], indent: int | None) -> bytes:
+def _plain_bytes(document: documents.Document, indent: int | None) -> bytes:
     return (
         json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     ).encode()

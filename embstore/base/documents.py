@@ -17,6 +17,9 @@ from embstore.base.errors import DamagedError, UnsupportedFormatError
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
+Document = dict[str, Any]
+"""A JSON object."""
+
 Kind = Literal["manifest", "card", "answer", "lock-holder", "map-header"]
 
 _KIB, _MIB = 1 << 10, 1 << 20
@@ -52,9 +55,7 @@ class UnsupportedFormat(InvalidDocument):
     """
 
 
-def read(
-    path: Path, kind: Kind, remedy: str = _RESTORE, *, is_sealed: bool = True
-) -> dict[str, Any]:
+def read(path: Path, kind: Kind, remedy: str = _RESTORE, *, is_sealed: bool = True) -> Document:
     """Read a JSON document, and check its own SHA-256, if it is sealed, and its published
     schema.
     """
@@ -63,7 +64,7 @@ def read(
 
 def read_bytes(
     data: bytes, place: Path | str, kind: Kind, remedy: str, *, is_sealed: bool = True
-) -> dict[str, Any]:
+) -> Document:
     """Return the JSON document in the content of a file, or of an object, after the same checks, if
     it has a hash.
     """
@@ -79,7 +80,7 @@ def read_bytes(
     return document
 
 
-def parse(data: bytes, kind: Kind) -> dict[str, Any]:
+def parse(data: bytes, kind: Kind) -> Document:
     """Parse a JSON object strictly; :func:`check` then checks it against its schema.
 
     NaN, infinity, text that is not valid Unicode and, but for manifests, repeated names are
@@ -149,7 +150,7 @@ def parse_foreign(data: bytes | str, max_bytes: int | None = None) -> Any:
     return content
 
 
-def check(document: dict[str, Any], kind: Kind) -> None:
+def check(document: Document, kind: Kind) -> None:
     """Check a parsed document against its schema; integers must be written without a fraction."""
     validator = _validator(kind)
     if not validator.is_valid(document):
@@ -162,7 +163,7 @@ def check(document: dict[str, Any], kind: Kind) -> None:
         _check_integers(document, _schema(kind), ())
 
 
-def _check_integers(value: Any, schema: dict[str, Any], place: tuple[str | int, ...]) -> None:
+def _check_integers(value: Any, schema: Document, place: tuple[str | int, ...]) -> None:
     """Raise InvalidDocument if an integer of a part of a schema has a fraction; JSON Schema accepts
     8.0 as one.
     """
@@ -190,10 +191,8 @@ def _invalid(place: Iterable[str | int], message: str) -> InvalidDocument:
 
 
 @cache
-def _schema(kind: Kind) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads(
-        get_data("embstore_schemas", f"{kind}.schema.json") or b"{}"
-    )
+def _schema(kind: Kind) -> Document:
+    schema: Document = json.loads(get_data("embstore_schemas", f"{kind}.schema.json") or b"{}")
     return schema
 
 
@@ -204,7 +203,7 @@ def _validator(kind: Kind) -> "Draft202012Validator":
     return Draft202012Validator(_schema(kind), mask=_VALUE)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> Document:
     """Build an object from its members; raise ValueError for a repeated name."""
     members = dict(pairs)
     if len(members) < len(pairs):

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from embstore.base.documents import Document
 from embstore.base.errors import CheckpointError
 from embstore.base.installation import needing
 from embstore.base.space import as_name
@@ -183,7 +184,7 @@ class Adapter:
             yield view
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> Document:
     """Return the config of an adapter, without what names modules to import."""
     config = read_json(folder / ADAPTER_FILE)
     if not isinstance(config, dict):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
+from embstore.base.documents import Document
 from embstore.base.errors import CheckpointError, UsageError, check_known, nearest
 from embstore.base.space import Layers, TopForm
 from embstore.encode.checkpoint_files import (
@@ -83,9 +84,9 @@ class Module:
     weights: Path | None = None
     weights_sha256: str = ""
 
-    def to_document(self) -> dict[str, Any]:
+    def to_document(self) -> Document:
         """Return the settings that its output depends on."""
-        document: dict[str, Any] = {"type": self.type}
+        document: Document = {"type": self.type}
         if self.type != "Normalize":
             document |= {"in_features": self.in_features, "out_features": self.out_features}
         if self.type == "Dense":
@@ -151,7 +152,7 @@ class Recipe:
         check_known("prompt", name, self.prompts)
         return self.prompts[name]
 
-    def to_document(self, prompt: str = "") -> dict[str, Any]:
+    def to_document(self, prompt: str = "") -> Document:
         """Return everything that its vectors depend on, beside the model's own files, for a
         card.
         """
@@ -415,7 +416,7 @@ def _size(value: Any, called: str, name: str) -> int:
     return value
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Document:
     """Return the JSON object in a file; empty if there is no such file."""
     if not is_file(file):
         return {}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float32Array, Ids
+from embstore.base.documents import Document
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Layer
 from embstore.base.table import Row
@@ -271,7 +272,7 @@ def place(
     text: str = "",
     marked: str = "",
     embed: bool = False,
-) -> dict[str, Any]:
+) -> Document:
     """Return where a text belongs on a map of a space, layer by layer.
 
     On a map by principal components it is the exact position. t-SNE gives none to further texts:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.arrays import cosines_of, has_direction, square_norms
+from embstore.base.documents import Document
 from embstore.base.errors import (
     EmbstoreError,
     QueryError,
@@ -79,7 +80,7 @@ def neighbours(
     embed: bool = False,
     where: str | None = None,
     exact: bool = False,
-) -> dict[str, Any]:
+) -> Document:
     """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds
     them.
     """
@@ -106,7 +107,7 @@ def metric(
     parameters: Mapping[str, Any],
     theme: str = "screen",
     width: float = 640,
-) -> dict[str, Any]:
+) -> Document:
     """Return a metric of spaces and layers, with its picture where it can be drawn.
 
     Stored answers are used where they suffice; new ones are not stored, since the explorer only
@@ -155,7 +156,7 @@ def _words(value: Any) -> list[str]:
     return [word for part in parts if (word := str(part).strip())]
 
 
-def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
+def _picture(found: Table, theme: str, width: float) -> Document:
     """Return the picture of a result as SVG, or the reason why there is none."""
     try:
         return {"svg": svg(found, width, style=theme), "no_picture": None}
@@ -163,7 +164,7 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
         return {"svg": None, "no_picture": str(error)}
 
 
-def sql(store: Reading, *, select: str) -> dict[str, Any]:
+def sql(store: Reading, *, select: str) -> Document:
     """Return the first rows of a SELECT over the views of the store."""
     found = store.sql(select, **asdict(SQL_LIMITS))
     columns = found.columns
@@ -179,7 +180,7 @@ def sql(store: Reading, *, select: str) -> dict[str, Any]:
     }
 
 
-def table_json(found: Table) -> dict[str, Any]:
+def table_json(found: Table) -> Document:
     """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as
     strings.
     """
@@ -199,7 +200,7 @@ def table_json(found: Table) -> dict[str, Any]:
     }
 
 
-def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str, Any]:
+def residuals(store: Reading, dataset: str, space: str, layer: str) -> Document:
     """Return the pairs with the largest difference between the rank of the cosine and the rank of
     the score.
     """
@@ -235,7 +236,7 @@ def _pairs_select(dataset: str, card: Card, layer: str, more: str = "") -> str:
 _SKIPPED_SHOWN = 200
 
 
-def overview(store: Reading) -> dict[str, Any]:
+def overview(store: Reading) -> Document:
     """Return what the page must know first: spaces with their layers, datasets, metrics and notes.
 
     The store is read anew, so that what was written since is seen.
@@ -285,18 +286,18 @@ def _hash(info: Table) -> str:
     return hashlib.sha256(json.dumps(info.to_pylist(), default=str).encode()).hexdigest()[:16]
 
 
-def metric_form(store: Reading, name: str) -> dict[str, Any]:
+def metric_form(store: Reading, name: str) -> Document:
     """Return the declaration of a metric in the words of the page: formula, estimator, columns,
     parameters.
     """
-    declared: dict[str, Any] = store.explain(name).to_dict()
+    declared: Document = store.explain(name).to_dict()
     for parameter in declared["parameters"]:
         if parameter["repeatable"] and "commas" not in parameter["help"]:
             parameter["help"] += " Several: with commas."
     return declared
 
 
-def inventory(store: Reading) -> dict[str, Any]:
+def inventory(store: Reading) -> Document:
     """Return the content of the tab Store: spaces with everything their cards say, and the skipped
     texts.
     """
@@ -337,7 +338,7 @@ def colours(
     column: str | None = None,
     positive: str = "",
     negative: str = "",
-) -> dict[str, Any]:
+) -> Document:
     """Return a value of each item of a space; for an axis, between the words ``positive`` and
     ``negative``.
 
@@ -361,7 +362,7 @@ def _values(
     layer: str,
     text: str | None,
     column: str | None,
-) -> dict[str, Any]:
+) -> Document:
     if kind == "length":
         return _numbers("characters", [len(text) for text in items.texts])
     if kind == "sentence":
@@ -409,7 +410,7 @@ def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[
 
 def _cosines(
     store: Reading, space: str, layer: str, items: SpaceItems, text: str | None
-) -> dict[str, Any]:
+) -> Document:
     place = {str(item): at for at, item in enumerate(items.ids.tolist())}
     if text is None or (at := place.get(text)) is None:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
@@ -427,7 +428,7 @@ def _axis(
     items: SpaceItems,
     positive: list[str],
     negative: list[str],
-) -> dict[str, Any]:
+) -> Document:
     """Return the cosine of each item with the axis between two poles of words, as the metric
     ``axis`` does.
     """
@@ -447,7 +448,7 @@ def _axis(
     return _numbers(f"axis {poles}, layer {layer}", scores[np.searchsorted(ids, items.ids)])
 
 
-def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[str, Any]:
+def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> Document:
     names = layer_names(store, space)
     at = names.index(layer) if layer in names else len(names) - 1
     if at == 0:
@@ -466,7 +467,7 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
     )
 
 
-def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:
+def _column(store: Reading, space: str, items: SpaceItems, column: str) -> Document:
     if not column.strip():
         raise UsageError("give an SQL expression over the item columns, as in: length(text)")
     check_expression(column)  # else an error would be about the statement that it is part of
@@ -504,7 +505,7 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
     )
 
 
-def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]") -> dict[str, Any]:
+def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]") -> Document:
     return {
         "label": label,
         "values": [None if value is None or not isfinite(value) else value for value in values],
@@ -513,7 +514,7 @@ def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]")
 
 def _categories(
     label: str, values: Sequence[str | None], counted: Sequence[str] | None = None
-) -> dict[str, Any]:
+) -> Document:
     """Return categories, the most frequent first; equal counts in alphabetical order."""
     counted = [value for value in values if value is not None] if counted is None else counted
     counts = Counter(counted)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embstore.base.documents import Document
 from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
@@ -124,7 +125,7 @@ def _saved_files(folder: Path) -> list[Path]:
     return [folder / str(name) for name in names]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Document:
     """Return the JSON object in a small file."""
     found = read_record(path)
     if not isinstance(found, dict):

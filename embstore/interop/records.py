@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import disk, documents
+from embstore.base.documents import Document
 from embstore.base.errors import EmbstoreError
 from embstore.base.messages import Report
 from embstore.base.progress import duration
@@ -26,12 +27,12 @@ METADATA_KEY = "embstore"  # key of the record in the metadata of a file that ha
 _MAX_BYTES = 1 << 24
 
 
-def record_text(record: dict[str, Any]) -> str:
+def record_text(record: Document) -> str:
     """Return the record of an export as JSON in one line."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False)
 
 
-def write_card_file(folder: Path, record: dict[str, Any]) -> None:
+def write_card_file(folder: Path, record: Document) -> None:
     """Write the record of an export into a folder."""
     disk.write(
         folder / CARD_FILE, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()

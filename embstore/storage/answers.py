@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.base import atomic, disk, documents
+from embstore.base.documents import Document
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage import keys
 
@@ -34,7 +35,7 @@ class Answer(NamedTuple):
         across: Columns that a displayed table spreads horizontally.
     """
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Document, ...]
     notes: tuple[str, ...] = ()
     across: tuple[str, ...] = ()
 
@@ -57,7 +58,7 @@ def stored_metrics(root: Path) -> set[str]:
     return found
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Answer]:
+def _read(path: Path) -> tuple[Document, Answer]:
     """Return the question and the answer in a file."""
     document = documents.read(path, "answer")
     rows, notes, across = (tuple(document[key]) for key in ("rows", "notes", "across"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from embstore.base import atomic, documents
+from embstore.base.documents import Document
 from embstore.base.errors import (
     DamagedError,
     EmbstoreError,
@@ -125,14 +126,14 @@ class Card:
     layer_check: int | None = None
     word_boundaries: str | None = None
     revision_name: str | None = None
-    imported: dict[str, Any] | None = None
+    imported: Document | None = None
     weights_dtype: str = "float32"
     untrained: int | None = None
     adapter: str | None = None
     adapter_revision: str | None = None
     adapter_sha256: str | None = None
-    recipe: dict[str, Any] | None = None
-    pooled: dict[str, Any] | None = None
+    recipe: Document | None = None
+    pooled: Document | None = None
 
     @property
     def made_otherwise(self) -> str | None:
@@ -236,13 +237,13 @@ class Card:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
-    def _comparable(self) -> dict[str, Any]:
+    def _comparable(self) -> Document:
         """The card as a JSON document, with the fields that documents leave out if they have the
         usual value.
         """
         return {name: getattr(self, name) for name in _WEIGHTS} | self.to_dict()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Document:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in _OPTIONAL:
@@ -260,7 +261,7 @@ class Card:
         }
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> Self:
+    def from_dict(cls, document: Document) -> Self:
         """Create a card from a document that was checked against its schema."""
         values = {
             field.name: document[field.name] for field in fields(cls) if field.name in document
@@ -274,7 +275,7 @@ class Card:
         return cls(**values)
 
 
-def _layers(document: dict[str, Any]) -> Layers:
+def _layers(document: Document) -> Layers:
     """Return the layers in a card, after checking them against the numbers of blocks."""
     n_blocks, top_form = (
         document["n_blocks"],

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import Float32Array, distinct
+from embstore.base.arrays import Float32Array, concatenated, distinct
 from embstore.base.arrays import Ids as Ids
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
@@ -23,6 +22,7 @@ from embstore.storage.items import ItemTables
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import ItemSet
 from embstore.storage.sql.connections import NO_LIMITS, Limits
+from embstore.storage.sql.interruptible import Columns, Rows
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.vectors import Block, LayerVectors, Places, Shard, is_among
 
@@ -293,7 +293,7 @@ class Catalog:
 
     def ids_of(self, spaces: Iterable[str]) -> Ids:
         """Return the item ids of some spaces, ascending."""
-        return distinct(np.concatenate([np.empty(0, np.int64), *map(self.ids, spaces)]))
+        return distinct(concatenated(map(self.ids, spaces)))
 
     def vectors_of(
         self, space: str, layers: Iterable[int], items: Iterable[int]
@@ -307,7 +307,7 @@ class Catalog:
                     found.setdefault(item, {})[layer] = row
         return found
 
-    def skipped(self) -> list[tuple[Any, ...]]:
+    def skipped(self) -> Rows:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those
         embedded since.
         """
@@ -339,7 +339,7 @@ class Catalog:
         """Names of the stored datasets, which are not read."""
         return tuple(source_name(name_of(file)) for file in self.dataset_files)
 
-    def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
+    def dataset(self, name: str, unit: Unit) -> Columns:
         """Return the rows of a dataset for a unit, as columns; see
         :func:`.datasets.stored_rows`.
         """

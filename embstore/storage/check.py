@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from embstore.base import disk, documents, errors
 from embstore.base.arrays import Ids as Ids
-from embstore.base.arrays import Mask
+from embstore.base.arrays import Mask, concatenated, distinct
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import item_id, marked_items
@@ -211,7 +211,7 @@ class StoreCheck:
             self.add(
                 texts[number].key, "it has an item that another table, or another row, has too"
             )
-        return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+        return distinct(concatenated(parts))
 
     def check_ids(self) -> None:
         """Check that the ids in the tables of items and the datasets are the hashes of their
@@ -286,7 +286,7 @@ class StoreCheck:
         parts = [shard.ids for shard in shards]
         for number, item in repeats(parts).items():
             self.add(shards[number].file.key, f"item {item} is in another shard of the layer too")
-        return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+        return distinct(concatenated(parts))
 
     def check_sums(self, card: Card) -> None:
         """Check that the sums of a space, if they are those of its current items, are the sums of
@@ -356,7 +356,7 @@ def first_occurrences(parts: Sequence[Ids]) -> list[Mask]:
     """Return a mask for each of some arrays of ids, of those that are not earlier in it or in an
     array before it.
     """
-    ids = np.concatenate([np.empty(0, np.int64), *parts])
+    ids = concatenated(parts)
     is_first = np.zeros(len(ids), np.bool_)
     is_first[np.unique(ids, return_index=True)[1]] = True
     ends = np.cumsum([len(part) for part in parts])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore.base import disk
-from embstore.base.arrays import Ids
+from embstore.base.arrays import Ids, concatenated, distinct
 from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.storage import keys, tables
 from embstore.storage.arrow import to_numpy
@@ -257,7 +257,7 @@ def _new_items(
 def _ids_in(files: Sequence[StoredFile]) -> Ids:
     """Return the ids of the items in some tables, ascending."""
     parts = [to_numpy(tables.read(file, ["item_id"])["item_id"]) for file in files]
-    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+    return distinct(concatenated(parts))
 
 
 def _new_skipped(

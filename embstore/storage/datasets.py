@@ -11,9 +11,8 @@ from embstore.base.space import Unit
 from embstore.base.text import source_name
 from embstore.storage import keys
 from embstore.storage.cache import StoredFile
+from embstore.storage.sql.interruptible import Columns
 from embstore.storage.sql.reader import FILES, Reader
-
-Columns = dict[str, NDArray[Any]]
 
 _JOIN_COLUMNS = tuple(
     f"{name}{suffix}" for suffix in ("", "_2", "_3", "_4") for name in ("item_id", "text")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from embstore.base import atomic, disk, documents
 from embstore.base.arrays import Ids as Ids
+from embstore.base.documents import Document
 from embstore.base.errors import DamagedError
 from embstore.storage.arrow import to_numpy
 from embstore.storage.keys import MAPS, folder_of, parse
@@ -111,7 +112,7 @@ class LayerMap:
     reason: str | None
     made_with: dict[str, str]
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Document:
         """Return the header as a JSON object."""
         key = {
             name: value

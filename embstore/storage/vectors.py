@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.arrays import Float32Array, Ids, Mask, Vectors, distinct
+from embstore.base.arrays import Float32Array, Ids, Mask, Vectors, concatenated, distinct
 from embstore.base.errors import EncodeError
 from embstore.base.summary import Summary
 from embstore.storage.cache import StoredFile, fetch
@@ -339,9 +339,7 @@ class LayerVectors:
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""
         self.fetch()
-        found = np.sort(
-            np.concatenate([np.empty(0, np.int64), *(shard.ids for shard in self._shards)])
-        )
+        found = np.sort(concatenated(shard.ids for shard in self._shards))
         return (
             found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
         )
@@ -354,7 +352,7 @@ class LayerVectors:
         rows_of = zip(self._shards, map(self._rows, self._shards), strict=True)
         tasks = [(shard, rows) for shard, rows in rows_of if isinstance(rows, slice) or len(rows)]
         parts = [shard.ids[rows] for shard, rows in tasks]
-        ids = np.concatenate([np.empty(0, np.int64), *parts])
+        ids = concatenated(parts)
         ends = np.cumsum([len(part) for part in parts]).tolist()
         places: list[slice | Ids] = [*map(slice, [0, *ends], ends)]
         if not (ids[1:] > ids[:-1]).all():  # as of several builds, or of words in contexts
@@ -451,7 +449,7 @@ class Places:
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         _fetch(shards)
-        ids = np.concatenate([np.empty(0, np.int64), *(shard.ids for shard in shards)])
+        ids = concatenated(shard.ids for shard in shards)
         self._order = np.argsort(ids, kind="stable")  # merges ids that ascend in each shard
         self._starts = np.cumsum([0, *(shard.n for shard in shards)])
         self.ids: Ids = ids[self._order]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Connection: TypeAlias = "duckdb.DuckDBPyConnection"
+Rows = list[tuple[Any, ...]]
+Columns = dict[str, NDArray[Any]]
+"""Columns by name, as masked arrays where they have nulls."""
 
 _SECONDS_BETWEEN = 0.01
 _SECONDS_OF_WAIT = 0.1  # a signal that arrives just before a wait does not interrupt it
@@ -78,14 +81,14 @@ def execute(connection: Connection, sql: str, values: Any = None) -> None:
     run(connection, lambda it: it.execute(sql, values))
 
 
-def rows(connection: Connection, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
+def rows(connection: Connection, sql: str, values: Any = None) -> Rows:
     """Return the rows of a query; see :func:`run`."""
     return run(connection, lambda it: it.execute(sql, values).fetchall())
 
 
-def columns(connection: Connection, sql: str, values: Any = None) -> dict[str, NDArray[Any]]:
+def columns(connection: Connection, sql: str, values: Any = None) -> Columns:
     """Return the columns of a query by name, as masked arrays where they have nulls; see
     :func:`run`.
     """
     found = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
-    return cast("dict[str, NDArray[Any]]", found)
+    return cast("Columns", found)

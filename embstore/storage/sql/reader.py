@@ -8,12 +8,12 @@ from threading import local
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.errors import StoreError
 from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.interruptible import Columns, Rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,9 +51,7 @@ class Reader:
     def _shared(self) -> "duckdb.DuckDBPyConnection":
         return connections.open_shared()
 
-    def columns(
-        self, sql: str, files: Sequence[StoredFile], **values: Any
-    ) -> dict[str, NDArray[Any]]:
+    def columns(self, sql: str, files: Sequence[StoredFile], **values: Any) -> Columns:
         """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if
         there are no files.
         """
@@ -61,7 +59,7 @@ class Reader:
             return defaultdict(lambda: np.empty(0, np.int64))
         return self.run(interruptible.columns, sql, files, **values)
 
-    def rows(self, sql: str, files: Sequence[StoredFile], **values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, files: Sequence[StoredFile], **values: Any) -> Rows:
         """Return the rows of a query over ``$files``; an empty list if there are no files."""
         return self.run(interruptible.rows, sql, files, **values) if files else []
 

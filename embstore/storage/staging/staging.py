@@ -21,6 +21,7 @@ from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, is_unicode, item_id
 from embstore.storage.arrow import from_values, to_numpy
 from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.interruptible import Rows
 
 _MEMORY = "1GB"
 _BATCH_ROWS, _BATCH_CHARS, _ITEMS = 20_000, 16 << 20, 10_000
@@ -68,7 +69,7 @@ class Appender:
     ) -> None:
         self._staging, self._types = staging, types
         self._sql = f"INSERT INTO {table} SELECT {columns} FROM batch"
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: Rows = []
         staging.appenders.append(self)
 
     def add(self, *row: Any) -> None:
@@ -183,7 +184,7 @@ class Staging:
             appender.flush()
         self._n_waiting_chars = 0
 
-    def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, **values: Any) -> Rows:
         """Execute a statement, and return its rows."""
         with _storage_errors(self._spill.parent):
             return interruptible.rows(self.connection, sql, values)

@@ -15,6 +15,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from embstore.base.documents import Document
 from embstore.base.errors import QueryError, nearest, shortened
 from embstore.storage.sql import connections
 from embstore.storage.views.macros import MACROS, VIEWS
@@ -132,13 +133,13 @@ def _as_subquery(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     return f"SELECT * FROM (\n{data[:end].decode()}\n)"
 
 
-def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str, Any]:
+def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Document:
     """Return DuckDB's JSON syntax tree of a SELECT."""
     import duckdb
 
     try:
         [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
-        tree: dict[str, Any] = json.loads(text)
+        tree: Document = json.loads(text)
     except duckdb.InterruptException:  # by a time limit, or Ctrl-C
         raise
     except (duckdb.Error, RecursionError) as error:
@@ -148,7 +149,7 @@ def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str,
     return tree
 
 
-def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
+def _dictionaries(tree: Any) -> Iterator[Document]:
     """Yield every dictionary of a JSON document, at any depth."""
     waiting = [tree]
     while waiting:

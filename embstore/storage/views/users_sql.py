@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.arrays import Ids, distinct
@@ -33,6 +32,7 @@ from embstore.storage.item_columns import (
 )
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
+from embstore.storage.sql.interruptible import Columns, Rows
 from embstore.storage.sql.reader import Reader, check_readable, named_file
 from embstore.storage.tables import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.views.fence import check, check_expression
@@ -419,15 +419,15 @@ class SqlResult:
         """DuckDB's types of the columns."""
         return [str(kind) for kind in self._relation.types]
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
+    def fetchall(self) -> Rows:
         """Return all rows."""
         return self._session.run(lambda _: self._relation.fetchall())
 
-    def fetchmany(self, n: int) -> list[tuple[Any, ...]]:
+    def fetchmany(self, n: int) -> Rows:
         """Return the first n rows."""
         return self._session.run(lambda _: self._relation.limit(n).fetchall())
 
-    def fetchnumpy(self) -> dict[str, NDArray[Any]]:
+    def fetchnumpy(self) -> Columns:
         """Return the columns as arrays by name, masked where they have nulls."""
         return self._session.run(lambda _: self._relation.fetchnumpy())
 
