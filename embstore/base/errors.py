@@ -75,11 +75,11 @@ class UnknownNameError(EmbstoreError):
         super().__init__(" ".join(parts))
 
 
-def check_known(kind: str, name: str | None, known: Iterable[str]) -> None:
+def check_known(kind: str, name: str | None, known: Iterable[str], hint: str = "") -> None:
     """Raise UnknownNameError for a name that is not among the known ones; None is no name."""
     known = tuple(known)
     if name is not None and name not in known:
-        raise UnknownNameError(kind, name, known)
+        raise UnknownNameError(kind, name, known, hint)
 
 
 class SourceError(EmbstoreError):

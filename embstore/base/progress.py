@@ -105,11 +105,8 @@ class Task:
     def end(self) -> None:
         """Report that the task is done, unless the reports of its parts have said so."""
         if len(self.shares) < self.total or any(share < 1 for share in self.shares.values()):
-            self.observe(
-                Progress(
-                    self.stage, self.subject, self.total, self.total, 1.0, n_vectors=self.n_vectors
-                )
-            )
+            self.shares = dict.fromkeys(range(self.total), 1.0)
+            self.report()
 
     def track_blocks(
         self,

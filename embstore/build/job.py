@@ -359,7 +359,7 @@ def plan_jobs(
         parts = Parts.plan(
             staging.n_items,
             staging.n_chars,
-            max(map(layer_bytes, cards)),
+            max(card.layer_bytes for card in cards),
             options.shard_bytes,
             options.worker,
         )
@@ -373,11 +373,6 @@ def plan_jobs(
         )
     cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
-
-
-def layer_bytes(card: Card) -> int:
-    """Return the bytes of one item's vector in a layer of a space."""
-    return card.dim * (2 if card.dtype == "float16" else 4)
 
 
 def _space_plan(

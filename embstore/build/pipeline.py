@@ -30,7 +30,6 @@ from embstore.build.job import (
     Options,
     encode_windows,
     item_passages,
-    layer_bytes,
     open_catalog,
     plan_build,
     resolve_models,
@@ -152,7 +151,7 @@ def _report(
     intervals.
     """
     return BuildReport(
-        store=files.root,
+        store=files.place,
         n_texts=sum(part.n_texts for part in texts),
         n_items=sum(part.staging.n_items for part in texts),
         blanks=sum((part.blanks for part in texts), start=Counter()),
@@ -242,7 +241,7 @@ def _estimated(counts: Counts) -> Counts:
         card = space.card
         embedded = space.n_missing + space.unfit.total() - counts.skips.reasons[card.space].total()
         index_bytes = 0 if job.options.index == "none" else card.dim * 4 + _ID_BYTES
-        n_bytes = embedded * len(card.layers) * (layer_bytes(card) + _ID_BYTES + index_bytes)
+        n_bytes = embedded * len(card.layers) * (card.layer_bytes + _ID_BYTES + index_bytes)
         counts.embedded[card.space] = embedded
         counts.n_bytes += n_bytes
         counts.seconds += n_bytes / _BYTES_PER_SECOND

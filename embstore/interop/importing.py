@@ -6,6 +6,7 @@ whole: an import that was interrupted goes on after the last one.
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -142,9 +143,8 @@ def write_space(
             notes.append(f"These columns are left out, and `keep` stores them: {others}.")
         missing = MissingItems(staging, catalog if anew is None else None)
         n_present = missing.load_present(card.space)
-        layer_bytes = card.dim * (2 if card.dtype == "float16" else 4)
         parts = Parts.plan(
-            staging.n_items, staging.n_chars, layer_bytes, options.shard_bytes, ShardSpec()
+            staging.n_items, staging.n_chars, card.layer_bytes, options.shard_bytes, ShardSpec()
         )
         check_memory(
             stored_files, card, staging.n_items - n_present, options.index, options.index_memory
@@ -169,7 +169,7 @@ def write_space(
         store.complete_sums([card])
         indexes = update_indexes(stored_files, card, options.index, memory=options.index_memory)
     return ImportReport(
-        root,
+        stored_files.place,
         card.space,
         files[0].format,
         staging.n_items - n_present,
@@ -264,16 +264,13 @@ def _numbers(requested: str) -> list[int]:
     """Parse numbers of layers."""
     numbers: list[int] = []
     for part in requested.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not all(
-            text.isascii() and text.isdigit() and len(text) <= 4
-            for text in (first, *([last] if dash else ()))
-        ):
+        first, _, last = part.strip().partition("-")
+        if not re.fullmatch(r"[0-9]{1,4}(-[0-9]{1,4})?", part.strip()):
             raise UsageError(
                 f"layers={requested!r} is not a list of layers: write numbers as in 6, 0-12 or"
                 " 0,6,12."
             )
-        numbers += range(int(first), int(last if dash else first) + 1)
+        numbers += range(int(first), int(last or first) + 1)
     if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
         raise UsageError(
             f"layers={requested!r}: layers are ascending numbers up to {MAX_BLOCKS}, each once."

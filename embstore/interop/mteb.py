@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from embstore.base.arrays import Float32Array, Ids
-from embstore.base.errors import NotStoredError, UnknownNameError, UsageError
+from embstore.base.errors import NotStoredError, UsageError, check_known
 from embstore.base.installation import needing
 from embstore.base.space import Layer, Unit
 from embstore.encode.checkpoint import resolve
@@ -62,8 +62,7 @@ def encoder(
     with needing("an encoder for mteb needs mteb", "mteb"):
         import mteb  # noqa: F401
     cards = store.catalog.cards
-    if space not in cards:
-        raise UnknownNameError("space", space, cards)
+    check_known("space", space, cards)
     card = cards[space]
     if card.unit not in (Unit.SENTENCE, Unit.WORD):
         raise UsageError(

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from embstore.base import __version__
 from embstore.base.arrays import Float64Array, Ids, slices
-from embstore.base.errors import QueryError, UnknownNameError, UsageError, check_known
+from embstore.base.errors import QueryError, UsageError, check_known
 from embstore.base.messages import Report
 from embstore.base.space import Unit, check_space_name
 from embstore.base.table import show_size
@@ -149,7 +149,7 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
         pooled={"space": parent.space, **settings, "sha256": catalog.state(parent.space)},
     )
     counts = (len(groups), int(n[groups].sum()), len(n) - len(groups))
-    report = PoolReport(files.root, card.space, parent.space, *counts)
+    report = PoolReport(files.place, card.space, parent.space, *counts)
     if _is_there(catalog, card):
         return report
     texts = [contexts.names[group] for group in groups.tolist()]
@@ -178,8 +178,7 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
 
 def _parent(catalog: Catalog, options: PoolOptions) -> Card:
     """Return the card of the space to pool; raise an error unless its items are in contexts."""
-    if options.space not in catalog.cards:
-        raise UnknownNameError("space", options.space, catalog.cards)
+    check_known("space", options.space, catalog.cards)
     parent = catalog.cards[options.space]
     if parent.unit in (Unit.WORD, Unit.SENTENCE):
         raise QueryError(

@@ -4,12 +4,28 @@
 MB and 0.3 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from embstore.base.errors import DamagedError
+
+
+@contextmanager
+def readable(damage: Callable[[str], DamagedError]) -> Iterator[None]:
+    """Raise the error that a function makes of a cause for what Arrow cannot read within the
+    context; errors of the system stay as they are.
+    """
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise damage(f"it is no table ({str(error).splitlines()[0]})") from error
 
 
 def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Array:

@@ -55,6 +55,11 @@ class StoreFiles:
         self._beginning = Lock()
         self._folders: set[Path] = set()  # those without a link on the way to them
 
+    @property
+    def place(self) -> Path | str:
+        """Folder or URL of the store."""
+        return self.root if self.is_local else self.name
+
     def __reduce__(self) -> tuple[type["StoreFiles"], tuple[Objects]]:
         return StoreFiles, (self.objects,)
 

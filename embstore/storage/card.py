@@ -168,6 +168,11 @@ class Card:
         return step_of(name)
 
     @property
+    def layer_bytes(self) -> int:
+        """Bytes of the vector of an item in a layer."""
+        return self.dim * (2 if self.dtype == "float16" else 4)
+
+    @property
     def order(self) -> tuple[str, int, str]:
         """Sort key of spaces: by name, those of several revisions together and by step."""
         return (
@@ -305,9 +310,8 @@ def read_card(file: StoredFile, space: str) -> Card:
     """Return the card of a space from its file."""
     try:
         file.check()
-        card = Card.from_dict(documents.read(file.path, "card", is_sealed=False))
-    except FileNotFoundError as error:
-        raise file.damage("it is missing, and the manifest names it") from error
+        with file.opened() as path:
+            card = Card.from_dict(documents.read(path, "card", is_sealed=False))
     except DamagedError:
         raise
     except (ValueError, EmbstoreError) as error:

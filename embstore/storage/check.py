@@ -22,7 +22,7 @@ from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.text import item_id, marked_items
 from embstore.storage import answers, keys, maps, sums, tables
-from embstore.storage.arrow import to_numpy
+from embstore.storage.arrow import readable, to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, read_card
 from embstore.storage.column_tables import contradictions
@@ -330,11 +330,8 @@ def _table_problem(file: StoredFile, kind: Kind) -> str | None:
 
 def _shard_problem(shard: Shard) -> str | None:
     """Return how a shard differs from what the manifest says of it, or None."""
-    try:
-        with shard.file.opened() as path, pq.ParquetFile(path) as parquet:
-            metadata, schema = parquet.metadata, parquet.schema_arrow
-    except pa.ArrowException as error:
-        return f"it is no table ({str(error).splitlines()[0]})"
+    with readable(shard.file.damage), shard.file.opened() as path, pq.ParquetFile(path) as parquet:
+        metadata, schema = parquet.metadata, parquet.schema_arrow
     if (
         not schema.equals(vectors_schema(shard.dim, shard.dtype.name))
         or metadata.num_rows != shard.n

@@ -105,7 +105,7 @@ def plan_shards(
     by_items = [
         {(file.entry["n"], file.entry["ids"]): file for file in of_layer} for of_layer in stored
     ]
-    row_bytes = card.dim * np.dtype(card.dtype).itemsize
+    row_bytes = card.layer_bytes
     shared = [
         file for items, file in by_items[0].items() if all(items in layer for layer in by_items)
     ]

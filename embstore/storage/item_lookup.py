@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Ids, Positions
-from embstore.base.errors import DamagedError, UnknownNameError
+from embstore.base.errors import DamagedError, check_known
 from embstore.base.space import Unit
 from embstore.base.text import TOKEN_INDEX, escaped
 from embstore.storage.catalog import Catalog
@@ -22,6 +22,7 @@ from embstore.storage.item_columns import (
     space_columns,
 )
 from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.interruptible import Columns, Connection
 from embstore.storage.sql.reader import FILES, Reader
 
 _HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
@@ -51,8 +52,7 @@ def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[s
         }
     known = column_types(catalog, space)
     for name in names:
-        if name not in known:
-            raise UnknownNameError("column", name, known, _HOW_TO_KEEP)
+        check_known("column", name, known, _HOW_TO_KEEP)
     return {name: known[name] for name in names}
 
 
@@ -109,6 +109,15 @@ def occurrences_of_words(
         unit=unit.value,
         words=[escaped(word) for word in words],
     )
+    return _by_id(columns)
+
+
+def _by_id(columns: Columns) -> tuple[Ids, Positions]:
+    """Return the item ids of some rows, ascending, and the place of each.
+
+    An item may be in several files: after builds that were interrupted, or stores that were copied
+    together.
+    """
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first]
 
@@ -143,9 +152,7 @@ def group_occurrences(
     ):
         reader = Reader(catalog.root, connection)
         if by == "folded word":
-            words = [
-                interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words
-            ]
+            words = _lowered(connection, words)
         names = tuple(dict.fromkeys(words))
         condition, values = (
             ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
@@ -171,10 +178,7 @@ def group_occurrences(
             f"a sentence of {space} has no text in {catalog.name}/items: a table is lost. Build the"
             " same sources again: their texts are written anew."
         )
-    # An item may be in several files: after builds that were interrupted, or stores that were
-    # copied together.
-    found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
-    return found, np.asarray(columns["place"], np.int64)[first], names
+    return *_by_id(columns), names
 
 
 _ORDER = f"""SELECT item_id, any_value(context_id) AS text, any_value("start") AS place
@@ -211,6 +215,11 @@ _VARIANTS = f"""SELECT DISTINCT item_id, lower(text) AS lowered FROM {FILES}
                WHERE unit = 'word' AND lower(text) IN (SELECT unnest($words)) ORDER BY item_id"""
 
 
+def _lowered(connection: Connection, words: Sequence[str]) -> list[str]:
+    """Return words in lower case, as DuckDB's ``lower``."""
+    return [row[0] for row in interruptible.rows(connection, _LOWER, {"words": [*words]})]
+
+
 def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, list[str]]:
     """Find the stored words that are equal to given words but for case.
 
@@ -218,11 +227,7 @@ def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, l
         The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the
         stored words that are among them in lower case, with these (n).
     """
-    reader, files, values = (
-        catalog.reader,
-        catalog.checked_item_tables(),
-        {"words": [escaped(word) for word in words]},
-    )
-    lowered = [row[0] for row in interruptible.rows(reader.connection, _LOWER, values)]
+    reader, files = catalog.reader, catalog.checked_item_tables()
+    lowered = _lowered(reader.connection, [escaped(word) for word in words])
     rows = reader.rows(_VARIANTS, files, words=sorted({*lowered}))
     return lowered, np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]

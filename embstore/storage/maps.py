@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from embstore.base import atomic, disk, documents
 from embstore.base.arrays import Ids as Ids
 from embstore.base.documents import Document
 from embstore.base.errors import DamagedError
-from embstore.storage.arrow import to_numpy
+from embstore.storage.arrow import readable, to_numpy
 from embstore.storage.keys import MAPS, folder_of, parse
 from embstore.storage.manifest import ItemSet
 
@@ -172,13 +173,8 @@ def find_map(root: Path, key: MapKey, items: ItemSet) -> LayerMap | None:
 
 def read_map(root: Path, path: Path) -> LayerMap:
     """Read the map in a file."""
-    try:
-        with disk.opening(path), pq.ParquetFile(path) as parquet:
-            table = parquet.read()
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        if getattr(error, "errno", None) is not None:
-            raise
-        raise _damage(path, str(error).splitlines()[0]) from error
+    with readable(partial(_damage, path)), disk.opening(path), pq.ParquetFile(path) as parquet:
+        table = parquet.read()
     if not table.schema.remove_metadata().equals(MAP_SCHEMA):
         raise _damage(path, "its columns are not those of a map")
     data = (table.schema.metadata or {}).get(_HEADER, b"")

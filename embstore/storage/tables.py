@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from embstore.base import disk
 from embstore.base.space import Unit
 from embstore.storage import keys
-from embstore.storage.arrow import to_numpy
+from embstore.storage.arrow import readable, to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles, fetch
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Files
@@ -177,14 +177,9 @@ def _opened(file: StoredFile) -> Iterator[pq.ParquetFile]:
     """Open a table within the context, and check its columns; raise DamagedError for what pyarrow
     cannot read.
     """
-    try:
-        with file.opened() as path, pq.ParquetFile(path) as parquet:
-            check_schema(file, parquet.schema_arrow)
-            yield parquet
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        if getattr(error, "errno", None) is not None:
-            raise
-        raise file.damage(f"it is no table ({str(error).splitlines()[0]})") from error
+    with readable(file.damage), file.opened() as path, pq.ParquetFile(path) as parquet:
+        check_schema(file, parquet.schema_arrow)
+        yield parquet
 
 
 def check_schema(file: StoredFile, schema: pa.Schema) -> None:

@@ -195,8 +195,9 @@ class HubDataset:
             raise RemoteError(
                 f"{self.url} cannot be {done}: HF_HUB_OFFLINE is set. Unset it."
             ) from None
-        except errors.HfHubHTTPError as error:
-            code = getattr(error.response, "status_code", None)
+        except (OSError, RuntimeError, ValueError, errors.HfHubHTTPError.__bases__[0]) as error:
+            response = getattr(error, "response", None)  # of a reply that is an error
+            code = getattr(response, "status_code", None)
             if code == _MOVED and parent is not None:
                 raise StoreError(
                     f"{self.url} has moved: {self.revision} was at commit {parent} when this began,"
@@ -206,10 +207,6 @@ class HubDataset:
             remedy = _CHECK_NAME if code in (401, 403, 404) else _CHECK_NETWORK
             raise RemoteError(
                 f"{self.url} cannot be {done}: {self._reason(error)}. {remedy}"
-            ) from None
-        except (OSError, RuntimeError, ValueError, errors.HfHubHTTPError.__bases__[0]) as error:
-            raise RemoteError(
-                f"{self.url} cannot be {done}: {self._reason(error)}. {_CHECK_NETWORK}"
             ) from None
 
     def _reason(self, error: Exception) -> str:

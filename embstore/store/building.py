@@ -392,7 +392,6 @@ class BuildMethods(OpenStore):
             else:
                 with self._writing() as files:
                     report = build(files, [read], as_names(models), options, cluster)
-                report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
 
     def _untrained(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], int | None]:

@@ -110,8 +110,7 @@ class InteropMethods(OpenStore):
         if columns := Keep(as_names(keep)):
             options = replace(options, kept=columns_to_keep(opened, read, options.unit, columns))
         with self._writing() as store_files, observing(progress):
-            report = import_vectors(store_files, opened, options)
-        return report if self.url is None else replace(report, store=self.url)
+            return import_vectors(store_files, opened, options)
 
     def add_vectors(
         self,
@@ -158,8 +157,7 @@ class InteropMethods(OpenStore):
         texts, values = as_names(texts), np.asarray(array)
         file = array_file(texts, values, options.unit)
         with self._writing() as store_files, observing(progress):
-            report = import_vectors(store_files, [file], options, array_digest(texts, values))
-        return report if self.url is None else replace(report, store=self.url)
+            return import_vectors(store_files, [file], options, array_digest(texts, values))
 
     def pool(
         self,
@@ -207,8 +205,7 @@ class InteropMethods(OpenStore):
 
         options = PoolOptions(space, name, by, as_int(min) or 0, how, index, as_bytes(index_memory))
         with self._writing() as store_files, observing(progress):
-            report = pool(store_files, options)
-        return report if self.url is None else replace(report, store=self.url)
+            return pool(store_files, options)
 
     def export(
         self,

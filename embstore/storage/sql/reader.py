@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from embstore.base import disk
 from embstore.base.errors import StoreError
 from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections, interruptible
@@ -112,12 +111,12 @@ class Reader:
 
 
 def check_readable(files: Sequence[StoredFile]) -> None:
-    """Raise DamagedError unless each file is there, and a regular one."""
+    """Raise DamagedError unless each file is there, a regular one, and of the size in the
+    manifest.
+    """
     for file in files:
-        try:
-            disk.check_file(file.path)
-        except FileNotFoundError as error:
-            raise file.damage("it is missing, and the manifest names it") from error
+        with file.opened():
+            pass
 
 
 def named_file(files: Sequence[StoredFile], message: str) -> StoredFile | None:
