@@ -139,6 +139,16 @@ def distinct(ids: Ids) -> Ids:
     )
 
 
+def positions_of(ids: Int64Array, ascending: Int64Array) -> Positions:
+    """Return the position of each id (...) among others (m,), ascending, int64 (...); -1 for one
+    that is not there.
+    """
+    if not len(ascending):
+        return np.full(np.shape(ids), -1)
+    places = np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)
+    return np.where(ascending[places] == ids, places, -1)
+
+
 def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     """Cut the range from ``start`` to ``stop`` into slices of ``size``; the last one may be
     shorter.

@@ -18,7 +18,9 @@ from embstore.metrics.numerics.layer_pairs import (
     Pair,
     PairSums,
     check_complete,
+    members,
     normalise,
+    ordered,
     pair_forms,
     read_vectors,
     reduce_pairs,
@@ -73,7 +75,7 @@ def procrustes(
     angles: dict[Pair, float] = {}
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
-        pair = min(i, j), max(i, j)
+        pair = ordered(i, j)
         why = grid.why_constant(i, j) if cosines else "fewer than two items"
         rows.append({"procrustes": None, "similarity": None, "n": n, "reason": why})
         if why is None:
@@ -207,9 +209,8 @@ def cknna(
                 value, why = normalise(forms, i, j, WITHIN_ROUNDING)
                 rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
             continue
-        graphs: dict[int, csr_array] = {}
-        for position in () if reason else sorted({position for pair in pairs for position in pair}):
-            graphs[position] = _graph(grid.layers[position], used_ids, k)
+        used = [] if reason else members(pairs)
+        graphs = {position: _graph(grid.layers[position], used_ids, k) for position in used}
         squares = {position: _hsic1(graph, graph) for position, graph in graphs.items()}
         for i, j in pairs:
             value, why = (
@@ -220,7 +221,7 @@ def cknna(
             rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
     found: list[Result] = []
     for i, j in product(grid.left, grid.right):
-        row, why = rows[min(i, j), max(i, j)], grid.why_constant(i, j, by_direction=True)
+        row, why = rows[ordered(i, j)], grid.why_constant(i, j, by_direction=True)
         found.append(row | {"cknna": None, "reason": row["reason"] or why} if why else dict(row))
     return found
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, Int64Array, cosine_error
+from embstore.base.arrays import Float64Array, Int64Array, cosine_error, positions_of
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import (
@@ -27,6 +27,7 @@ from embstore.metrics.inputs import (
     Option,
     coefficient,
     count,
+    coverage,
     share,
 )
 from embstore.metrics.numerics.differences import Scores
@@ -109,7 +110,7 @@ def valnorm(
         "n_unpleasant",
     )
     result: Result = dict.fromkeys(columns)
-    result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
+    result |= coverage(0, total)
     try:
         [targets], [a, b] = _gather_directions(
             data, [lexicon.words], [pleasant, unpleasant], missing
@@ -122,9 +123,7 @@ def valnorm(
     value = lexicon.value[targets.positions]
     usable = np.isfinite(effects) & np.isfinite(value)
     x, y = effects[usable], value[usable]
-    result |= {
-        "n": len(x),
-        "coverage": len(x) / total,
+    result |= coverage(len(x), total) | {
         "n_excluded": len(effects) + targets.n_zero - len(x),
         "n_pleasant": len(a.units),
         "n_unpleasant": len(b.units),
@@ -247,13 +246,13 @@ def weat(
     result: Result = dict.fromkeys(
         ("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed")
     )
-    result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
+    result |= coverage(0, total)
     try:
         _, directions = _gather_directions(data, [], sets, missing)
     except NotComputable as error:
         return result | {"reason": str(error)}
     sizes = [len(words.units) for words in directions]
-    result |= {"n": sum(sizes), "coverage": sum(sizes) / total, "sizes": sizes}
+    result |= coverage(sum(sizes), total) | {"sizes": sizes}
     n_x, n_a = sizes[0], sizes[2]
     [*targets, first, second] = directions
     s = np.concatenate(
@@ -318,13 +317,12 @@ def sc_weat(
     """
     total = len(a.texts) + len(b.texts)
     empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))
-    empty |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
+    empty |= coverage(0, total)
     try:
         [targets], [first, second] = _gather_directions(data, [words], [a, b], missing)
     except NotComputable as error:
         return [empty | {"word": word, "reason": str(error)} for word in words.texts]
-    n = len(first.units) + len(second.units)
-    empty |= {"n": n, "coverage": n / total}
+    empty |= coverage(len(first.units) + len(second.units), total)
     cosines = _cosines_with(targets, first, second)
     rounding = cosine_error(data.dim)
     effects, _ = _effect_sizes(cosines, len(first.units), ddof, rounding)
@@ -365,8 +363,8 @@ def _gather_directions(
     units, is_zero = unit_rows(vectors)
     directions = []
     for words in word_lists:
-        rows = np.searchsorted(ids, words.ids).clip(max=max(0, len(ids) - 1))
-        is_stored = ids[rows] == words.ids if len(ids) else np.zeros(len(words.ids), np.bool_)
+        rows = positions_of(words.ids, ids)
+        is_stored = rows >= 0
         has_zero = np.zeros_like(is_stored)
         has_zero[is_stored] = is_zero[rows[is_stored]]
         is_used = is_stored & ~has_zero

@@ -23,7 +23,9 @@ from embstore.metrics.numerics.layer_pairs import (
     Pair,
     PairSums,
     check_complete,
+    members,
     normalise,
+    ordered,
     pair_forms,
     read_vectors,
     unit_gram,
@@ -129,11 +131,11 @@ def _svcca_rows(grid: Grid, ids: Ids) -> list[Result]:
         (i, j): grid.why_constant(i, j) if len(ids) >= 2 else "fewer than two items"
         for i, j in product(grid.left, grid.right)
     }
-    wanted = {(min(pair), max(pair)) for pair, reason in reasons.items() if reason is None}
+    wanted = {ordered(*pair) for pair, reason in reasons.items() if reason is None}
     found = svcca(grid.layers, sorted(wanted), ids, _SVCCA_KEPT)
     none: Result = {"chance": None, "chance_deviation": None, "n": len(ids)}
     return [
-        {"cka": found.get((min(pair), max(pair))), **none, "reason": reason}
+        {"cka": found.get(ordered(*pair)), **none, "reason": reason}
         for pair, reason in reasons.items()
     ]
 
@@ -330,7 +332,7 @@ def rsa(
         by_pair |= dict.fromkeys(layer_pairs, (n, forms))
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
-        n, forms = by_pair[min(i, j), max(i, j)]
+        n, forms = by_pair[ordered(i, j)]
         all_pairs = n * (n - 1) // 2
         is_sample = correlation == "spearman" and pairs < all_pairs
         too_few = (None, "fewer than three items with a direction")
@@ -440,7 +442,7 @@ def _rank_covariances(
     ``ids``. Their ranks are those of the distances of unit vectors in reverse, in both layers.
     """
     centred: dict[int, Float64Array] = {}
-    for number in {number for pair in pairs for number in pair}:
+    for number in members(pairs):
         distances = _distances(layers[number], ids, first, second)
         # With those of unit vectors.
         errors = rounding_error_bound(layers[number].dim, np.float64) * (1 + distances)
@@ -516,7 +518,7 @@ def overlap(
         if n < 2:
             reason = "fewer than two items with a direction"
         nearest: dict[int, Nearest] = {}
-        for position in () if reason else sorted({position for pair in pairs for position in pair}):
+        for position in () if reason else members(pairs):
             found = find_nearest(grid.layers[position], k, only=None if n == len(ids) else used_ids)
             check_complete(found.ids, used_ids)
             nearest[position] = found._replace(
@@ -525,7 +527,7 @@ def overlap(
         for i, j in pairs:
             values = {"reason": reason} if reason else _overlap_values(nearest[i], nearest[j], n, k)
             rows[i, j] = {**_NULLS, "n": n, "n_zero": len(ids) - n, **values}
-    return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
+    return [dict(rows[ordered(i, j)]) for i in grid.left for j in grid.right]
 
 
 def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:

@@ -8,6 +8,7 @@ from embstore.base.arrays import (
     Float64Array,
     Int64Array,
     cosine_error,
+    positions_of,
     rounding_error_bound,
     square_norms,
 )
@@ -121,10 +122,8 @@ def correlate(
         }
         return result | counts | {"reason": str(error)}
     other = np.full(len(ids), np.nan)
-    if len(column.ids):
-        places = np.searchsorted(column.ids, ids).clip(max=len(column.ids) - 1)
-        is_in_column = column.ids[places] == ids
-        other[is_in_column] = column.values[places[is_in_column]]
+    places = positions_of(ids, column.ids)
+    other[places >= 0] = column.values[places[places >= 0]]
     has_value = np.isfinite(other)
     usable = has_value & np.isfinite(values)
     n = int(usable.sum())
@@ -227,19 +226,16 @@ class _Words:
     """
 
     def __init__(self, contexts: Contexts, batch: Int64Array, dim: int) -> None:
-        self._contexts = contexts
-        # The last is that of items of no word.
-        self._row_of_word = np.full(len(contexts.names) + 1, -1)
-        self._row_of_word[batch] = np.arange(len(batch))
+        row_of_word = np.full(len(contexts.names), -1)
+        row_of_word[batch] = np.arange(len(batch))
+        self._ids = contexts.ids
+        self._row_of_item = np.append(row_of_word[contexts.groups], -1)  # the last is of no word
         self.counts, self.totals = np.zeros(len(batch)), np.zeros((len(batch), dim))
 
     def _rows(self, ids: Ids) -> Int64Array:
         """Return the row of the word of each item (n,); -1 for other words."""
-        stored, groups = self._contexts.ids, self._contexts.groups
-        if not len(stored):
-            return np.full(len(ids), -1)
-        places = np.searchsorted(stored, ids).clip(max=len(stored) - 1)
-        return self._row_of_word[np.where(stored[places] == ids, groups[places], -1)]
+        rows: Int64Array = self._row_of_item[positions_of(ids, self._ids)]
+        return rows
 
     def units(self, ids: Ids, block: Block) -> tuple[Int64Array, Float64Array]:
         """Return the rows of the words of the non-zero vectors of a block (n,), and their unit

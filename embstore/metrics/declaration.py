@@ -475,6 +475,11 @@ class Metric:
         )
 
     @property
+    def key_names(self) -> list[str]:
+        """Names of the columns that distinguish the rows of one layer."""
+        return [column.name for column in self.columns if column.is_key]
+
+    @property
     def optional(self) -> tuple[Column, ...]:
         """Columns that a result has only with some parameter."""
         return tuple(column for parameter in self.parameters for column in parameter.columns)

@@ -11,7 +11,7 @@ from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Parameter, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import N_TIED, N_ZERO, Option, share
-from embstore.metrics.numerics.layer_pairs import zero_ids
+from embstore.metrics.numerics.layer_pairs import members, zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
 N_MOST = 10
@@ -126,7 +126,7 @@ def drift(
     """
     layers = [*left, *(right or ())]
     compared = list(_pairs(len(left), None if right is None else len(right), pairs))
-    places = sorted({place for pair in compared for place in pair})
+    places = members(compared)
     zero = np.unique(np.concatenate([zero_ids(layers[place]) for place in places]))
     n_zero = len(np.intersect1d(ids, zero))
     ids = np.setdiff1d(ids, zero, assume_unique=True)

@@ -20,7 +20,15 @@ from embstore.base.summary import Float64Array, in_float64, weighted_sum
 from embstore.metrics.data import Pairs
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, MissingPairs, Option, coefficient, count, share
+from embstore.metrics.inputs import (
+    N_ZERO,
+    MissingPairs,
+    Option,
+    coefficient,
+    count,
+    coverage,
+    share,
+)
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, one_thread, unit_rows
 from embstore.metrics.parts import Parts
 
@@ -509,19 +517,13 @@ def alignment(
     """
     positive = pairs.score >= min_score
     total = int(positive.sum())
-    result: Result = {
-        "alignment": None,
-        "n": 0,
-        "total": total,
-        "n_zero": None,
-        "coverage": 0.0 if total else None,
-    }
+    result = coverage(0, total) | {"alignment": None, "n_zero": None}
     try:
         squares, n_zero = _square_distances(data, pairs.left[positive], pairs.right[positive])
     except NotComputable as error:
         return result | {"reason": str(error)}
     n = len(squares)
-    result |= {"n": n, "n_zero": n_zero, "coverage": n / total if total else None}
+    result |= coverage(n, total) | {"n_zero": n_zero}
     if total == 0:
         return result | {"reason": f"no pair has a score of {min_score:g} or more"}
     if missing == "error" and n < total:

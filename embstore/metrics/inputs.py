@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from embstore.metrics.data import Words
-from embstore.metrics.declaration import Column, Need, Parameter
+from embstore.metrics.declaration import Column, Need, Parameter, Result
 
 
 class Option:
@@ -33,6 +33,11 @@ def share(name: str, help: str, **more: Any) -> Column:
 def coefficient(name: str, help: str, **more: Any) -> Column:
     """Return a column of numbers in [-1, 1], such as cosines and correlations."""
     return Column(name, "number", help, minimum=-1, maximum=1, **more)
+
+
+def coverage(n: int, total: int) -> Result:
+    """Return the values of the columns that say of how many units, out of all, a number is."""
+    return {"n": n, "total": total, "coverage": n / total if total else None}
 
 
 N_ZERO = count("n_zero", "zero vectors, which have no direction")

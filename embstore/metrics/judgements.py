@@ -11,6 +11,7 @@ from embstore.base.arrays import (
     Positions,
     cosine_error,
     in_threads,
+    positions_of,
     rounding_error_bound,
     slices,
 )
@@ -18,7 +19,7 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingPairs, Option, coefficient, count, share
+from embstore.metrics.inputs import MissingPairs, Option, coefficient, count, coverage, share
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
@@ -78,16 +79,10 @@ def similarity(
     try:
         cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
     except NotComputable as error:
-        return result | {
-            "n": 0,
-            "total": total,
-            "coverage": 0.0,
-            "n_zero": None,
-            "reason": str(error),
-        }
+        return result | coverage(0, total) | {"n_zero": None, "reason": str(error)}
     usable = np.isfinite(cosines) & np.isfinite(pairs.score)
     n = int(usable.sum())
-    result |= {"n": n, "total": total, "coverage": n / total if total else None, "n_zero": n_zero}
+    result |= coverage(n, total) | {"n_zero": n_zero}
     x, y = cosines[usable], pairs.score[usable]
     if missing == "error" and n < total:
         return result | {
@@ -114,8 +109,8 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, 
     if not len(ids):
         return cosines, 0
     units, is_zero = unit_rows(vectors)
-    first, second = np.searchsorted(ids, (left, right)).clip(max=len(ids) - 1)
-    has_both = (ids[first] == left) & (ids[second] == right)
+    first, second = positions_of(left, ids), positions_of(right, ids)
+    has_both = (first >= 0) & (second >= 0)
     has_zero = has_both & (is_zero[first] | is_zero[second])
     for used in np.array_split(
         np.flatnonzero(has_both & ~has_zero), max(1, len(left) // _BLOCK_PAIRS)
@@ -258,8 +253,8 @@ def _look_up(data: LayerData, analogies: Analogies) -> _Words:
     stored_groups, first = np.unique(groups, return_index=True)  # ids ascend
     by_group = np.full(int(analogies.groups.max()) + 1, -1)
     by_group[stored_groups] = first
-    exact = np.searchsorted(ids, analogies.words.ids).clip(max=len(ids) - 1)
-    rows = np.where(ids[exact] == analogies.words.ids, exact, by_group[analogies.groups])
+    exact = positions_of(analogies.words.ids, ids)
+    rows = np.where(exact >= 0, exact, by_group[analogies.groups])
     return _Words(units, rows, (rows >= 0) & is_zero[rows])
 
 
@@ -280,8 +275,8 @@ def _is_right(analogies: Analogies, used: Positions, ids: Ids) -> Mask:
     """Return whether the items (u,) that were found for some questions (u,) are among their
     answers.
     """
-    places = np.searchsorted(analogies.spelled_ids, ids).clip(max=len(analogies.spelled_ids) - 1)
-    groups = np.where(analogies.spelled_ids[places] == ids, analogies.spelled_groups[places], -1)
+    places = positions_of(ids, analogies.spelled_ids)
+    groups = np.where(places >= 0, analogies.spelled_groups[places], -1)
     found = np.full(len(analogies.questions), -1)
     found[used] = groups
     counts = np.diff(analogies.answer_starts)
@@ -295,8 +290,7 @@ def _empty(section: str, total: int, reason: str | None) -> Result:
     result: Result = dict.fromkeys(
         ("accuracy", "low", "high", "n_correct", "n_zero", "n_items", "best")
     )
-    counts: Result = {"n": 0, "total": total, "coverage": 0.0 if total else None, "reason": reason}
-    return {"section": section} | result | counts
+    return {"section": section, **result, **coverage(0, total), "reason": reason}
 
 
 def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
@@ -305,7 +299,7 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
     """
     total = result["total"]
     assert isinstance(total, int)
-    result |= {"n": n, "n_correct": n_correct, "coverage": n / total if total else None}
+    result |= coverage(n, total) | {"n_correct": n_correct}
     if missing == "error" and n < total:
         return result | {
             "reason": f"{total - n} of {total} questions have no vector of a word (missing: error)"
@@ -403,22 +397,11 @@ class _Block:
         items: Float64Array,
         products: NDArray[np.float32],
     ) -> None:
-        self._questions, self._best, self._ids, self._items, self._products = (
-            questions,
-            best,
-            ids,
-            items,
-            products,
-        )
+        self._questions, self._best = questions, best
+        self._ids, self._items, self._products = ids, items, products
         self._error: np.float32 = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
-        places = np.searchsorted(questions.grouped_ids, ids).clip(
-            max=max(0, len(questions.grouped_ids) - 1)
-        )
-        columns = (
-            np.flatnonzero(questions.grouped_ids[places] == ids)
-            if len(questions.grouped_ids)
-            else places[:0]
-        )
+        places = positions_of(ids, questions.grouped_ids)
+        columns = np.flatnonzero(places >= 0)
         groups = questions.group_of[places[columns]]
         order = np.argsort(groups, kind="stable")
         self._columns = columns[order]  # of the items that have a group, by group

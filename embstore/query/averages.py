@@ -90,7 +90,7 @@ def average(
         rows: Rows of the groups, with their names in ``group``.
         ids: Ids of the groups, from :func:`group_ids`.
     """
-    keys = [column.name for column in request.metric.columns if column.is_key]
+    keys = request.metric.key_names
     families: dict[tuple[Any, ...], dict[str | None, Row]] = {}
     groups: dict[str | None, Row] = {}
     for row in rows:

@@ -1,7 +1,7 @@
 """Collect the references of embstore, metrics, datasets and checkpoints as BibTeX."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -91,6 +91,11 @@ def publications() -> dict[str, str]:
     return {match[1]: match[0].strip() for match in _ENTRY.finditer(text)}
 
 
+def _entries(keys: Iterable[str]) -> list[str]:
+    """Return the BibTeX entries of publications, given their keys."""
+    return [publications()[key] for key in keys]
+
+
 def _software() -> str:
     """Return the entry of embstore itself."""
     fields = {
@@ -124,7 +129,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     if name in known_datasets():
         return _cite_dataset(name)
     if name in publications():
-        return [publications()[name]], []
+        return _entries([name]), []
     opened = catalog()
     cards = list(opened.cards.values()) if opened is not None else []
     if named := [card for card in cards if name in (card.space, card.model, card.checkpoint)]:
@@ -173,7 +178,7 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
         of_parts = [metric.parts.parts for metric in metrics if metric.parts is not None]
         keys += [key for parts in of_parts for key in PARTS.get(parts, ())]
     yield from map(_cite_metric, metrics)
-    yield [publications()[key] for key in keys], []
+    yield _entries(keys), []
     if not metrics and not keys:
         yield [], ["no metric has the columns of the result: name it, as in: embstore cite cka"]
     cards = {} if catalog is None else catalog.cards
@@ -193,7 +198,7 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
 
 
 def _cite_command(name: str) -> _References:
-    return [publications()[key] for key in COMMANDS[name]], []
+    return _entries(COMMANDS[name]), []
 
 
 def _matching_metrics(columns: set[str]) -> list[Metric]:
@@ -216,7 +221,7 @@ def _cite_metric(metric: Metric) -> _References:
     text.
     """
     if metric.package is None:
-        return [publications()[key] for key in metric.references], []
+        return _entries(metric.references), []
     if metric.references:
         return list(metric.references), []
     fields = {"title": metric.name, "howpublished": metric.package, "note": metric.citation}
@@ -231,7 +236,7 @@ def _cite_dataset(name: str) -> _References:
         return [], [
             f"{name}: no reference is known for this dataset, which is a table of a user's own."
         ]
-    return [publications()[key] for key in spec.references], []
+    return _entries(spec.references), []
 
 
 def _cite_card(card: Card) -> _References:
@@ -257,9 +262,7 @@ def _cite_card(card: Card) -> _References:
     else:
         fields |= {"note": f"Local checkpoint; SHA-256 of its weights: {card.weights_sha256}"}
     entry = _entry("misc", f"checkpoint-{card.checkpoint}", _escaped(fields))
-    return [*(publications()[key] for key in keys), entry], (
-        [] if keys else [_no_publication(card.checkpoint)]
-    )
+    return [*_entries(keys), entry], ([] if keys else [_no_publication(card.checkpoint)])
 
 
 def _cite_imported(card: Card, imported: Mapping[str, Any]) -> _References:
@@ -279,13 +282,13 @@ def _cite_imported(card: Card, imported: Mapping[str, Any]) -> _References:
         f"{card.space}: its vectors were imported. Their authors say what to cite; the store knows"
         " the file only."
     )
-    return [*(publications()[key] for key in keys), entry], [] if keys else [unknown]
+    return [*_entries(keys), entry], [] if keys else [unknown]
 
 
 def _cite_checkpoint(name: str) -> _References:
     """Return the references of a checkpoint without a card, by its name."""
     keys = _publication_keys(SHORT_NAMES.get(name, name).partition("@")[0])
-    return [publications()[key] for key in keys], [] if keys else [_no_publication(name)]
+    return _entries(keys), [] if keys else [_no_publication(name)]
 
 
 def _no_publication(checkpoint: str) -> str:

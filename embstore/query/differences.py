@@ -119,7 +119,7 @@ def _families(
     layer of both.
     """
     versus = str(request.parameters["versus"])
-    keys = [column.name for column in request.metric.columns if column.is_key]
+    keys = request.metric.key_names
     families: dict[tuple[Any, ...], dict[Place, Any]] = {}
     for space, layers in answers.items():
         for layer, (answer, scores) in layers.items():

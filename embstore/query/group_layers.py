@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from embstore.base.arrays import Int64Array
+from embstore.base.arrays import Int64Array, positions_of
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer
@@ -142,9 +142,8 @@ def summaries(data: LayerData, groups: Sequence["Group"]) -> list[Summary]:
     sums = [Summary.empty(data.dim) for _ in groups]
 
     def sum_block(block_ids: Ids, block: Block) -> list[tuple[int, Summary]]:
-        places = np.searchsorted(ids, block_ids).clip(max=len(ids) - 1)
-        is_member = ids[places] == block_ids
-        found = numbers[places]
+        places = positions_of(block_ids, ids)
+        is_member, found = places >= 0, numbers[places]
         return [
             (number, Summary.of(block[is_member & (found == number)]))
             for number in np.unique(found[is_member]).tolist()

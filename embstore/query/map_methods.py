@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Int64Array
+from embstore.base.arrays import Float64Array, Int64Array, positions_of
 from embstore.base.errors import QueryError
 from embstore.base.installation import needing
 from embstore.base.progress import counting_as, untracked
@@ -222,7 +222,7 @@ def place_by_tsne(
 
     Args:
         near: Nearest other items of each item, as positions (n, k), nearest first.
-        cosines: Float64Array with them (n, k).
+        cosines: Cosines with them (n, k).
         initial: Initial positions (n, 2).
         below: Whether these are those of the layer below rather than principal components.
         seed: Random seed of the jitter that parts items with the same principal components.
@@ -359,8 +359,8 @@ def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
     An item that is not on it, since its vector is zero there, starts among those of its neighbours
     that are, or else at the origin.
     """
-    at = np.minimum(np.searchsorted(below.ids, ids), max(0, len(below.ids) - 1))
-    is_there = below.ids[at] == ids if len(below.ids) else np.zeros(len(ids), bool)
+    at = positions_of(ids, below.ids)
+    is_there = at >= 0
     initial = np.zeros((len(ids), 2), np.float32)
     initial[is_there] = below.positions[at[is_there]]
     for row in np.flatnonzero(~is_there):

@@ -283,7 +283,7 @@ def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
     """Set the column ``best`` of each row: whether its layer has the highest value of its space
     (and dataset).
     """
-    keys = ["space", *(column.name for column in metric.columns if column.is_key)]
+    keys = ["space", *metric.key_names]
     best: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         row["best"] = None if row[value] is None else False
@@ -298,7 +298,6 @@ def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -
     """Return the rows as a table with its printed layout."""
     metric, by, rows = request.metric, request.grouping, measured.rows
     group = () if by is None else ("group",)
-    keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns if not column.is_key]
     is_of_pairs = metric.needs == "layers"
     second = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2") if is_of_pairs else ()
@@ -307,7 +306,7 @@ def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -
         columns=[
             *provenance.columns_with_values([*provenance.SPACE_COLUMNS, *second], rows),
             *group,
-            *keys,
+            *metric.key_names,
             "n",
             *names,
             "reason",
@@ -328,7 +327,6 @@ def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -
 def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     """Return the layout with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
-    keys = [column.name for column in metric.columns if column.is_key]
     shown = [
         column.name
         for column in metric.columns
@@ -342,7 +340,7 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
         value = metric.best if metric.best in printed else [*with_interval, *printed][0]
         printed = [name for name in printed if name in (value, *versus_columns(metric))]
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
-    down = tuple(key for key in keys if key not in measured.across)
+    down = tuple(key for key in metric.key_names if key not in measured.across)
     return Pivot(
         down=("layer_name", *group, *down),
         across=("space", *measured.across),

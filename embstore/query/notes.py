@@ -106,7 +106,7 @@ def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
             if row[column.name]:
                 text = f"{column.name} = {row[column.name]} ({column.help})"
                 found.setdefault(text, []).append(row)
-    keys = ["group", *(column.name for column in request.metric.columns if column.is_key)]
+    keys = ["group", *request.metric.key_names]
     for text, members in found.items():
         first = members[0]
         names = [str(first[key]) for key in keys if first.get(key) is not None]

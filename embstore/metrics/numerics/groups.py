@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from embstore.base.arrays import Int64Array
+from embstore.base.arrays import Int64Array, positions_of
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Ids, LayerData
@@ -74,8 +74,8 @@ def read_groups(
         return
 
     def sorted_by_group(ids: Ids, block: Block) -> T:
-        positions = np.minimum(np.searchsorted(contexts.ids, ids), len(contexts.ids) - 1)
-        rows = np.flatnonzero(contexts.ids[positions] == ids)
+        positions = positions_of(ids, contexts.ids)
+        rows = np.flatnonzero(positions >= 0)
         groups = contexts.groups[positions[rows]]
         order = np.argsort(groups, kind="stable")
         return function(groups[order], block[rows[order]])

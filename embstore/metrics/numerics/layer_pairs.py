@@ -17,7 +17,7 @@ matrices of all layers are computed within 1 GiB of memory; each layer is read o
 rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TypeVar
@@ -59,7 +59,7 @@ class Grid:
     @property
     def pairs(self) -> list[Pair]:
         """Distinct pairs of positions (i, j) with i ≤ j."""
-        return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.left for j in self.right))
+        return list(dict.fromkeys(ordered(i, j) for i in self.left for j in self.right))
 
     def why_constant(self, i: int, j: int, *, by_direction: bool = False) -> str | None:
         """Return the reason why two layers are not compared: the vectors of one, or their
@@ -94,6 +94,16 @@ class Grid:
         ]
 
 
+def ordered(i: int, j: int) -> Pair:
+    """Return the pair of two positions, the smaller first."""
+    return min(i, j), max(i, j)
+
+
+def members(pairs: Iterable[Pair]) -> list[int]:
+    """Return the distinct positions in pairs, ascending."""
+    return sorted({position for pair in pairs for position in pair})
+
+
 def with_self_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs, followed by the pair (i, i) for each layer i in them, without
     duplicates.
@@ -112,7 +122,7 @@ def normalise(
     for layer, position in (("layer", i), ("layer_2", j)):
         if forms[position, position] <= 0:
             return None, f"{layer}: {why_zero}"
-    value = forms[min(i, j), max(i, j)] / (sqrt(forms[i, i]) * sqrt(forms[j, j]))
+    value = forms[ordered(i, j)] / (sqrt(forms[i, i]) * sqrt(forms[j, j]))
     return min(1.0, max(-1.0, value)), None
 
 
@@ -196,7 +206,7 @@ def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
     """Return whether Gram matrices of n items cost less than sums of products, and a layer's
     vectors fit in memory.
     """
-    used_dims = [dims[position] for position in {position for pair in pairs for position in pair}]
+    used_dims = [dims[position] for position in members(pairs)]
     products = sum(dims[i] * dims[j] / (2 if i == j else 1) for i, j in pairs)
     return 8 * n * max(used_dims, default=0) <= _VECTOR_BYTES and n * sum(used_dims) < products
 
@@ -215,7 +225,7 @@ def reduce_pairs(
     """
     values: dict[Pair, T] = {}
     for batch in _batches(layers, pairs):
-        positions = sorted({position for pair in batch for position in pair})
+        positions = members(batch)
         chosen = [layers[position] for position in positions]
         sums = _SumsOfPairs([(positions.index(i), positions.index(j)) for i, j in batch])
         fit = _BLOCK_BYTES // (8 * sum(layer.dim for layer in chosen))
@@ -359,7 +369,7 @@ def gram_forms(
 
     It is zero if a layer is constant, or if the form of a layer with itself is rounding.
     """
-    positions = sorted({position for pair in pairs for position in pair})
+    positions = members(pairs)
     n, n_layers = len(ids), len(positions)
     n_blocks = -(-8 * n_layers * n * n // _ROWS_BYTES)
     block_rows = -(-n // n_blocks)
