@@ -3,7 +3,7 @@ threads.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -154,6 +154,22 @@ def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     shorter.
     """
     return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
+
+
+def batches(items: Iterable[T], sizes: Iterable[int], most: int) -> Iterator[list[T]]:
+    """Cut items into successive lists whose sizes add up to at most ``most``; a larger item is by
+    itself.
+    """
+    batch: list[T] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if batch and total + size > most:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size
+    if batch:
+        yield batch
 
 
 def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:

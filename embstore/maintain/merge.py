@@ -14,7 +14,7 @@ from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.table import Table
 from embstore.index.updating import recall_notes, update_indexes
-from embstore.maintain.upkeep import Action, kind_of_indexes, locked, tabulate
+from embstore.maintain.upkeep import Action, keys_of_layers, kind_of_indexes, locked, tabulate
 from embstore.storage import keys, sums
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter
@@ -175,10 +175,8 @@ def _copied(source: Catalog, stored: Catalog, new: _NewItems) -> Change:
         added |= copy_files(
             source.files, source.files.files_of(named, named.keys_of(keys.CARDS, space)), files
         )
-        of_layers = (named.keys_of(keys.INDEXES, space, layer) for layer in card.layers.ids)
-        for file in source.files.files_of(
-            named, (key for of_layer in of_layers for key in of_layer)
-        ):
+        indexes = keys_of_layers(named, keys.INDEXES, space, card.layers.ids)
+        for file in source.files.files_of(named, indexes):
             if ItemSet.of_entry(file.entry) == items:
                 with suppress(DamagedError):  # it is built anew
                     added |= copy_files(source.files, [file], files)
@@ -215,11 +213,8 @@ def _change(stored: Catalog, cards: Sequence[Card], base: Manifest, change: Chan
     was listed.
     """
     for space in (card.space for card in cards):
-        of_layers = (
-            base.keys_of(keys.VECTORS, space, layer)
-            for layer in base.layers_of(keys.VECTORS, space)
-        )
-        if any(key not in stored.manifest.files for of_layer in of_layers for key in of_layer):
+        shards = keys_of_layers(base, keys.VECTORS, space)
+        if any(key not in stored.manifest.files for key in shards):
             raise StoreError(
                 f"another process has stored items of {space} in {stored.name} meanwhile. Nothing"
                 " was taken; run the same command again."
@@ -238,8 +233,8 @@ def _updated_indexes(
     if kind is None:
         return [], []
     folder, n_layers = files.root / keys.folder_of(keys.INDEXES, card.space), len(card.layers)
-    of_layers = (named.keys_of(keys.INDEXES, card.space, layer) for layer in card.layers.ids)
-    n_copied = sum(key in added for of_layer in of_layers for key in of_layer)
+    indexes = keys_of_layers(named, keys.INDEXES, card.space, card.layers.ids)
+    n_copied = sum(key in added for key in indexes)
     built = update_indexes(files, card, kind)
     actions = []
     for verb, n in (("taken in", n_copied), ("rebuilt", len(built))):

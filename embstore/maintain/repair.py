@@ -13,7 +13,7 @@ import numpy as np
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.base.table import Table
-from embstore.maintain.upkeep import Action, locked, rebuild, tabulate
+from embstore.maintain.upkeep import Action, keys_of_layers, locked, rebuild, tabulate
 from embstore.maintain.verify import check_indexes
 from embstore.storage import keys, tables
 from embstore.storage.arrow import from_numpy, to_numpy
@@ -186,12 +186,9 @@ class _Repair:
         Shards with others are dropped, or rewritten if they have both.
         """
         check, space = self.check, card.space
-        named = {
-            key
-            for layer in card.layers.ids
-            for key in check.named.keys_of(keys.VECTORS, space, layer)
-        }
-        if any(check.problems[key].state == "unreadable" for key in named & check.problems.keys()):
+        shard_keys = {*keys_of_layers(check.named, keys.VECTORS, space, card.layers.ids)}
+        damaged = shard_keys & check.problems.keys()
+        if any(check.problems[key].state == "unreadable" for key in damaged):
             return NO_ITEMS
         shards = {
             layer: sorted(check.shards(card, layer), key=lambda shard: -shard.n)

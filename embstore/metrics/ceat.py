@@ -14,7 +14,7 @@ from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts, Words
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingWords, Option, share
+from embstore.metrics.inputs import AttributesA, AttributesB, MissingWords, Option, share
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -91,20 +91,8 @@ def ceat(
     contexts: Contexts,
     x: Annotated[Words, Option("Target words X, one a line or with commas.")],
     y: Annotated[Words, Option("Target words Y, one a line or with commas.")],
-    a: Annotated[
-        Words,
-        Option(
-            "Attribute words A, one a line or with commas; by default the paper's 25 pleasant"
-            " words."
-        ),
-    ],
-    b: Annotated[
-        Words,
-        Option(
-            "Attribute words B, one a line or with commas; by default the paper's 25 unpleasant"
-            " words."
-        ),
-    ],
+    a: AttributesA,
+    b: AttributesB,
     missing: MissingWords = "error",
     draws: Annotated[
         int, Option("Number of draws of one occurrence of each word.", minimum=1)

@@ -16,7 +16,7 @@ from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
-from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, share
+from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, named, share
 from embstore.metrics.numerics.groups import (
     Groups,
     GroupSums,
@@ -193,16 +193,11 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     needs="contexts",
     units=IN_CONTEXT,
     options=(
-        Parameter(
+        named(
             "sentence_space",
-            None,
-            (
-                "Take the sentences' vectors from this space, of the same checkpoint, instead of"
-                " their words' mean."
-            ),
-            value_type=str,
-            metavar="SPACE",
-            is_input=True,
+            "Take the sentences' vectors from this space, of the same checkpoint, instead of their"
+            " words' mean.",
+            "SPACE",
             in_rows=True,
         ),
     ),

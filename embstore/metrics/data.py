@@ -97,6 +97,18 @@ class ItemLabels:
         None  # number of the type of each, (n,), such as its word; None: its own
     )
 
+    @property
+    def group_numbers(self) -> Int64Array:
+        """Number of the group of each, from 0 without gaps, int64 (n,)."""
+        if self.groups is None:
+            return np.arange(len(self.ids))
+        return np.unique(self.groups, return_inverse=True)[1]
+
+    @property
+    def noun(self) -> str:
+        """What the groups are called."""
+        return "items" if self.groups is None else "groups of items"
+
     def restricted(self, ids: Ids) -> "ItemLabels":
         """Return the labels of some of the items, ascending."""
         at = np.searchsorted(self.ids, ids)

@@ -75,7 +75,7 @@ def metric(
             name=name or function.__name__.replace("_", "-"),
             help=help,
             function=function,
-            columns=(*NEEDED_COLUMNS.get(needs, ()), *columns, *_best(best)),
+            columns=(*NEEDED_COLUMNS.get(needs, ()), *columns, *best_columns(best)),
             parameters=tuple(parameters),
             formula=formula,
             citation=citation,
@@ -137,7 +137,8 @@ def _versus(versus: Literal["units", "parts"], best: str | None) -> list[Paramet
     return [first, *others]
 
 
-def _best(column: str | None) -> tuple[Column, ...]:
+def best_columns(column: str | None) -> tuple[Column, ...]:
+    """Return the column that marks the best layer by another column; none for None."""
     if column is None:
         return ()
     help = f"whether {column} is the highest of the requested layers of the space"

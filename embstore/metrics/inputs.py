@@ -60,14 +60,17 @@ AttributesB = Annotated[
     Words,
     Option("Attribute words B, one a line or with commas; by default its 25 unpleasant words."),
 ]
-GROUP = Parameter(
+
+
+def named(name: str, help: str, metavar: str = "NAME", **more: Any) -> Parameter:
+    """Return a parameter without a default that names what the query reads, such as a column."""
+    return Parameter(name, None, help, value_type=str, metavar=metavar, is_input=True, **more)
+
+
+GROUP = named(
     "group",
-    None,
     "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an"
     " occurrence.",
-    value_type=str,
-    metavar="NAME",
-    is_input=True,
 )
 
 
@@ -120,54 +123,32 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
             metavar="NAME",
             is_input=True,
         ),
-        Parameter(
+        named(
             "value",
-            None,
             "Its column with the valence; by default valence, else the only column of numbers.",
-            value_type=str,
-            metavar="COLUMN",
-            is_input=True,
+            "COLUMN",
             in_rows=True,
         ),
     ),
-    "column": (
-        Parameter(
-            "column",
-            None,
-            "Column of numbers, stored by build `keep` or built-in.",
-            value_type=str,
-            metavar="NAME",
-            is_input=True,
-        ),
-    ),
+    "column": (named("column", "Column of numbers, stored by build `keep` or built-in."),),
     "labels": (
-        Parameter(
+        named(
             "label",
-            None,
             "Column of the items whose values are classes, stored by build `keep` or built-in.",
-            value_type=str,
-            metavar="NAME",
-            is_input=True,
         ),
-        Parameter(
+        named(
             "label_bins",
-            None,
             "Cut a label of numbers into this many intervals, or at these edges, as in 0,10,100.",
-            value_type=str,
-            metavar="N|EDGES",
+            "N|EDGES",
             takes_numbers=True,
-            is_input=True,
             in_rows=True,
         ),
     ),
 }
 """The first parameters of a metric, which the query reads, by what it needs."""
-AGAINST = Parameter(
+AGAINST = named(
     "against",
-    None,
     "Compare with the layers of this space, on the items that both have; a transform is fitted on"
     " these.",
-    value_type=str,
-    metavar="SPACE",
-    is_input=True,
+    "SPACE",
 )

@@ -109,12 +109,10 @@ def knn(
         "majority": float(sizes.max() / n),
         "reason": _why_large(k, sizes),
     }
-    groups = (
-        np.arange(n) if found.groups is None else np.unique(found.groups, return_inverse=True)[1]
-    )
+    groups = found.group_numbers
     if groups.max() + 1 < MIN_GROUPS:
-        items = "items" if found.groups is None else "groups of items"
-        return row | {"reason": row["reason"] or f"interval: fewer than {MIN_GROUPS} {items}"}
+        few = f"interval: fewer than {MIN_GROUPS} {found.noun}"
+        return row | {"reason": row["reason"] or few}
 
     def recomputed(some: Ids) -> Estimate:
         return estimate_of(knn(data, labels=labels.restricted(some), k=k, seed=seed))

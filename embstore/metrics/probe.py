@@ -138,11 +138,7 @@ def probe(
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)
-    groups = (
-        np.arange(len(ids))
-        if labels.groups is None
-        else np.unique(labels.groups, return_inverse=True)[1]
-    )
+    groups = labels.group_numbers
     n_groups = int(groups.max(initial=-1)) + 1
     n_classes = None if labels.values is not None else len(np.unique(labels.codes))
     row = _PROBE_NULLS | {
@@ -151,9 +147,9 @@ def probe(
         "n_groups": n_groups,
     }
     row |= {"n_classes": n_classes, "seed": None}
-    if n_groups < max(folds, 2 * _INNER_FOLDS):
-        items = "items" if labels.groups is None else "groups of items"
-        return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} {items}"}
+    least = max(folds, 2 * _INNER_FOLDS)
+    if n_groups < least:
+        return row | {"reason": f"fewer than {least} {labels.noun}"}
     if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
         return row | {"reason": why}
     if labels.values is not None and np.ptp(labels.values) == 0:

@@ -5,7 +5,7 @@ similarities by chance.
 from dataclasses import replace
 
 from embstore.metrics.declaration import Column, Metric, Parameter
-from embstore.metrics.inputs import count, share
+from embstore.metrics.inputs import count, named, share
 from embstore.metrics.parts import Parts
 
 VERSUS_COLUMNS = (
@@ -34,15 +34,12 @@ VERSUS_COLUMNS = (
     count("n_common", "units that all compared layers have"),
 )
 _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
-_VERSUS = Parameter(
+_VERSUS = named(
     "versus",
-    None,
     "Test each layer against a layer of its space, against the same layer of another space, or"
     " against the best layer.",
-    value_type=str,
-    metavar="LAYER|SPACE|best",
+    "LAYER|SPACE|best",
     takes_numbers=True,
-    is_input=True,
     columns=VERSUS_COLUMNS,
 )
 VERSUS = (
@@ -199,13 +196,9 @@ PERMUTATIONS = (
         is_input=True,
         only_with=_WITH_PERMUTATIONS,
     ),
-    Parameter(
+    named(
         "block",
-        None,
         "Column whose items are shuffled together; by default the sentence of an occurrence.",
-        value_type=str,
-        metavar="NAME",
-        is_input=True,
         only_with=_WITH_PERMUTATIONS,
     ),
 )

@@ -67,29 +67,24 @@ def _curves(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> 
             (row for row in rows if row[plan.series] == name),
             key=lambda row: places[row[plan.layer_name]],
         )
-        joined = [row for row in of_curve if plan.x != "layers" or row[plan.layer_name].isdecimal()]
-        alone = [row for row in of_curve if row not in joined] if joins else of_curve
-        _curve(ax, plan, places, joined if joins else [], look, cut(str(name), _LONGEST_NAME))
-        if alone:
-            _curve(
-                ax,
-                plan,
-                places,
-                alone,
-                look,
-                "" if joins else cut(str(name), _LONGEST_NAME),
-                line=False,
-            )
+        joined = [
+            row
+            for row in of_curve
+            if joins and (plan.x != "layers" or row[plan.layer_name].isdecimal())
+        ]
+        alone = [row for row in of_curve if row not in joined]
+        label = cut(str(name), _LONGEST_NAME)
+        _curve(ax, plan, places, joined, look, label)
+        _curve(ax, plan, places, alone, look, "" if joins else label, line=False)
     _value_axis(ax.yaxis, options, plan.values)
     _place_axis(ax, plan, places, options)
     if options.range is None:
         return []
     low, high = options.range
-    n_outside = sum(
-        not low <= row[plan.value] <= high for row in rows if row[plan.value] is not None
-    )
-    n = sum(row[plan.value] is not None for row in rows)
-    return [f"{n_outside} of {n} values are outside the range and not drawn."] if n_outside else []
+    values = [row[plan.value] for row in rows if row[plan.value] is not None]
+    n_outside = sum(not low <= value <= high for value in values)
+    note = f"{n_outside} of {len(values)} values are outside the range and not drawn."
+    return [note] if n_outside else []
 
 
 def _curve(
@@ -238,7 +233,7 @@ def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> No
             if name != "":
                 bar.set_label(str(name))
         stacked = max(stacked, tops[True], -tops[False])
-    ticks = [place for place in range(len(layers)) if place % math.ceil(len(layers) / 13) == 0]
+    ticks = _ticks(len(layers))
     ax.set_xticks(ticks, [cut(layers[place], 16) for place in ticks])
     ax.tick_params(axis="x", length=0)
     _value_axis(ax.yaxis, options, plan.values and [stacked])
@@ -266,6 +261,11 @@ def count_bars(plan: Plan) -> int:
     return max((len(row[plan.value] or ()) for row in plan.rows), default=0)
 
 
+def _ticks(n: int) -> list[int]:
+    """Return the places of n things that have a tick, at most 13."""
+    return list(range(0, n, math.ceil(n / 13)))
+
+
 def share_of(place: int, n: int) -> float:
     """Return where in a scale of colours the place-th of n discrete colours is."""
     return place / (n - 1) if n > 1 else 0.3
@@ -276,8 +276,7 @@ def discrete_scale(names: Sequence[str], colours: Colormap) -> tuple[ScalarMappa
     n = len(names)
     norm = BoundaryNorm(np.arange(n + 1) - 0.5, n)
     shades = colours.resampled(n) if n > 1 else colours
-    ticks = [place for place in range(n) if place % math.ceil(n / 13) == 0]
-    return ScalarMappable(norm, shades), ticks
+    return ScalarMappable(norm, shades), _ticks(n)
 
 
 def heat_limits(plan: Plan, options: PlotOptions) -> tuple[float, float]:
@@ -310,7 +309,7 @@ def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -
     ax.pcolormesh(values, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolors="face",
                   linewidth=0.2, zorder=0)  # fmt: skip
     for set_ticks, names in ((ax.set_xticks, across), (ax.set_yticks, down)):
-        shown = [at for at in range(len(names)) if at % math.ceil(len(names) / 13) == 0]
+        shown = _ticks(len(names))
         set_ticks([at + 0.5 for at in shown], [cut(names[at], 16) for at in shown])
     ax.tick_params(length=0)
     ax.grid(visible=False)

@@ -11,6 +11,7 @@ from embstore.base.errors import UsageError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Column
+from embstore.metrics.decorator import best_columns
 from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
 from embstore.metrics.numerics.statistics import percentile_interval
 from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
@@ -51,8 +52,7 @@ def averaged(request: MetricRequest) -> MetricRequest:
         if column in numbers or _is_count(column) or column.is_key or column.name in _ADDED
     ]
     best = value.name if request.parameters.get("versus") == "best" else None
-    if best is not None:
-        kept.append(Column("best", "boolean", f"whether mean {best} is the highest of the space"))
+    kept += best_columns(best)
     names = {column.name for column in kept}
     metric = replace(
         metric,

@@ -15,8 +15,9 @@ import numpy as np
 from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
 from embstore.base.errors import UsageError
 from embstore.base.summary import Summary
-from embstore.metrics import Column, LayerData, NotComputable, rows_of
+from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.declaration import Metric, with_scores
+from embstore.metrics.decorator import best_columns
 from embstore.metrics.numerics.estimates import (
     GROUPS,
     MIN_GROUPS,
@@ -65,8 +66,7 @@ def estimated(request: MetricRequest) -> MetricRequest:
         columns += [each for each in ci.columns if each.name in names]
     best = parts.column if given["versus"] == "best" else None
     columns += VERSUS_BY_PARTS.columns if given["versus"] is not None else ()
-    if best is not None:
-        columns.append(Column("best", "boolean", f"whether {best} is the highest of the space"))
+    columns += best_columns(best)
     of_average = {parameter.name for parameter in AVERAGE}  # with which `versus` has more columns
     parameters = [each for each in metric.parameters if each.name not in of_average]
     metric = replace(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from embstore.base.arrays import Int64Array, positions_of
+from embstore.base.arrays import Int64Array, batches, positions_of
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer
@@ -69,7 +69,8 @@ def layers_of_groups(
     max_rows = MEMORY_BYTES // (data.dim * (8 if is_float64 else 4))
     large = [group for group in groups.members if len(group.ids) > max_rows]
     of_large = iter(summaries(data, large) if with_summary else ())
-    for batch in _batches(groups.members, max_rows):
+    sizes = [len(group.ids) for group in groups.members]
+    for batch in batches(groups.members, sizes, max_rows):
         if len(batch[0].ids) > max_rows:
             large_data = restricted(data, batch[0].ids, next(of_large, None))
             yield batch[0], fitted(large_data, steps)
@@ -105,20 +106,6 @@ def fitted(data: LayerData, steps: Sequence["Step"]) -> LayerData | NotComputabl
         return NotComputable(str(error), data.summary.n)
     after = TransformedLayer(data, transform, data.dims[transform.columns])
     return GroupLayer(*after.gather(), after.dims) if isinstance(data, GroupLayer) else after
-
-
-def _batches(groups: Sequence["Group"], max_rows: int) -> Iterator[list["Group"]]:
-    """Yield successive groups with at most ``max_rows`` items together, or one that has more."""
-    batch: list[Group] = []
-    n = 0
-    for group in groups:
-        n += len(group.ids)
-        if batch and n > max_rows:
-            yield batch
-            batch, n = [], len(group.ids)
-        batch.append(group)
-    if batch:
-        yield batch
 
 
 def restricted(data: LayerData, ids: Ids | None, summary: Summary | None = None) -> LayerData:

@@ -1,12 +1,12 @@
 """Find the nearest items of texts in spaces and layers, or the cosine of two texts, as a table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, cosines_of
+from embstore.base.arrays import cosines_of
 from embstore.base.chart import COSINE
 from embstore.base.errors import NotStoredError, QueryError, UsageError
 from embstore.base.progress import Task, task
@@ -226,33 +226,12 @@ def _layer_rows(
             vectors = after.transform(vectors)
         else:
             reason = str(after)
-    rows = [
-        {
-            **describe(card, layer),
-            "text": first,
-            "text_2": second,
-            "cosine": cosine,
-            "reason": reason or why_not,
-        }
-        for first, second, cosine, why_not in _pairs([query.shown for query in present], vectors)
-    ]
-    return [row | {"cosine": None} if reason else row for row in rows], notes
-
-
-def _pairs(
-    texts: Sequence[str], vectors: Float64Array
-) -> Iterator[tuple[str, str, float | None, str | None]]:
-    """Yield each pair of texts with its cosine, or None and the reason why there is none."""
     squares = np.vecdot(vectors, vectors)
-    for first, second in combinations(range(len(texts)), 2):
-        zero = [repr(texts[row]) for row in (first, second) if not squares[row] > 0]
-        if zero:
-            yield (
-                texts[first],
-                texts[second],
-                None,
-                f"the vector of {' and of '.join(zero)} is zero",
-            )
-        else:
-            [cosine] = cosines_of(vectors[[second]], vectors[first])
-            yield texts[first], texts[second], float(cosine), None
+    rows: list[Row] = []
+    for first, second in combinations(range(len(present)), 2):
+        zero = [repr(present[at].shown) for at in (first, second) if not squares[at] > 0]
+        why = reason or (f"the vector of {' and of '.join(zero)} is zero" if zero else None)
+        cosine = None if why else float(cosines_of(vectors[[second]], vectors[first])[0])
+        texts = {"text": present[first].shown, "text_2": present[second].shown}
+        rows.append({**describe(card, layer), **texts, "cosine": cosine, "reason": why})
+    return rows, notes

@@ -66,12 +66,21 @@ class Estimate:
         independent = float(np.linalg.norm(self.contributions - expected)) / len(self.units)
         return max(float(np.linalg.norm(self.errors)), independent)
 
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval by Student's t; of a logarithm, that of the number."""
+    @property
+    def _quantile(self) -> float:
+        """Quantile of .975 of Student's t."""
         from scipy.special import stdtrit  # slow to import
 
-        half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * self.standard_error(self.value)
-        low, high = self.value - half, self.value + half
+        return float(stdtrit(self.df, (1 + _LEVEL) / 2))
+
+    def _around(self, error: float) -> tuple[float, float]:
+        """Return the limits of the 95 % interval of the value, given its standard error."""
+        half = self._quantile * error
+        return self.value - half, self.value + half
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval by Student's t; of a logarithm, that of the number."""
+        low, high = self._around(self.standard_error(self.value))
         return (math.exp(low), math.exp(high)) if self.is_log else (low, high)
 
     def r2_interval(self) -> tuple[float, float]:
@@ -81,24 +90,19 @@ class Estimate:
         nothing to predict, most sets of folds have nearly the same R² of 0, and their spread says
         little.
         """
-        from scipy.special import stdtrit  # slow to import
-
-        error = max(self.standard_error(self.value), 2 / len(self.units))
-        half = float(stdtrit(self.df, (1 + _LEVEL) / 2)) * error
-        return self.value - half, min(1.0, self.value + half)
+        low, high = self._around(max(self.standard_error(self.value), 2 / len(self.units)))
+        return low, min(1.0, high)
 
     def share_interval(self) -> tuple[float, float]:
         """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have
         this error.
         """
-        from scipy.special import stdtrit  # slow to import
-
         n = len(self.units)
         # Of a share of 1, errors say nothing of those that were not seen.
         share = (n * self.value + 1) / (n + 2)
         error = self.standard_error(self.value)
         n_effective = min(n, share * (1 - share) / error**2) if error else n
-        return wilson_interval(self.value, n_effective, float(stdtrit(self.df, (1 + _LEVEL) / 2)))
+        return wilson_interval(self.value, n_effective, self._quantile)
 
 
 def compare_estimates(first: Estimate, second: Estimate) -> Difference:

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from embstore.base.arrays import Int64Array, positions_of
+from embstore.base.arrays import Int64Array, batches, positions_of
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Ids, LayerData
@@ -100,7 +100,8 @@ def each_group(
         n: Number of vectors of every group, int64 (g,).
     """
     max_rows = BATCH_BYTES // (8 * data.dim)
-    for batch in _batches(groups[n[groups] <= max_rows], n, max_rows):
+    small = groups[n[groups] <= max_rows]
+    for batch in batches(small.tolist(), n[small].tolist(), max_rows):
         selected = select_groups(contexts, batch)
         ids, block = data.gather(selected.ids)
         members = selected.groups[np.searchsorted(selected.ids, ids)]
@@ -116,20 +117,6 @@ def each_group(
         for part in filter(None, parts):
             total += part
         yield group, total
-
-
-def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
-    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors
-    of every group.
-    """
-    start, batch_rows = 0, 0
-    for stop, size in enumerate(n[members].tolist()):
-        if batch_rows + size > max_rows:
-            yield members[start:stop]
-            start, batch_rows = stop, 0
-        batch_rows += size
-    if len(members):
-        yield members[start:]
 
 
 def select_groups(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:

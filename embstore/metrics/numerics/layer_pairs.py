@@ -17,14 +17,14 @@ matrices of all layers are computed within 1 GiB of memory; each layer is read o
 rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TypeVar
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, has_direction
+from embstore.base.arrays import Float64Array, batches, has_direction
 from embstore.metrics.declaration import Ids, LayerData, NotComputable
 
 T = TypeVar("T")
@@ -224,7 +224,8 @@ def reduce_pairs(
     else once for each batch of pairs that does. Time O(n dim dim_2) per pair.
     """
     values: dict[Pair, T] = {}
-    for batch in _batches(layers, pairs):
+    sizes = [8 * layers[i].dim * layers[j].dim for i, j in pairs]
+    for batch in batches(pairs, sizes, _PRODUCT_BYTES):
         positions = members(batch)
         chosen = [layers[position] for position in positions]
         sums = _SumsOfPairs([(positions.index(i), positions.index(j)) for i, j in batch])
@@ -235,21 +236,6 @@ def reduce_pairs(
         for number, pair in enumerate(batch):
             values[pair] = reduce(sums.of_pair(number))
     return values
-
-
-def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
-    """Yield batches of pairs whose products fit in ``_PRODUCT_BYTES``."""
-    batch: list[Pair] = []
-    n_bytes = 0
-    for i, j in pairs:
-        needed = 8 * layers[i].dim * layers[j].dim
-        if batch and n_bytes + needed > _PRODUCT_BYTES:
-            yield batch
-            batch, n_bytes = [], 0
-        batch.append((i, j))
-        n_bytes += needed
-    if batch:
-        yield batch
 
 
 class _SumsOfPairs:
