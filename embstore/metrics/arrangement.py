@@ -26,6 +26,7 @@ from embstore.metrics.numerics.layer_pairs import (
     reduce_pairs,
     with_self_pairs,
 )
+from embstore.metrics.numerics.neighbours import why_too_many
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -198,27 +199,23 @@ def cknna(
     rows: dict[Pair, Result] = {}
     for used_ids, pairs in grid.pairs_by_items(ids):
         n = len(used_ids)
-        reason = f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
+        reason = why_too_many(k, n)
         if n < _MIN_ITEMS:
             reason = f"fewer than {_MIN_ITEMS} items with a direction"
-        if reason is None and k == n - 1:  # all items are neighbours
+        values: list[tuple[float | None, str | None]]
+        if reason is not None:
+            values = [(None, reason)] * len(pairs)
+        elif k == n - 1:  # all items are neighbours
             forms = pair_forms(
                 grid.layers, with_self_pairs(pairs), used_ids, hsic1, hsic1_gram, normalise_rows
             )
-            for i, j in pairs:
-                value, why = normalise(forms, i, j, WITHIN_ROUNDING)
-                rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
-            continue
-        used = [] if reason else members(pairs)
-        graphs = {position: _graph(grid.layers[position], used_ids, k) for position in used}
-        squares = {position: _hsic1(graph, graph) for position, graph in graphs.items()}
-        for i, j in pairs:
-            value, why = (
-                (None, reason)
-                if reason
-                else _normalised(graphs[i], graphs[j], squares[i], squares[j])
-            )
-            rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
+            values = [normalise(forms, i, j, WITHIN_ROUNDING) for i, j in pairs]
+        else:
+            graphs = {at: _graph(grid.layers[at], used_ids, k) for at in members(pairs)}
+            squares = {at: _hsic1(graph, graph) for at, graph in graphs.items()}
+            values = [_normalised(graphs[i], graphs[j], squares[i], squares[j]) for i, j in pairs]
+        for pair, (value, why) in zip(pairs, values, strict=True):
+            rows[pair] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
     found: list[Result] = []
     for i, j in product(grid.left, grid.right):
         row, why = rows[ordered(i, j)], grid.why_constant(i, j, by_direction=True)
@@ -327,13 +324,10 @@ def imbalance(
     shared: dict[Pair, Result] = {}
     for used_ids, pairs in by_items:
         n = len(used_ids)
-        reason = (
-            None if k < n else f"{k} neighbours of {max(n - 1, 0)} other items: take a smaller k"
-        )
         counts: Result = {
             "n": n,
             "n_zero": len(ids) - n,
-            "reason": "fewer than two items" if n < 2 else reason,
+            "reason": "fewer than two items" if n < 2 else why_too_many(k, n),
         }
         directed = {*pairs, *((j, i) for i, j in pairs)}
         for pair in directed:

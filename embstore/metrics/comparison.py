@@ -13,7 +13,15 @@ import numpy as np
 from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Result, Similarity
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, Option, coefficient, count, share
+from embstore.metrics.inputs import (
+    N_TIED,
+    N_ZERO,
+    NearestNeighbours,
+    Option,
+    coefficient,
+    count,
+    share,
+)
 from embstore.metrics.numerics.canonical import svcca
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
@@ -31,7 +39,7 @@ from embstore.metrics.numerics.layer_pairs import (
     unit_gram,
     with_self_pairs,
 )
-from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared
+from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared, why_too_many
 from embstore.metrics.numerics.statistics import ranks
 
 _ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
@@ -500,7 +508,7 @@ def overlap(
     right: Sequence[LayerData] | None,
     ids: Ids,
     *,
-    k: Annotated[int, Option("Number of nearest neighbours.", minimum=1)] = 10,
+    k: NearestNeighbours = 10,
 ) -> list[Result]:
     """Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.
 
@@ -514,7 +522,7 @@ def overlap(
     rows: dict[Pair, Result] = {}
     for used_ids, pairs in grid.pairs_by_items(ids):
         n = len(used_ids)
-        reason = f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
+        reason = why_too_many(k, n)
         if n < 2:
             reason = "fewer than two items with a direction"
         nearest: dict[int, Nearest] = {}

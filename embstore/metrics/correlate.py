@@ -16,7 +16,7 @@ from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, coefficient, count
+from embstore.metrics.inputs import Option, Resamples, coefficient, count
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
@@ -32,7 +32,6 @@ MAX_BOOTSTRAP_ITEMS = 10_000
 """Number of items above which the interval is computed by a formula: the bootstrap would take
 seconds a layer.
 """
-SELF_SIMILARITY = "self-similarity"
 
 
 @metric(
@@ -89,9 +88,7 @@ def correlate(
         int,
         Option("Number of neighbours, for hubness.", minimum=1, only_with=("value", ("hubness",))),
     ] = 10,
-    resamples: Annotated[
-        int, Option("Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True)
-    ] = 1000,
+    resamples: Resamples = 1000,
     seed: int = 0,
 ) -> Result:
     """Correlation of a column of the items with a value of each item's vector.

@@ -10,7 +10,7 @@ from embstore.base.arrays import Float64Array, Mask, Positions, Vectors, in_thre
 from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Parameter, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, Option, share
+from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, share
 from embstore.metrics.numerics.layer_pairs import members, zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
@@ -104,7 +104,7 @@ def drift(
     most: Annotated[
         int | None, Option("Number of items that change most, and least.", minimum=1, in_rows=False)
     ] = None,
-    k: Annotated[int, Option("Number of nearest neighbours.", minimum=1)] = 10,
+    k: NearestNeighbours = 10,
     pairs: Annotated[
         Literal["adjacent", "all"], Option("Compare each layer with the next, or all with all.")
     ] = "adjacent",

@@ -64,7 +64,7 @@ class CacheState(NamedTuple):
         """
         return {
             "n_answers": len(self.lookups),
-            "n_stored": sum(lookup.is_stored for lookup in self.lookups),
+            "n_stored": self._n_stored,
             "refused": self.refused,
             "to_compute": [
                 {"space": space, "space_2": space_2, "layers": layers}
@@ -73,7 +73,7 @@ class CacheState(NamedTuple):
         }
 
     def __str__(self) -> str:
-        n, n_stored = len(self.lookups), sum(lookup.is_stored for lookup in self.lookups)
+        n, n_stored = len(self.lookups), self._n_stored
         if self.refused:
             return f"answers of this query are not stored: {self.refused}"
         if n == n_stored:
@@ -86,6 +86,10 @@ class CacheState(NamedTuple):
         if n == 1:
             return f"the answer is not stored; it would be computed: {missing}"
         return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {missing}"
+
+    @property
+    def _n_stored(self) -> int:
+        return sum(lookup.is_stored for lookup in self.lookups)
 
     def _to_compute(self) -> dict[tuple[str, str | None], list[str]]:
         """Return the layers of the answers that are not cached, by space and second space."""

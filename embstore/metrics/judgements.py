@@ -19,7 +19,15 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingPairs, Option, coefficient, count, coverage, share
+from embstore.metrics.inputs import (
+    MissingPairs,
+    Option,
+    Resamples,
+    coefficient,
+    count,
+    coverage,
+    share,
+)
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
@@ -60,9 +68,7 @@ def similarity(
     *,
     pairs: Pairs,
     missing: MissingPairs = "skip",
-    resamples: Annotated[
-        int, Option("Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True)
-    ] = 1000,
+    resamples: Resamples = 1000,
     seed: int = 0,
 ) -> Result:
     """Correlation of cosines with human similarity scores.

@@ -11,16 +11,22 @@ from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, Option, count, share
-from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate, estimate_of, half_errors
+from embstore.metrics.inputs import N_ZERO, NearestNeighbours, Option, count, share
+from embstore.metrics.numerics.estimates import (
+    MIN_GROUPS,
+    MORE_NEIGHBOURS,
+    Estimate,
+    estimate_of,
+    half_errors,
+    halved,
+)
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
+from embstore.metrics.numerics.neighbours import why_too_many
 
 Codes = Int64Array
 
 _ROW_VALUES = 1 << 22
-_MORE_NEIGHBOURS = 40  # beyond 2 k, so that nearly always k / 2 are in a half
-_LEAST_NEIGHBOURS = 3
 _NULLS: Result = dict.fromkeys(
     ("accuracy", "low", "high", "balanced_accuracy", "label_share", "chance", "majority", "best")
 )
@@ -65,13 +71,7 @@ _COUNTS = (
     drawn=lambda row: "intervals from random halves of the items",
     version=2,
 )
-def knn(
-    data: LayerData,
-    *,
-    labels: ItemLabels,
-    k: Annotated[int, Option("Number of nearest neighbours.", minimum=1)] = 10,
-    seed: int = 0,
-) -> Result:
+def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed: int = 0) -> Result:
     """Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.
 
     Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels
@@ -87,7 +87,7 @@ def knn(
     items, or more, most of them are of other classes, and the accuracy falls to that of the largest
     class or below.
     """
-    ids, positions, _ = data.neighbours(2 * k + _MORE_NEIGHBOURS, only=labels.ids)
+    ids, positions, _ = data.neighbours(2 * k + MORE_NEIGHBOURS, only=labels.ids)
     found = labels.restricted(ids)
     sizes = np.bincount(found.codes, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
@@ -96,8 +96,8 @@ def knn(
         0, 0, by_direction=True
     ):
         return row | {"reason": why}
-    if k >= n:
-        return row | {"reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
+    if why := why_too_many(k, n):
+        return row | {"reason": why}
     near = found.codes[positions[:, :k]]
     is_right = _are_right(found.codes, near)
     n_right = np.bincount(found.codes, is_right, minlength=len(sizes))
@@ -141,7 +141,7 @@ def _half_accuracies(codes: Codes, positions: Codes, k: int, is_first: Mask) -> 
     Neighbours are those of the list (n, 2 k + 40) that are in the item's half; where these are too
     few, they vote.
     """
-    k = min(k, max(_LEAST_NEIGHBOURS, k // 2), int(np.bincount(is_first).min()) - 1)
+    k = min(halved(k), int(np.bincount(is_first).min()) - 1)
     is_near = is_first[positions] == is_first[:, None]
     rank = np.cumsum(is_near, axis=1)
     rows, columns = np.nonzero(is_near & (rank <= k))

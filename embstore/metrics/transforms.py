@@ -109,15 +109,14 @@ def _parse(name: str) -> Step:
     if kind == "clamp":
         is_number = re.fullmatch(r"[01]?\.?[0-9]*", argument) and argument.strip(".")
         quantile = float(argument) if is_number else 0.0
-        if not 0 < quantile <= 1:
-            raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
-        return Step(f"{kind}:{quantile:g}", kind, quantile=quantile)
-    parts = [part.strip() for part in argument.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts) or (
-        len(parts) > 1 and kind != "drop"
-    ):
-        raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
-    return Step(name, kind, tuple(map(int, parts)))
+        if 0 < quantile <= 1:
+            return Step(f"{kind}:{quantile:g}", kind, quantile=quantile)
+    else:
+        parts = [part.strip() for part in argument.split(",")]
+        are_numbers = all(part.isascii() and part.isdigit() for part in parts)
+        if are_numbers and (len(parts) == 1 or kind == "drop"):
+            return Step(name, kind, tuple(map(int, parts)))
+    raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

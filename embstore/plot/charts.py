@@ -24,7 +24,7 @@ from embstore.base.table import Row
 from embstore.plot.caption import BASELINE_STYLES
 from embstore.plot.look import Look, is_light, looks_of, mark_colours, sequence, type_size
 from embstore.plot.options import PlotOptions
-from embstore.plot.plan import CURVE, SAME, Plan, layer_places
+from embstore.plot.plan import CURVE, SAME, Plan, layer_places, varies
 
 _MOST_ITEMS = 40
 _LONGEST_NAME = 60  # of a curve
@@ -374,5 +374,4 @@ def cut(text: str, most: int) -> str:
 
 def is_labelled(plan: Plan) -> bool:
     """Return whether curves have names: all but a single curve of a space."""
-    n_curves = len({row[plan.series] for row in plan.rows})
-    return n_curves > 1 or plan.series not in ("space", CURVE)
+    return varies(plan.rows, plan.series) or plan.series not in ("space", CURVE)

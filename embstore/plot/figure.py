@@ -30,7 +30,7 @@ from embstore.plot.look import (
     without_glyph,
 )
 from embstore.plot.options import PlotOptions, check_file
-from embstore.plot.plan import Plan, distinct, make_plan
+from embstore.plot.plan import Plan, distinct, make_plan, varies
 
 _NARROWEST = {"curves": 1.9, "strip": 1.9, "bars": 1.9, "heat map": 2.3, "map": 2.0}  # inches
 _NARROWEST_OF_MANY = 0.21  # for each point of the type, of heat maps and maps
@@ -288,7 +288,7 @@ def _fill(
         return [_say_why(part, plan)], []
     panels = split(plan)
     n_rows, n_columns = _grid(plan, width, len(panels))
-    is_one_map = plan.kind == "map" and len({row["space"] for row in plan.rows}) == 1
+    is_one_map = plan.kind == "map" and not varies(plan.rows, "space")
     grid = part.subplots(
         n_rows,
         n_columns,

@@ -104,7 +104,7 @@ class Plan:
     def marks_best(self) -> bool:
         """Whether curves mark the best of several layers."""
         best = self.chart.best
-        if self.kind != "curves" or not best or len({row[self.layer] for row in self.rows}) < 2:
+        if self.kind != "curves" or not best or not varies(self.rows, self.layer):
             return False
         return any(row[best] and row[self.value] is not None for row in self.rows)
 
@@ -121,6 +121,11 @@ class Plan:
 def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the distinct values of columns, each as a tuple, in order of appearance."""
     return list(dict.fromkeys(tuple(row[column] for column in columns) for row in rows))
+
+
+def varies(rows: Iterable[Row], column: str) -> bool:
+    """Return whether rows have several values in a column."""
+    return len({row[column] for row in rows}) > 1
 
 
 def layer_places(names: Iterable[str]) -> dict[str, int]:
@@ -217,9 +222,9 @@ def _with_marks(table: Table) -> list[Row]:
 def _over_scales(plan: Plan) -> Plan:
     """Return results at several scales as curves over these, one for each layer."""
     rows = plan.rows
-    if "scale" not in plan.panels or len({row["scale"] for row in rows}) < 2:
+    if "scale" not in plan.panels or not varies(rows, "scale"):
         return plan
-    prefix = "layer " if len({row["layer_name"] for row in rows}) > 1 else ""
+    prefix = "layer " if varies(rows, "layer_name") else ""
     rows = tuple(
         {**row, "layer": f"{prefix}{row['layer_name']}", STEP_NAME: str(row["scale"])}
         for row in rows
@@ -250,8 +255,8 @@ def _over_groups(plan: Plan) -> Plan:
     if len(pairs) < 2 or not in_order or len({row["word"] for row in rows}) > _MOST_CURVES:
         return plan
     others = [name for name in plan.panels if name not in ("space", *_GROUPS)]
-    space = ("space",) if len({row["space"] for row in rows}) > 1 else ()
-    prefix = "layer " if len({row["layer_name"] for row in rows}) > 1 else ""
+    space = ("space",) if varies(rows, "space") else ()
+    prefix = "layer " if varies(rows, "layer_name") else ""
     return replace(
         plan,
         kind="curves",
@@ -318,18 +323,17 @@ def _over_steps(plan: Plan) -> Plan:
             )
     items = [name for name in (plan.items, plan.series) if name not in ("", "space")]
     drawn = [_with_run(row) for row in rows]
-    varying = [name for name in (*items, "layer") if len({row[name] for row in drawn}) > 1]
+    varying = [name for name in (*items, "layer") if varies(drawn, name)]
     for row in drawn:
         row["layer"] = f"layer {row['layer']}" if "layer" in varying else row["layer"]
         row[CURVE] = " · ".join(str(row[name]) for name in varying) or row[RUN]
-    several_runs = len({row[RUN] for row in drawn}) > 1
     ignored = ("space", "space_2", "layer_name", "group")
     others = [name for name in plan.panels if name not in ignored]
     return replace(
         plan,
         kind="curves",
         rows=tuple(drawn),
-        panels=(*((RUN,) if several_runs and varying else ()), *others),
+        panels=(*((RUN,) if varying and varies(drawn, RUN) else ()), *others),
         items="",
         chart=replace(plan.chart, best=None),
         series=CURVE,

@@ -21,9 +21,11 @@ from embstore.metrics.decorator import best_columns
 from embstore.metrics.numerics.estimates import (
     GROUPS,
     MIN_GROUPS,
+    MORE_NEIGHBOURS,
     Estimate,
     group_errors,
     half_errors,
+    halved,
 )
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.parts import Parts
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
 
 Lists = tuple[Ids, Int64Array, Float64Array]
-_LEAST_NEIGHBOURS = 3
-_MORE_NEIGHBOURS = 40  # beyond 2 k, so that nearly always k are in a half
 
 
 def estimated(request: MetricRequest) -> MetricRequest:
@@ -164,7 +164,7 @@ class Estimator:
             return group_errors(np.stack(numbers))
         changed: dict[str, Any] = {}
         if parts.halved is not None and (k := row.get(parts.halved)) is not None:
-            changed[parts.halved] = min(k, max(_LEAST_NEIGHBOURS, k // 2))
+            changed[parts.halved] = halved(k)
 
         def number(half: Mask) -> float:
             return float(self._numbers(source.part(half), changed)[0])
@@ -234,7 +234,7 @@ class _Source:
         """The nearest neighbours of all items, so many that nearly always k are in a half."""
 
         def search(k: int, distance: str, distinct: bool) -> Lists:
-            return self.layer.neighbours(2 * k + _MORE_NEIGHBOURS, distance, distinct=distinct)
+            return self.layer.neighbours(2 * k + MORE_NEIGHBOURS, distance, distinct=distinct)
 
         return cache(search)
 

@@ -75,15 +75,13 @@ def layers_of_groups(
             large_data = restricted(data, batch[0].ids, next(of_large, None))
             yield batch[0], fitted(large_data, steps)
             continue
-        is_all = len(batch) == len(groups.members)
-        ids, vectors = data.gather(
-            None if is_all else np.sort(np.concatenate([group.ids for group in batch]))
-        )
-        places = np.searchsorted(ids, np.concatenate([group.ids for group in batch]))
-        ends = np.cumsum([len(group.ids) for group in batch]).tolist()
-        for group, end in zip(batch, ends, strict=True):
+        wanted = np.concatenate([group.ids for group in batch])
+        ids, vectors = data.gather(None if len(batch) == len(sizes) else np.sort(wanted))
+        places = np.searchsorted(ids, wanted)
+        ends = np.cumsum([len(group.ids) for group in batch])
+        for group, rows in zip(batch, np.split(places, ends[:-1]), strict=True):
             # Copied one by one: the rows of a small group stay in the processor's cache.
-            members = vectors[places[end - len(group.ids) : end]]
+            members = vectors[rows]
             members.flags.writeable = False
             yield group, fitted(GroupLayer(group.ids, members, data.dims), steps)
 

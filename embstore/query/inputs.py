@@ -406,9 +406,9 @@ def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
             f"{request.metric.name} needs a column of numbers, and {name!r} has none. Columns of"
             f" numbers: {', '.join(known) or 'none'}."
         )
-    _check_any(card, name, ids, ids[~column.is_null])
-    numbers = column.values[~column.is_null].astype(np.float64)
-    inputs: dict[str, Any] = {"column": ItemColumn(ids[~column.is_null], numbers)}
+    numbers = ItemColumn(ids[~column.is_null], column.values[~column.is_null].astype(np.float64))
+    _check_any(card, name, ids, numbers.ids)
+    inputs: dict[str, Any] = {"column": numbers}
     if values.get("value") == "self-similarity":
         if not card.unit.has_context:
             raise QueryError(

@@ -22,6 +22,8 @@ from embstore.metrics.numerics.statistics import wilson_interval
 MIN_GROUPS = 10  # independent items below which there is no interval and no test
 SPLITS = 50  # into halves; twice as many below 100 items, where a half says less
 _FEW = 100
+MORE_NEIGHBOURS = 40  # in a list of 2 k + these, nearly always k are in a half
+_LEAST_NEIGHBOURS = 3
 _LEVEL, _POWER = 0.95, 0.8
 _ROUNDING = 1e-12  # of a number, up to which two are equal
 GROUPS = 20  # of the jackknife
@@ -149,6 +151,13 @@ def estimate_of(result: Result) -> Estimate:
     if "scores" not in result:
         raise NotComputable(str(result["reason"]))
     return cast("Estimate", result["scores"])
+
+
+def halved(k: int) -> int:
+    """Return the number of neighbours in half of the items: half of k, but three if k has as
+    many.
+    """
+    return min(k, max(_LEAST_NEIGHBOURS, k // 2))
 
 
 def half_errors(

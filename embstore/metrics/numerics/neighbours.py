@@ -47,6 +47,13 @@ def find_nearest(
     )
 
 
+def why_too_many(k: int, n: int) -> str | None:
+    """Return the reason why n items have no k neighbours and others; None if they have."""
+    if k < n:
+        return None
+    return f"{k} neighbours of {max(n - 1, 0)} other items: take a smaller k"
+
+
 def are_equal(nearness: Float64Array, dim: int, distance: str = "cosine") -> Mask:
     """Return whether cosines or distances (..., n) are all equal along the last axis (...), up to
     rounding.
@@ -100,7 +107,7 @@ def nearest_in_plane(points: NDArray[np.floating], k: int, rows: Positions) -> P
     return found
 
 
-def spherical_clusters(unit_vectors: NDArray[np.float32], k: int, seed: int = 0) -> Positions:
+def spherical_clusters(unit_vectors: NDArray[np.float32], k: int) -> Positions:
     """Cluster unit vectors (n, dim) by k-means; return the number of each one's cluster, by falling
     size, (n,).
 
@@ -109,7 +116,7 @@ def spherical_clusters(unit_vectors: NDArray[np.float32], k: int, seed: int = 0)
     """
     from scipy.cluster.vq import kmeans2, vq  # slow to import
 
-    n, rng = len(unit_vectors), np.random.default_rng(seed)
+    n, rng = len(unit_vectors), np.random.default_rng(0)
     if n <= k:
         return np.arange(n)
     sample = unit_vectors if n <= _FITTED else unit_vectors[rng.choice(n, _FITTED, replace=False)]
