@@ -48,7 +48,7 @@ RESERVED_PARAMETERS = frozenset((
     "store", "store_option", "format", "form", "json", "as_json", "csv", "as_csv", "output", "o",
     "csv_safe", "explain", "cache", "no_cache", "quiet",
     "help", "h", "metric", "self", "data", "by", "bins", "fit", "common",
-    "models_or_spaces",
+    "named",
 ))  # fmt: skip
 # Options of every metric that a metric may have itself, with a meaning of its own.
 OWN_PARAMETERS = frozenset(("word", "words"))
