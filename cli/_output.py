@@ -95,12 +95,9 @@ class Output:
         if self.form is Format.LATEX or labels:
             table = table.with_labels(read_labels(labels))
         if self.ids_as_text:
-            ids = [column for column in table.columns if column.startswith("item_id")]
-            rows = (
-                {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
-                for row in table
-            )
-            table = replace(table, rows=tuple(rows))
+            from embstore.base.table import with_text_ids
+
+            table = with_text_ids(table)
         # LaTeX has the notes as comments.
         for note in () if self.quiet or self.form is Format.LATEX else table.notes:
             say(note)

@@ -1,8 +1,10 @@
-"""Names given as arguments: several, or one."""
+"""Names given as arguments, several or one, and paths."""
 
+import os
 from collections.abc import Iterable, Sequence
 
 Names = str | Sequence[str]
+StrPath = str | os.PathLike[str]
 
 
 def as_names(names: str | Iterable[str] | None) -> tuple[str, ...]:

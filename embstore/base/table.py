@@ -400,6 +400,16 @@ def _numbers(values: Iterable[object]) -> Iterator[object]:
         yield from _numbers(value) if isinstance(value, list | tuple) else (value,)
 
 
+def with_text_ids(result: Table) -> Table:
+    """Return a table with item ids as text: they have up to 63 bits, which JavaScript rounds."""
+    ids = [column for column in result.columns if column.startswith("item_id")]
+    rows = (
+        {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
+        for row in result
+    )
+    return replace(result, rows=tuple(rows))
+
+
 def show_size(n_bytes: object) -> str:
     """Format a number of bytes: ``512 B``, ``43.4 MB``; a dash for None."""
     if not isinstance(n_bytes, int | float):

@@ -26,7 +26,7 @@ from embstore.base.errors import (
     check_known,
 )
 from embstore.base.summary import in_float64
-from embstore.base.table import Table
+from embstore.base.table import Table, with_text_ids
 from embstore.base.text import OF_SPACE
 from embstore.explore.items import (
     MOST,
@@ -184,16 +184,11 @@ def table_json(found: Table) -> Document:
     """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as
     strings.
     """
-    ids = [column for column in found.columns if column.startswith("item_id")]
-    rows = [
-        {**row, **{name: None if row[name] is None else str(row[name]) for name in ids}}
-        for row in found.rows
-    ]
     shown = [each.column for each in found.shown] or list(found.columns)
     header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
     return {
         "columns": list(found.columns),
-        "rows": rows,
+        "rows": with_text_ids(found).to_pylist(),
         "notes": found.notes,
         "shown": shown,
         "printed": {"header": header, "lines": lines},

@@ -246,12 +246,6 @@ class Catalog:
         """
         return self.users_sql.select(where, limits, space)
 
-    def ids_of_unit(self, unit: Unit) -> Ids:
-        """Return the ids of all items of a unit, ascending."""
-        self._tables.check()
-        sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
-        return distinct(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
-
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
         """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         return self._tables.items(ids)

@@ -139,10 +139,7 @@ def group_occurrences(
         group. A word of ``words`` without occurrences in the space has a name and an empty group.
     """
     catalog.check_texts(space)
-    # Checks each table of items against the SHA-256 in its name.
-    ids = np.intersect1d(
-        catalog.ids_of_unit(catalog.cards[space].unit), catalog.ids(space), assume_unique=True
-    )
+    ids = catalog.ids(space)
     if not (files := catalog.item_files):
         return ids, np.empty(0, np.int64), tuple(words)
     # A DuckDB of its own: the memory for all texts is released with it.

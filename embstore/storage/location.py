@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embstore.base.errors import UsageError
+from embstore.base.keywords import StrPath
 from embstore.storage.cache import StoreFiles
 
 HUB_PREFIX = "hf://"
@@ -19,9 +20,7 @@ def is_url(location: str) -> bool:
     )
 
 
-def open_files(
-    location: str | os.PathLike[str], options: Mapping[str, str] | None = None
-) -> StoreFiles:
+def open_files(location: StrPath, options: Mapping[str, str] | None = None) -> StoreFiles:
     """Return the files of the store in a folder or at a URL, which need not exist.
 
     Args:

@@ -471,20 +471,11 @@ class SpaceWriter:
     def _write(self, blocks: list[Block]) -> Batch:
         """Write blocks of vectors as one batch."""
         ids = np.concatenate([ids for ids, _ in blocks])
-        order = np.argsort(ids)
-        places = np.empty_like(order)
-        places[order] = np.arange(len(ids))
-        places_of = np.split(places, np.cumsum([len(block_ids) for block_ids, _ in blocks[:-1]]))
-
-        def gathered(layer: int) -> Float32Array:
-            vectors = np.empty((len(ids), blocks[0][1].shape[2]), np.float32)
-            for own, (_, block) in zip(places_of, blocks, strict=True):
-                vectors[own] = block[layer]
-            return vectors
-
-        return write_batch(
-            self._files, self._card, ids[order], map(gathered, range(len(self._card.layers)))
+        layers = (
+            np.concatenate([vectors[layer] for _, vectors in blocks])
+            for layer in range(len(self._card.layers))
         )
+        return write_batch(self._files, self._card, ids, layers)
 
 
 def _make_root(files: StoreFiles) -> list[Path]:

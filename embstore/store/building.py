@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import StoreError, UsageError, check_known, nearest
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
 Text = str | tuple[str, Mapping[str, Any]]
-SourceNames = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+SourceNames = StrPath | Sequence[StrPath]
 _MAX_NAMES = 20  # nobody misspells so many names of datasets at once
 _REMEDY = "To embed these strings themselves, give them as texts=[…]"
 
@@ -67,7 +67,7 @@ class BuildMethods(OpenStore):
             return fetch_datasets(as_names(names))
 
     @staticmethod
-    def add_dataset(name: str, file: str | os.PathLike[str]) -> Table:
+    def add_dataset(name: str, file: StrPath) -> Table:
         """Keep a copy of the file of a dataset in its place, for a machine without a network.
 
         A file of your own is given by its path wherever a dataset is, and need not be added.
@@ -184,7 +184,7 @@ class BuildMethods(OpenStore):
         layers: LayerSpec = "all",
         dtype: str = "float32",
         weights_dtype: str = "float32",
-        adapter: str | os.PathLike[str] | None = None,
+        adapter: StrPath | None = None,
         untrained: int | None = None,
         device_map: str | None = None,
         columns: Names = (),

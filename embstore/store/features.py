@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import UsageError, check_known
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.base.text import parse_marked
@@ -238,7 +238,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         paper: str = "wolfe2022",
         *,
         models: Names = (),
-        sentences: str | os.PathLike[str] | None = None,
+        sentences: StrPath | None = None,
         quick: bool = False,
         seed: int = 0,
         device: str | None = None,
@@ -347,7 +347,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         *,
         recipe: str | None = None,
         models: Names = (),
-        sentences: str | os.PathLike[str] | None = None,
+        sentences: StrPath | None = None,
         quick: bool = False,
     ) -> str:
         """Return a report on the store as HTML: contents, metrics as pictures and tables, and an

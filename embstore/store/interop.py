@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.space import SPACE_NAME, Unit, parse_member
 from embstore.store.opened import (
@@ -36,13 +36,13 @@ class InteropMethods(OpenStore):
 
     def import_vectors(
         self,
-        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        files: StrPath | Sequence[StrPath],
         name: str | None = None,
         *,
         format: str | None = None,
         unit: str | None = None,
         layers: str | int | Sequence[int] | None = None,
-        texts: str | os.PathLike[str] | None = None,
+        texts: StrPath | None = None,
         column: str | None = None,
         vector_column: str | None = None,
         keep: Names = (),
@@ -209,7 +209,7 @@ class InteropMethods(OpenStore):
 
     def export(
         self,
-        dest: str | os.PathLike[str],
+        dest: StrPath,
         space: str | None = None,
         *,
         format: str | None = None,

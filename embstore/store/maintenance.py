@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.store.opened import (
@@ -152,7 +152,7 @@ class MaintenanceMethods(OpenStore):
 
     def merge(
         self,
-        other: str | os.PathLike[str] | OpenStore,
+        other: StrPath | OpenStore,
         *,
         spaces: Names = (),
         dry_run: bool = False,
@@ -243,7 +243,7 @@ class MaintenanceMethods(OpenStore):
 
     def push(
         self,
-        dest: str | os.PathLike[str],
+        dest: StrPath,
         *,
         spaces: Names = (),
         layers: LayerSpec = "all",
@@ -294,7 +294,7 @@ class MaintenanceMethods(OpenStore):
 
     def pull(
         self,
-        source: str | os.PathLike[str],
+        source: StrPath,
         *,
         spaces: Names = (),
         layers: LayerSpec = "all",
@@ -326,9 +326,7 @@ class MaintenanceMethods(OpenStore):
             return copy_store(other._files, files, selection, "pull", dry_run=dry_run)
 
 
-def _source(
-    other: str | os.PathLike[str] | OpenStore, options: Mapping[str, str] | None = None
-) -> OpenStore:
+def _source(other: StrPath | OpenStore, options: Mapping[str, str] | None = None) -> OpenStore:
     """Return the store to copy from, which has no default."""
     if other is None:
         raise UsageError(

@@ -21,7 +21,7 @@ from embstore.base.errors import (
     UsageError,
     check_known,
 )
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.table import Table
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import SpaceFilter
@@ -58,7 +58,7 @@ class OpenStore:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, options: Mapping[str, str] | None = None
+        self, path: StrPath | None = None, options: Mapping[str, str] | None = None
     ) -> None:
         if path == "":  # as of a variable of a shell that is not set
             raise UsageError(
