@@ -175,12 +175,10 @@ def _add_space(
         plan.files += [file for file in vectors if file.key not in named.files]
         there = {key for layer in layers for key in named.keys_of(keys.VECTORS, space, layer)}
         plan.removed += sorted(there - {file.key for file in vectors})
-    sums = [
-        file for file in _files(source, keys.SUMS, space) if ItemSet.of_entry(file.entry) == items
-    ]
-    if sums and not any(
-        ItemSet.of_entry(named.files[key]) == items for key in named.keys_of(keys.SUMS, space)
-    ):
+    sums = source.files.files_of(
+        source.manifest, source.manifest.keys_with(items, keys.SUMS, space)
+    )
+    if sums and not named.keys_with(items, keys.SUMS, space):
         if part is not card:
             summaries = source.summaries(space)
             sums = _written(
@@ -190,7 +188,7 @@ def _add_space(
         plan.removed += named.keys_of(keys.SUMS, space)
     for layer in layers:
         index, old = source.index(space, layer), named.keys_of(keys.INDEXES, space, layer)
-        is_current = any(ItemSet.of_entry(named.files[key]) == items for key in old)
+        is_current = bool(named.keys_with(items, keys.INDEXES, space, layer))
         if index is not None and ItemSet.of_entry(index.entry) == items and not is_current:
             plan.files.append(index)
             plan.removed += old

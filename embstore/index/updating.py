@@ -178,7 +178,7 @@ def _change(results: Sequence[Indexed], space: str, base: Manifest) -> Change:
         layer = result.layer.id
         items = base.items_of(space, layer)
         stored = base.keys_of(keys.INDEXES, space, layer)
-        is_current = any(ItemSet.of_entry(base.files[key]) == items for key in stored)
+        is_current = bool(base.keys_with(items, keys.INDEXES, space, layer))
         if items.n and (result.card.covers(items) or not is_current):
             added[result.file.key] = result.file.entry
             removed += stored

@@ -178,9 +178,9 @@ class Catalog:
         these are of others.
         """
         card = self.cards[space]
-        for file in self._named(keys.SUMS, space):
-            if ItemSet.of_entry(file.entry) == self.items_of(space):
-                return sums.read(file, card.layers.ids, card.dim)
+        current = self.manifest.keys_with(self.items_of(space), keys.SUMS, space)
+        for file in self.files.files_of(self.manifest, current):
+            return sums.read(file, card.layers.ids, card.dim)
         return {layer: self.vectors(space, layer).summary for layer in card.layers.ids}
 
     def count(self, space: str) -> int:

@@ -8,7 +8,7 @@ verify lists them.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Kind:
     """
 
     folder: str
-    pattern: re.Pattern[str]
+    pattern: str
     template: str
     noun: str
     remedy: str = ""
@@ -50,79 +50,67 @@ class Kind:
 _SAME_SOURCES = "build the same sources again"
 
 
-def _kind(
-    folder: str,
-    pattern: str,
-    template: str,
-    noun: str,
-    remedy: str = "",
-    *,
-    is_derived: bool = False,
-) -> Kind:
-    return Kind(folder, re.compile(pattern, re.ASCII), template, noun, remedy, is_derived)
-
-
-ITEMS = _kind(
+ITEMS = Kind(
     "items",
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of texts",
     f"To have its texts, {_SAME_SOURCES}",
 )
-COLUMNS = _kind(
+COLUMNS = Kind(
     "columns",
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of columns",
     f"To have its values, {_SAME_SOURCES}, with the same `keep`",
 )
-SKIPPED = _kind(
+SKIPPED = Kind(
     "skipped",
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of skipped texts",
     "The next build lists its texts again",
 )
-DATASETS = _kind(
+DATASETS = Kind(
     "datasets",
     rf"{_DATASET}-{_HASH}\.parquet",
     "{name}-{hash}.parquet",
     "dataset",
     "Build it again",
 )
-CARDS = _kind(
+CARDS = Kind(
     "spaces", rf"{_SPACE}-{_HASH}\.json", "{name}-{hash}.json", "card", "Restore it from a copy"
 )
-VECTORS = _kind(
+VECTORS = Kind(
     "vectors",
     rf"space={_SPACE}/{_LAYER}/{_HASH}\.parquet",
     "space={name}/layer={layer:02d}/{hash}.parquet",
     "shard",
     f"To have its items, {_SAME_SOURCES}, or merge a sound copy of the store",
 )
-SUMS = _kind(
+SUMS = Kind(
     "sums",
     rf"{_SPACE}-{_HASH}\.npz",
     "{name}-{hash}.npz",
     "file of sums",
     "The next build computes it again",
 )
-INDEXES = _kind(
+INDEXES = Kind(
     "indexes",
     rf"space={_SPACE}/{_LAYER}-{_HASH}\.faiss",
     "space={name}/layer={layer:02d}-{hash}.faiss",
     "index",
     "Make it again: embstore index",
 )
-ANSWERS = _kind("derived/answers", rf"{_HASH}\.json", "{hash}.json", "answer", is_derived=True)
-MAPS = _kind(
+ANSWERS = Kind("derived/answers", rf"{_HASH}\.json", "{hash}.json", "answer", is_derived=True)
+MAPS = Kind(
     "derived/maps",
     rf"space={_SPACE}/{_LAYER}-(?:pca|tsne)-(?P<hash>[0-9a-f]{{16}})\.parquet",
     "",
     "map",
     is_derived=True,
 )
-MANIFESTS = _kind("manifest", r"(?P<name>[0-9]{20})\.json", "{name}.json", "manifest")
+MANIFESTS = Kind("manifest", r"(?P<name>[0-9]{20})\.json", "{name}.json", "manifest")
 
 TABLES = (ITEMS, COLUMNS, SKIPPED)
 KINDS = (*TABLES, DATASETS, CARDS, VECTORS, SUMS, INDEXES, ANSWERS, MAPS, MANIFESTS)
@@ -131,7 +119,7 @@ DAMAGED = "damaged"
 PUBLISHED = "manifest.json"
 """Copy of the newest manifest, for web servers and the hub, which list no files."""
 
-_BY_FOLDER: Mapping[str, Kind] = {kind.folder: kind for kind in KINDS}
+_BY_FOLDER = {kind.folder: (kind, re.compile(kind.pattern, re.ASCII)) for kind in KINDS}
 
 
 class Key(NamedTuple):
@@ -157,9 +145,10 @@ def parse(key: str) -> Key | None:
     if folder == "derived":
         below, _, rest = rest.partition("/")
         folder = f"{folder}/{below}"
-    kind = _BY_FOLDER.get(folder)
-    match = kind.pattern.fullmatch(rest) if kind is not None else None
-    if kind is None or match is None:
+    if folder not in _BY_FOLDER:
+        return None
+    kind, pattern = _BY_FOLDER[folder]
+    if (match := pattern.fullmatch(rest)) is None:
         return None
     parts = match.groupdict()
     layer = parts.get("layer")

@@ -113,6 +113,15 @@ class Manifest:
         """Return the keys of a kind, ascending: of a space or dataset, and of a layer of it."""
         return self._groups.get((kind.folder, name, layer), ())
 
+    def keys_with(
+        self, items: ItemSet, kind: Kind, space: str, layer: int | None = None
+    ) -> list[str]:
+        """Return the keys of the sums of a space, or of the indexes of a layer of it, that are of
+        some items.
+        """
+        named = self.keys_of(kind, space, layer)
+        return [key for key in named if ItemSet.of_entry(self.files[key]) == items]
+
     def names_of(self, kind: Kind) -> list[str]:
         """Return the names of the spaces or datasets that have files of a kind, ascending."""
         return sorted({name for folder, name, _ in self._groups if folder == kind.folder})

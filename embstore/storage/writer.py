@@ -195,11 +195,9 @@ class StoreWriter:
 
         The card of a space without shards is replaced.
         """
-        stored = base.keys_of(keys.CARDS, card.space)
+        stored = self.files.files_of(base, base.keys_of(keys.CARDS, card.space))
         if stored and base.layers_of(keys.VECTORS, card.space):
-            read_card(
-                self.files.file(stored[0], base.files[stored[0]]), card.space
-            ).check_same_space(card)
+            read_card(stored[0], card.space).check_same_space(card)
             return {}
         return write_card(self.files, card)
 
@@ -249,9 +247,7 @@ class StoreWriter:
         others = [
             key for key in base.keys_of(keys.VECTORS, card.space, layer) if key not in self._known
         ]
-        shards = [
-            Shard(self.files.file(key, base.files[key]), card.dim, card.dtype) for key in others
-        ]
+        shards = [Shard(file, card.dim, card.dtype) for file in self.files.files_of(base, others)]
         stored = LayerVectors(shards, card.dim, ids).ids()
         if n := int(np.count_nonzero(is_among(ids, stored))):
             raise StoreError(
@@ -273,13 +269,10 @@ class StoreWriter:
         for batch in batches[1:]:
             total = sums.add(total, batch.sums)
         if items.n:
-            current = [key for key in stored if ItemSet.of_entry(base.files[key]) == items]
+            current = self.files.files_of(base, base.keys_with(items, keys.SUMS, card.space))
             if not current:
                 return {}, stored
-            before = sums.read(
-                self.files.file(current[0], base.files[current[0]]), card.layers.ids, card.dim
-            )
-            total = sums.add(before, total)
+            total = sums.add(sums.read(current[0], card.layers.ids, card.dim), total)
         for batch in batches:
             items = items + items_with(batch.item_ids)
         return write_sums(self.files, card.space, total, items), stored
@@ -322,8 +315,7 @@ def commit_sums(catalog: Catalog, space: str) -> None:
     if catalog.is_empty(space):
         return
     items = catalog.items_of(space)
-    stored = catalog.manifest.keys_of(keys.SUMS, space)
-    if any(ItemSet.of_entry(catalog.manifest.files[key]) == items for key in stored):
+    if catalog.manifest.keys_with(items, keys.SUMS, space):
         return
     added = write_sums(catalog.files, space, catalog.summaries(space), items)
 

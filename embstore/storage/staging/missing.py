@@ -112,11 +112,7 @@ class MissingItems:
             " WHERE valid"
         )
         missing = self._count(rows, space=space)
-        here = (
-            missing
-            if parts.worker.total == 1
-            else self._count(f"{rows} AND {parts_condition(parts)}", space=space)
-        )
+        here = self._count(f"{rows} AND {parts_condition(parts)}", space=space)
         return here, missing - here
 
     def work(self, spaces: Sequence[str], parts: Parts) -> "Work":
@@ -144,13 +140,23 @@ class MissingItems:
 
 
 class Work:
-    """Items that are missing in some spaces, in the order of encoding."""
+    """Items that are missing in some spaces, in the order of encoding: a table of key, item_id, and
+    for each space 1 where the item is missing there.
+    """
 
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:
         self._staging, self._parts = staging, parts
         self._missing_columns = [f"missing_{number}" for number in range(len(spaces))]
         self._table, self._joined = table, f"JOIN {table} USING (key, item_id)"
-        staging.rows(_missing_table_sql(table, spaces, parts))
+        is_missing = (
+            f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT AS {name}"
+            for space, name in zip(spaces, self._missing_columns, strict=True)
+        )
+        staging.rows(
+            f"CREATE TABLE {table} AS SELECT key, item_id, {', '.join(is_missing)} FROM item LEFT"
+            f" JOIN resolved USING (item_id) WHERE valid AND {parts_condition(parts)} GROUP BY key,"
+            f" item_id HAVING {' + '.join(self._missing_columns)} > 0 ORDER BY key, item_id"
+        )
         self.n_items, self.size = self._measure()
 
     def _measure(self) -> tuple[int, int]:
@@ -223,25 +229,6 @@ def parts_condition(parts: Parts) -> str:
     """
     worker = parts.worker
     return "true" if worker.total == 1 else f"key % {worker.total} = {worker.index - 1}"
-
-
-def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
-    """Return the SQL for the table of missing items: key, item_id, and for each space 1 where it is
-    missing there.
-    """
-    columns = [f"missing_{number}" for number in range(len(spaces))]
-    is_missing = (
-        f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT"
-        for space in spaces
-    )
-    selected = ", ".join(
-        f"{condition} AS {name}" for condition, name in zip(is_missing, columns, strict=True)
-    )
-    return (
-        f"CREATE TABLE {table} AS SELECT key, item_id, {selected} FROM item LEFT JOIN resolved"
-        f" USING (item_id) WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING"
-        f" {' + '.join(columns)} > 0 ORDER BY key, item_id"
-    )
 
 
 _TEXTS = """(SELECT item_id, text, origin, content FROM item UNION ALL
