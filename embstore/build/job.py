@@ -466,14 +466,13 @@ def _card(
     )
 
 
-def choose_poolings(
-    model: Model, options: Options, catalog: Catalog | None
-) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
+PoolingChoice = tuple[tuple[Pooling, ...], tuple[str, ...]]
+"""Poolings of a checkpoint, and notes on the choice of a default."""
+
+
+def choose_poolings(model: Model, options: Options, catalog: Catalog | None) -> PoolingChoice:
     """Return the poolings of a checkpoint, and notes on the choice of a default."""
-    requested: tuple[tuple[Pooling, ...], tuple[str, ...]] = (
-        tuple(dict.fromkeys(options.poolings)),
-        (),
-    )
+    requested: PoolingChoice = (tuple(dict.fromkeys(options.poolings)), ())
     poolings, notes = requested if options.poolings else _default(model, options, catalog)
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
@@ -507,9 +506,7 @@ def recipe_of(model: Model, options: Options) -> Recipe | None:
     return recipe
 
 
-def _default(
-    model: Model, options: Options, catalog: Catalog | None
-) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
+def _default(model: Model, options: Options, catalog: Catalog | None) -> PoolingChoice:
     """Return the default pooling of a unit, and notes on it.
 
     Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a

@@ -256,7 +256,8 @@ def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
 
 Texts = Sequence[Text]
 _MAX_ERROR_CHARS = 200
-_Pending = Future[list[records.Encoded | records.Skipped] | None]
+Results = list[records.Encoded | records.Skipped]
+_Pending = Future[Results | None]
 # <malloc.h>, GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MAX_MMAP_THRESHOLD = 32 << 20
@@ -287,7 +288,7 @@ class Forward:
         weights = {id(weight): weight for weight in self.model.parameters()}
         return replace(self, model=copy.deepcopy(self.model, weights))
 
-    def __call__(self, texts: Texts) -> list[records.Encoded | records.Skipped] | None:
+    def __call__(self, texts: Texts) -> Results | None:
         """Encode a batch of texts; return None if it does not fit in memory and can be split.
 
         Texts that the model fails on are skipped; the other texts of the batch are encoded.
@@ -324,9 +325,7 @@ class Forward:
             for positions in text.tokens
         )
 
-    def _encode_halves(
-        self, texts: Texts, reason: str
-    ) -> list[records.Encoded | records.Skipped] | None:
+    def _encode_halves(self, texts: Texts, reason: str) -> Results | None:
         """Encode a batch that the model fails on in halves, recursively, and skip each text that
         fails alone.
         """
@@ -342,7 +341,7 @@ class Forward:
         if len(texts) == 1:
             reason = f"{records.MODEL_FAILS}: {reason}"
             return [records.Skipped(item, reason, "skipped") for item in texts[0].item_ids]
-        results: list[records.Encoded | records.Skipped] = []
+        results: Results = []
         for half in halves(texts):
             half_results = self(half)
             if half_results is None:

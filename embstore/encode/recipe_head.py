@@ -16,7 +16,7 @@ from embstore.base.text import Passage
 from embstore.encode.extra import first_sentence, need
 from embstore.encode.recipe import Mode, Module, Recipe
 from embstore.encode.records import Long, Skipped
-from embstore.encode.spans import Text, shifted, skip_all
+from embstore.encode.spans import Text, Tokenised, shifted, skip_all
 from embstore.encode.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class RecipeTokenizer(Tokenizer):
 
     def _with_items(
         self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
-    ) -> tuple[Text | None, list[Skipped]]:
+    ) -> Tokenised:
         text, skipped = super()._with_items(passage, tokens, cut, poolings)
         if text is not None:
             text = replace(text, n_own=tuple(text.item_lengths))

@@ -53,6 +53,10 @@ class Text:
         return [len(positions) for positions in self.tokens] if self.n_own is None else self.n_own
 
 
+Tokenised = tuple[Text | None, list[Skipped]]
+"""The text of a passage with its items, None if it has none, and the skipped or truncated items."""
+
+
 def add_items(
     passage: Passage,
     text: Text,
@@ -60,7 +64,7 @@ def add_items(
     poolings: Collection[Pooling],
     cut: str,
     blanks: Mapping[int, str],
-) -> tuple[Text | None, list[Skipped]]:
+) -> Tokenised:
     """Add the items of a passage to its tokenised text, and report those without tokens; None for a
     text without items.
 
@@ -137,7 +141,7 @@ def token_items(passage: Passage, tokens: Any, vocabulary: Vocabulary) -> list[T
 
 def add_tokens(
     passage: Passage, text: Text, tokens: Any, cut: str, vocabulary: Vocabulary
-) -> tuple[Text | None, list[Skipped]]:
+) -> Tokenised:
     """Add the items of a passage that are tokens to its tokenised text, as :func:`add_items`
     does.
     """

@@ -17,6 +17,7 @@ from embstore.encode.spans import (
     Piece,
     Text,
     Token,
+    Tokenised,
     Vocabulary,
     add_items,
     add_tokens,
@@ -228,7 +229,7 @@ class Tokenizer:
 
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
-    ) -> Iterator[tuple[Text | None, list[Skipped]]]:
+    ) -> Iterator[Tokenised]:
         """Yield the text of each passage with its items, and the skipped or truncated items."""
         for passage, tokens, cut in self._encodings(passages, long):
             if tokens is None:
@@ -312,7 +313,7 @@ class Tokenizer:
 
     def _with_items(
         self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
-    ) -> tuple[Text | None, list[Skipped]]:
+    ) -> Tokenised:
         """Return the text of a passage with its items, and the skipped or truncated items."""
         begin, end = self._ends(tokens.ids)
         text = Text(tokens.ids, self._type_ids(tokens), [], [], begin, end)

@@ -217,6 +217,12 @@ class Views:
         for view in views - self._created:
             if view in self.store.computed:
                 self._compute(view)
+            elif view == "spaces":
+                self._create_empty_table(view)
+                for card in self.store.cards:
+                    row = _row(card)
+                    marks = ", ".join("?" for _ in row)
+                    self.connection.execute(f"INSERT INTO spaces VALUES ({marks})", row)
             else:
                 self._create(view)
         self._created |= views | {*names}
@@ -226,9 +232,10 @@ class Views:
         take long.
         """
         for view in self.store.computed.keys() - self._created:
-            self.connection.execute(
-                f"CREATE OR REPLACE TABLE {view} AS {self._without_files(view)}"
-            )
+            self._create_empty_table(view)
+
+    def _create_empty_table(self, view: str) -> None:
+        self.connection.execute(f"CREATE OR REPLACE TABLE {view} AS {_without_rows(view)}")
 
     def create_macros(self, *, reads_views: bool) -> None:
         """Create the macros that read views, which exist, or the others, unless they exist."""
@@ -259,8 +266,7 @@ class Views:
         check_readable(files)
         try:
             interruptible.execute(
-                self.connection,
-                f"CREATE OR REPLACE VIEW {name} AS {body or self._without_files(view)}",
+                self.connection, f"CREATE OR REPLACE VIEW {name} AS {body or _without_rows(view)}"
             )
         except duckdb.Error as error:
             raise self.user_error(error, view=view) from error
@@ -285,20 +291,6 @@ class Views:
         values = ", ".join(f"any_value({name}) AS {name}" for name in names)
         source = _parquet(files, ", union_by_name = true") if files else ""
         return f"SELECT item_id, {values} FROM {source} GROUP BY item_id" if files else ""
-
-    def _without_files(self, view: str) -> str:
-        """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows
-        for other views.
-        """
-        columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
-        typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
-        values = ", ".join(map(_row, self.store.cards) if view == "spaces" else ())
-        nothing = f"({', '.join('NULL' for _ in columns)})"
-        column_list = ", ".join(columns)
-        condition = "" if values else " WHERE false"
-        return (
-            f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({column_list}){condition}"
-        )
 
     def user_error(
         self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = ""
@@ -341,6 +333,14 @@ class Views:
                 f" {', '.join(BUILT_IN)}. All views: embstore sql --tables."
             )
         return connections.user_error(error, columns)
+
+
+def _without_rows(view: str) -> str:
+    """Return a SELECT of the columns of a view, without rows."""
+    columns = (
+        f"NULL::{kind} AS {connections.quote_name(name)}" for name, kind in _EMPTY[view].items()
+    )
+    return f"SELECT {', '.join(columns)} WHERE false"
 
 
 def _parquet(files: Sequence[StoredFile], options: str = "") -> str:
@@ -387,18 +387,12 @@ class Session:
             yield value  # type: ignore[misc]
 
 
-def _row(card: Card) -> str:
-    """Return the row of a space in the view ``spaces``, as SQL."""
-    values = (
+def _row(card: Card) -> list[Any]:
+    """Return the row of a space in the view ``spaces``."""
+    return [
         card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value,
-        card.template.pattern, card.dim,
-        card.revision_name, card.step,
-    )  # fmt: skip
-    shown = (
-        "NULL" if v is None else str(v) if isinstance(v, int) else connections.quote(v)
-        for v in values
-    )
-    return f"({', '.join(shown)})"
+        card.template.pattern, card.dim, card.revision_name, card.step,
+    ]  # fmt: skip
 
 
 class SqlResult:
