@@ -296,8 +296,13 @@ def _plot_map(**options: Any) -> None:
     """Draw the maps of layers, as embstore map makes them: the top layer, or those of --layer."""
 
     def compute(
-        store: list[str] | None, store_option: list[str] | None, method: str | None, **selected: Any
+        store: list[str] | None,
+        store_option: list[str] | None,
+        method: str | None,
+        named: list[str] | None,
+        **selected: Any,
     ) -> "list[Table]":
+        selected["models"] = [*(selected["models"] or ()), *(named or ())]
         return [open_store(store, store_option).map_items(method=method or "pca", **selected)]
 
     _draw("map", compute, options)
