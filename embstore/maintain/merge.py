@@ -213,7 +213,8 @@ def _change(stored: Catalog, cards: Sequence[Card], base: Manifest, change: Chan
     was listed.
     """
     for space in (card.space for card in cards):
-        shards = keys_of_layers(base, keys.VECTORS, space)
+        layers = base.layers_of(keys.VECTORS, space)
+        shards = keys_of_layers(base, keys.VECTORS, space, layers)
         if any(key not in stored.manifest.files for key in shards):
             raise StoreError(
                 f"another process has stored items of {space} in {stored.name} meanwhile. Nothing"

@@ -120,11 +120,8 @@ def locked(files: StoreFiles, *, dry_run: bool = False) -> AbstractContextManage
     return nullcontext() if dry_run else write_lock(files)
 
 
-def keys_of_layers(
-    named: Manifest, kind: Kind, space: str, layers: Iterable[int] | None = None
-) -> list[str]:
-    """Return the keys of a kind of some layers of a space, or of all that have any."""
-    layers = named.layers_of(kind, space) if layers is None else layers
+def keys_of_layers(named: Manifest, kind: Kind, space: str, layers: Iterable[int]) -> list[str]:
+    """Return the keys of a kind of some layers of a space."""
     return [key for layer in layers for key in named.keys_of(kind, space, layer)]
 
 

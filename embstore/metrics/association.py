@@ -28,6 +28,7 @@ from embstore.metrics.inputs import (
     coefficient,
     count,
     coverage,
+    key,
     share,
 )
 from embstore.metrics.numerics.differences import Scores
@@ -269,7 +270,7 @@ def weat(
 
 @metric(
     columns=(
-        Column("word", "string", "the word", is_key=True),
+        key("word", "the word"),
         Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
         *_TEST_COLUMNS,
         count("total", "attribute words in the two sets"),

@@ -15,7 +15,7 @@ from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, count, share
+from embstore.metrics.inputs import Option, count, key, share
 from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import random_splits
@@ -27,9 +27,9 @@ _MAX_NAMED = 20
 
 @metric(
     columns=(
-        Column("word", "string", "the word", is_key=True),
-        Column("group_1", "string", "the first group", is_key=True),
-        Column("group_2", "string", "the group it is compared with, or rest", is_key=True),
+        key("word", "the word"),
+        key("group_1", "the first group"),
+        key("group_2", "the group it is compared with, or rest"),
         Column(
             "apd",
             "number",

@@ -16,7 +16,7 @@ from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
-from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, named, share
+from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, key, named, share
 from embstore.metrics.numerics.groups import (
     Groups,
     GroupSums,
@@ -85,9 +85,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     """Declare the columns of :class:`_GroupRows`, given nouns for a group and for the baseline."""
     assert value.minimum is not None
     return (
-        Column(
-            group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True
-        ),
+        key(group, f"the {group}; null in the row of the mean over {group}s"),
         value,
         Column(
             "baseline",

@@ -10,7 +10,7 @@ from embstore.base.arrays import Float64Array, Mask, Positions, Vectors, in_thre
 from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Parameter, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, share
+from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, key, share
 from embstore.metrics.numerics.layer_pairs import members, zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
@@ -58,7 +58,7 @@ class _Change(NamedTuple):
 
 @metric(
     columns=(
-        Column("change", "string", "most or least, of a ranking", is_key=True),
+        key("change", "most or least, of a ranking"),
         Column("rank", "integer", "place among these", minimum=1, is_key=True),
         Column("item_id", "integer", "id of the item", is_key=True),
         Column("text", "string", "its text"),

@@ -40,6 +40,11 @@ def coverage(n: int, total: int) -> Result:
     return {"n": n, "total": total, "coverage": n / total if total else None}
 
 
+def key(name: str, help: str) -> Column:
+    """Return a column of strings that distinguishes the rows of one layer."""
+    return Column(name, "string", help, is_key=True)
+
+
 N_ZERO = count("n_zero", "zero vectors, which have no direction")
 N_TIED = count("n_tied", "items with neighbours as near as the k-th: the lowest ids are taken")
 
@@ -78,16 +83,12 @@ GROUP = named(
 )
 
 
-def _key(name: str, help: str) -> tuple[Column, ...]:
-    return (Column(name, "string", help, is_key=True),)
-
-
 NEEDED_COLUMNS: dict[Need, tuple[Column, ...]] = {
-    "pairs": _key("dataset", "the dataset of pairs"),
-    "analogies": _key("dataset", "the dataset of analogies"),
-    "lexicon": _key("lexicon", "the lexicon"),
-    "column": _key("column", "the column"),
-    "labels": _key("label", "the column with the classes"),
+    "pairs": (key("dataset", "the dataset of pairs"),),
+    "analogies": (key("dataset", "the dataset of analogies"),),
+    "lexicon": (key("lexicon", "the lexicon"),),
+    "column": (key("column", "the column"),),
+    "labels": (key("label", "the column with the classes"),),
 }
 """The first columns of a metric, which the query fills, by what it needs."""
 NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {

@@ -17,7 +17,7 @@ from embstore.base.arrays import (
 )
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
-from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Result, with_scores
+from embstore.metrics.declaration import Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import (
     MissingPairs,
@@ -26,6 +26,7 @@ from embstore.metrics.inputs import (
     coefficient,
     count,
     coverage,
+    key,
     share,
 )
 from embstore.metrics.numerics.differences import Scores
@@ -138,7 +139,7 @@ _PAIRS = 1024  # of questions and items, scored in float64 at a time
 
 @metric(
     columns=(
-        Column("section", "string", "section of the dataset; total for all of it", is_key=True),
+        key("section", "section of the dataset; total for all of it"),
         share(
             "accuracy", "questions answered rightly over questions used", interval=("low", "high")
         ),

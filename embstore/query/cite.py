@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata, resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,14 @@ def cite(
         references += _cite_rows(rows, catalog())
     elif not names and (opened := catalog()) is not None:
         references += _cite_store(opened)
-    entries = [entry for part, _ in references for entry in part]
-    notes = [note for _, part in references for note in part]
+    entries, notes = _joined(references)
     return Bibliography(tuple(dict.fromkeys(entries)), tuple(dict.fromkeys(notes)))
+
+
+def _joined(references: Iterable[_References]) -> _References:
+    """Return the entries and the notes of several references."""
+    entries, notes = zip(*references, strict=True)
+    return [*chain(*entries)], [*chain(*notes)]
 
 
 @cache
@@ -133,10 +139,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     opened = catalog()
     cards = list(opened.cards.values()) if opened is not None else []
     if named := [card for card in cards if name in (card.space, card.model, card.checkpoint)]:
-        parts = [_cite_card(card) for card in named]
-        return [entry for part, _ in parts for entry in part], [
-            note for _, part in parts for note in part
-        ]
+        return _joined(map(_cite_card, named))
     if name in SHORT_NAMES or _publication_keys(name):
         return _cite_checkpoint(name)
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]

@@ -106,15 +106,16 @@ def calibrated(
     for row, (mean, p, threshold, score) in zip(rows, values.reshape(4, -1).T, strict=True):
         has_value = row[similarity.column] is not None and np.isfinite(threshold)
         reason = None if has_value else _TOO_FEW
+        numbers = {"shuffled": mean, "p": p, "threshold": threshold, "calibrated": score}
         yield row | {
             "reason": row["reason"] or reason,
             "permutations": parameters["permutations"],
             "over": parameters["over"],
             "n_shuffled": n_shuffled,
-            "shuffled": float(mean) if has_value and np.isfinite(mean) else None,
-            "p": float(p) if has_value else None,
-            "threshold": float(threshold) if has_value else None,
-            "calibrated": float(score) if has_value else None,
+            **{
+                name: float(number) if has_value and np.isfinite(number) else None
+                for name, number in numbers.items()
+            },
         }
 
 
