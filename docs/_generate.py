@@ -9,7 +9,8 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from embstore.metrics import METRICS
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 TO_THE_END = "\0"
+_SEVERAL = 5  # metrics with the same column or option, which is explained once
 
 
 def cell(value: object) -> str:
@@ -115,6 +117,14 @@ def _column(column: dict[str, Any]) -> tuple[str, ...]:
     return f"`{column['name']}`", cell(kind), f"{cell(column['help'])}{key}"
 
 
+def _shared(tables: Iterable[list[tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """Return the rows that several tables have, which are explained once."""
+    counts = Counter(row for rows in tables for row in rows)
+    rows = [row for row, n in counts.items() if n >= _SEVERAL]
+    names = Counter(row[0] for row in rows)
+    return [row for row in rows if names[row[0]] == 1 or "(with `" in row[-1]]
+
+
 def all_metrics() -> str:
     """Return the table of the metrics, and of each its picture, definition, columns and options."""
     rows = [
@@ -122,8 +132,14 @@ def all_metrics() -> str:
         for metric in METRICS.values()
     ]
     parts = [table(("metric", "what it measures", "needs"), *rows)]
-    for name in METRICS:
-        entry = Store.explain(name).to_dict()
+    entries = {name: Store.explain(name).to_dict() for name in METRICS}
+    columns = {name: [*map(_column, entry["columns"])] for name, entry in entries.items()}
+    options = {name: [*map(_option, entry["parameters"])] for name, entry in entries.items()}
+    shared = [_shared(columns.values()), _shared(options.values())]
+    headers = (("column", "type", "content"), ("option", "default", "meaning"))
+    parts.append("## Columns and options of several metrics\n")
+    parts += [table(header, *rows) for header, rows in zip(headers, shared, strict=True)]
+    for name, entry in entries.items():
         parts += [f"## {name}\n", f"{entry['help']}\n", f"```text\n{entry['formula']}\n```\n"]
         facts = [
             cell(entry["estimator"]),
@@ -136,11 +152,17 @@ def all_metrics() -> str:
             if (drawn.metric or picture) == name:
                 parts.append(f"![{picture}](../gallery/{picture}.svg)\n")
                 parts.append(f"{drawn.caption}\n\n```sh\n{_gallery.command(picture)}\n```\n")
-        header = ("column", "type", "content")
-        parts.append(table(header, *(_column(column) for column in entry["columns"])))
-        if entry["parameters"]:
-            header = ("option", "default", "meaning")
-            parts.append(table(header, *(_option(option) for option in entry["parameters"])))
+        others = []
+        for header, rows, known in zip(
+            headers, (columns[name], options[name]), shared, strict=True
+        ):
+            if own := [row for row in rows if row not in known]:
+                parts.append(table(header, *own))
+            if names := [row[0] for row in rows if row in known]:
+                others.append(f"{header[0]}s {', '.join(names)}")
+        if others:
+            link = "[as other metrics have](#columns-and-options-of-several-metrics)"
+            parts.append(f"Also, {link}: {'; '.join(others)}.\n")
     parts.append("## The store of the pictures\n")
     parts.append("They are of the packaged MiniLM. `python docs/_gallery.py` draws them, from:\n")
     parts.append("```sh\n" + "\n".join(_gallery.SETUP) + "\n```\n")
