@@ -4,6 +4,7 @@ Control characters of texts are escaped before they are shown, since a terminal 
 """
 
 import re
+from collections.abc import Iterable
 
 
 class Report:
@@ -53,6 +54,13 @@ def printable(text: str, *, lines: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     return re.sub(_ALL_BUT_LINE_FEEDS if lines else _ALL, _escape, text)
+
+
+def first_of(names: Iterable[object], n: int = 5) -> str:
+    """Return the first names, separated by commas, and the number of the others."""
+    shown = [*map(str, names)]
+    more = f" and {len(shown) - n:,} more" if len(shown) > n else ""
+    return ", ".join(shown[:n]) + more
 
 
 def printable_json(document: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from embstore.base import disk, documents
 from embstore.base.errors import CheckpointError
+from embstore.base.messages import first_of
 
 SHORT_NAMES: Mapping[str, str] = {
     "gpt2": "openai-community/gpt2",
@@ -136,9 +137,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if not is_file(folder / "config.json"):
         # As those of a training run.
         found = sorted(path.parent.name for path in folder.glob("*/config.json"))
-        more = " …" if len(found) > 3 else ""
         hint = (
-            f" In it are {', '.join(found[:3])}{more}: choose some with revisions={found[0]!r}"
+            f" In it are {first_of(found, 3)}: choose some with revisions={found[0]!r}"
             if found
             else ""
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from embstore.base.errors import CheckpointError
 from embstore.base.installation import install_command
+from embstore.base.messages import first_of
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.checkpoint_files import has_safetensors, read_files, read_json, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
@@ -322,12 +323,10 @@ def _trained(
         if name.startswith(places) and not _UNUSED.search(name)
     )
     if missing := [name for name in absent if name != _PROJECTION]:
-        shown = ", ".join(missing[:5]) + (
-            f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        )
         raise CheckpointError(
-            f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would"
-            f" be random: this is not a complete {type(model).__name__} checkpoint."
+            f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack"
+            f" {first_of(missing)}, which would be random: this is not a complete"
+            f" {type(model).__name__} checkpoint."
         )
     return model, absent
 

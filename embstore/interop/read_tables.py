@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from embstore.base.documents import Document
 from embstore.base.errors import SourceError, UsageError, check_known
+from embstore.base.messages import first_of
 from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
 from embstore.interop.vector_file import (
@@ -240,10 +241,7 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
 
 def _columns(schema: pa.Schema) -> str:
     """Return the names and types of the first columns, with the number of the others."""
-    shown = [f"{field.name} ({field.type})" for field in schema][:_MAX_SHOWN]
-    return ", ".join(shown) + (
-        f" and {len(schema) - _MAX_SHOWN} more" if len(schema) > _MAX_SHOWN else ""
-    )
+    return first_of((f"{field.name} ({field.type})" for field in schema), _MAX_SHOWN)
 
 
 def _is_string(kind: pa.DataType) -> bool:

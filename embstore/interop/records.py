@@ -14,7 +14,7 @@ from typing import Any
 from embstore.base import disk, documents
 from embstore.base.documents import Document
 from embstore.base.errors import EmbstoreError
-from embstore.base.messages import Report
+from embstore.base.messages import Report, first_of
 from embstore.base.progress import duration
 from embstore.base.space import Layer, Layers
 from embstore.base.table import show_size
@@ -148,8 +148,7 @@ class ExportReport(Report):
             if len(self.layers) == 1
             else f"layers {', '.join(self.layers)}"
         )
-        names = ", ".join(map(str, self.files[:6])) + (" …" if len(self.files) > 6 else "")
         return [
             f"{self.space}, {layers}: {self.n:,} items, dimension {self.dim:,} ({self.format}, "
-            f"{show_size(self.n_bytes)}) in {names}"
+            f"{show_size(self.n_bytes)}) in {first_of(self.files)}"
         ]

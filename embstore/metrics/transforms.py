@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Int64Array
 from embstore.base.errors import UsageError, check_known
+from embstore.base.messages import first_of
 from embstore.base.space import same_spelling
 from embstore.base.summary import Float64Array, Summary
 from embstore.metrics.declaration import Block, LayerData, NotComputable
@@ -62,7 +63,6 @@ _NOT_AFFINE = ("normalize", "clamp")
 _NEEDS_SCATTER = ("standardize", "abtt", "abtt-original", "whiten")
 # Share of a component's size below which its spread may be rounding: vectors are stored in float32.
 _STORED_ROUNDING = 2.0**-22
-_MAX_NAMED = 5  # dimensions in a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +299,9 @@ class _Fitting:
             )
         dims = self.affine.columns[~is_constant & is_nearly_constant]
         if len(dims):
-            named = ", ".join(map(str, dims[:_MAX_NAMED])) + (
-                " …" if len(dims) > _MAX_NAMED else ""
-            )
             self._add_note(
-                f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more"
-                " than float32 resolves, and count as much as the others now: drop:DIMS leaves"
+                f"{name}: {len(dims)} of {self.affine.dim} dimensions ({first_of(dims)}) vary by no"
+                " more than float32 resolves, and count as much as the others now: drop:DIMS leaves"
                 " them out"
             )
 

@@ -16,6 +16,7 @@ from embstore.base.errors import (
     UnknownNameError,
     UsageError,
 )
+from embstore.base.messages import first_of
 from embstore.base.space import Unit
 from embstore.base.text import Item, item_id
 from embstore.metrics.data import (
@@ -45,7 +46,6 @@ from embstore.query.missing import (
     find_missing,
     missing_note,
     model_argument,
-    quoted_list,
     remedy,
 )
 from embstore.query.request import MetricRequest
@@ -348,7 +348,7 @@ def _word_sets(
         )
     sets = {name: _as_words(card.unit, words.texts) for name, words in request.sets.items()}
     notes = [
-        f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}."
+        f"{first_of(map(repr, sorted(both)))}: in both {first.upper()} and {second.upper()}."
         for first, second in (("x", "y"), ("a", "b"))
         if first in sets and (both := {*sets[first].texts} & {*sets[second].texts})
     ]

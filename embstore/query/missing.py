@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.errors import QueryError
+from embstore.base.messages import first_of
 from embstore.base.space import IN_CONTEXT, Pooling, Unit, as_name, default_space_name
 from embstore.base.table import Table, table
 from embstore.base.text import Item, item_id, source_name
@@ -129,7 +130,6 @@ def _read(
     return sides, opened.remarks
 
 
-_MAX_NAMED = 5
 _MAX_IN_COMMAND = 50  # the 25 + 25 attribute words of ValNorm fit
 
 
@@ -141,13 +141,7 @@ def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
 
 def missing_note(card: Card, missing: Sequence[str], total: str) -> str:
     """Return a sentence with the number of texts missing from a space, and the first of them."""
-    return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
-
-
-def quoted_list(texts: Sequence[str]) -> str:
-    """Return the first texts in quotes, separated by commas, and the number of the others."""
-    more = f" and {len(texts) - _MAX_NAMED} more" if len(texts) > _MAX_NAMED else ""
-    return ", ".join(map(repr, texts[:_MAX_NAMED])) + more
+    return f"{card.space} lacks {len(missing)} {total}: {first_of(map(repr, missing))}."
 
 
 def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:

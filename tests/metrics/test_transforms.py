@@ -221,7 +221,7 @@ def test_standardize_notes_dimensions_that_vary_by_rounding_alone():
         assert_same(affine(x), plain(x, *names))
     x[:, [0, 2, 3, 4, 5]] = 100 + 0 * x[:, [0, 2, 3, 4, 5]] + (x[:, :1] > 0) * np.float32(7.7e-6)
     [note] = fit(Arrays(x), parse_transforms(["standardize"])).notes
-    assert note.startswith("standardize: 6 of 6 dimensions (0, 1, 2, 3, 4 …) vary")
+    assert note.startswith("standardize: 6 of 6 dimensions (0, 1, 2, 3, 4 and 1 more) vary")
     assert fit(Arrays(x[:, :1]), parse_transforms(["center"])).notes == ()
 
 
