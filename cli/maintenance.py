@@ -309,6 +309,8 @@ def _agreed(planned: "Table") -> bool:
         items = "" if row["items"] is None else f"{row['items']:,} items, "
         size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes, "
         say(f"{row['file']}: {items}{size}{row['detail']}")
+    for note in planned.notes:
+        say(note)
     return confirm("Remove this for good?", err=True)
 
 

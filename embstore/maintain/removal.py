@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import DamagedError, NotStoredError, StoreError, UsageError, check_known
+from embstore.base.messages import first_of
 from embstore.base.table import Table
-from embstore.base.text import source_name
+from embstore.base.text import escaped, source_name
 from embstore.maintain.upkeep import Action, locked, rebuild, tabulate
 from embstore.storage import keys, tables
 from embstore.storage.arrow import from_numpy
@@ -39,6 +40,8 @@ ANTI JOIN needed USING (item_id) WHERE item_id IS NOT NULL
 """SQL for the items that no space has any more, and their contexts, without the contexts of others:
 the tables ``removed`` and ``held`` have those that go, and those that a space still has.
 """
+_NAMES = f"""SELECT unnest($names) AS name INTERSECT
+(SELECT text FROM {FILES} SEMI JOIN held USING (item_id) UNION SELECT item_id::VARCHAR FROM held)"""
 
 
 def remove(
@@ -167,7 +170,7 @@ def remove_items(
     place: Path | StoreFiles,
     spaces: Sequence[str],
     choose: Callable[..., Any],
-    text: str | None = None,
+    texts: Sequence[str] = (),
     *,
     dry_run: bool = False,
 ) -> Table:
@@ -181,7 +184,7 @@ def remove_items(
         spaces: Names of spaces; none for all.
         choose: Function of a catalog and a list of cards that returns the ids of the chosen items,
             among which may be others.
-        text: Text among those that it chooses by, for the message that there is none.
+        texts: Texts and ids that it chooses by; a note names those that no space has.
         dry_run: Whether to write nothing.
 
     Raises:
@@ -194,9 +197,14 @@ def remove_items(
         for card in SpaceFilter(spaces=spaces).select(catalog.cards):
             catalog.check_texts(card.space)  # an item without its text would not be found
             items[card.space] = np.intersect1d(catalog.ids(card.space), choose(catalog, [card]))
+        missing = _missing(catalog, catalog.ids_of(items), texts)
         items = {space: ids for space, ids in items.items() if len(ids)}
+        if not items and texts and len(missing) < len(texts):
+            raise NotStoredError(
+                "these items are stored, but `where` holds for none of them: nothing is removed."
+            )
         if not items:
-            near = catalog.nearest_texts(text, catalog.cards) if text else ()
+            near = catalog.nearest_texts(missing[0], catalog.cards) if missing else ()
             hint = f" Nearest stored texts: {', '.join(map(repr, near))}." * bool(near)
             raise NotStoredError(f"no space has such an item: nothing is removed.{hint}")
         left = {
@@ -218,7 +226,19 @@ def remove_items(
             actions += rebuild(files, catalog.manifest, card, rest, dry_run=dry_run)
         if not dry_run:
             _discard(files, items)
-    return tabulate(actions, files.root, dry_run=dry_run)
+    names = first_of(map(repr, missing))
+    notes = [f"Not there: {len(missing):,} of the {len(texts):,} texts and ids: {names}."]
+    return tabulate(actions, files.root, notes if missing else (), dry_run=dry_run)
+
+
+def _missing(catalog: Catalog, ids: Ids, texts: Sequence[str]) -> list[str]:
+    """Return those of some texts and ids that no item has of those with some ids."""
+    if not texts:
+        return []
+    names, reader = [*map(escaped, texts)], catalog.reader
+    with connections.with_ids(reader.connection, "held", ids):
+        found = {*reader.rows(_NAMES, catalog.checked_item_tables(), names=names)}
+    return [name for name in names if (name,) not in found]
 
 
 def _without_items(catalog: Catalog, items: Mapping[str, Ids], held: Ids, base: Manifest) -> Change:

@@ -219,27 +219,32 @@ class MaintenanceMethods(OpenStore):
 
         Returns:
             One row per space, column, dataset, and sums or indexes computed anew: action, file,
-            items, bytes, detail.
+            items, bytes, detail. A note counts the texts and ids of ``items`` that are not there.
 
         Raises:
             UnknownNameError: There is no such space, column or dataset; lists the nearest.
             NotStoredError: There is no such item; lists the nearest texts.
-            UsageError: Nothing would be left of a space.
+            UsageError: Nothing would be left of a space; or columns or datasets are to go together
+                with spaces or items.
             StoreError: Another process writes to the store, or it cannot be written.
         """
         from embstore.maintain.removal import remove, remove_items
 
         names, others = as_names(spaces), (as_names(columns), as_names(datasets))
+        is_of_items = items is not None or where is not None
+        if any(others) and (names or is_of_items):
+            raise UsageError(
+                "columns and datasets are those of all spaces: remove them by a call of their own,"
+                " without `spaces`, `items` and `where`."
+            )
         with self._writing(dry_run=dry_run) as files, observing(progress):
-            if items is None and where is None:
+            if not is_of_items:
                 return remove(files, names, *others, dry_run=dry_run)
-            if any(others):
-                raise UsageError("remove columns and datasets of all items by a call of their own.")
             if not (items is None or isinstance(items, str | os.PathLike)):
                 items = [str(item) for item in items]
             chosen = selection_of(where=where, words=items)
-            text = None if chosen.words is None else chosen.words.texts[0]
-            return remove_items(files, names, chosen.ids, text, dry_run=dry_run)
+            texts = () if chosen.words is None else chosen.words.texts
+            return remove_items(files, names, chosen.ids, texts, dry_run=dry_run)
 
     def push(
         self,

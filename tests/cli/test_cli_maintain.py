@@ -180,6 +180,15 @@ def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
     assert Store(store.root).info()["items"] == items
 
 
+def test_the_question_names_what_is_not_there(cli, store, monkeypatch):
+    from embstore_cli import maintenance
+
+    stdin = type("Terminal", (), {"isatty": staticmethod(lambda: True)})
+    monkeypatch.setattr(maintenance, "sys", type("sys", (), {"stdin": stdin}))
+    done = cli("remove", "--items", "text3,nothere", input="n\n")
+    assert done.stderr.index("texts and ids: 'nothere'.") < done.stderr.index("Remove this")
+
+
 def test_where_there_is_no_store(cli):
     for command in (
         ["repair"],

@@ -202,6 +202,20 @@ def test_texts_ids_and_conditions_choose_the_same_items(stores, tmp_path):
     assert store.catalog.count("toy.word.last") == len(WORDS) + 4
 
 
+def test_texts_and_ids_that_are_not_there_are_named(stores):
+    store, _ = stores
+    ids = [str(item.id) for item in synthetic_items("word", ["extra", "never"])]
+    absent = ["neverr", ids[1], r"bad\ud800", *"abc"]
+    for dry_run in (True, False):
+        done = store.remove(
+            "toy.word.last", items=["word1x", *absent, LINES[1], ids[0]], dry_run=dry_run
+        )
+        assert done.rows[0]["items"] == 2
+        shown = ", ".join(map(repr, absent[:5]))
+        assert done.notes == (f"Not there: 7 of the 9 texts and ids: {shown} and 2 more.",)
+    assert store.remove(items=["1984", LINES[1]], dry_run=True).notes == ()
+
+
 def test_what_another_space_or_item_needs_stays(stores):
     store, _ = stores
     line = LINES[0]
@@ -247,6 +261,10 @@ def test_a_dataset_goes_and_its_texts_stay(stores):
         ({"where": "txt = 'a'"}, UnknownNameError, "Did you mean 'text'"),
         ({"items": EXTRA, "spaces": "toy.wrd.last"}, UnknownNameError, "'toy.word.last'"),
         ({"items": EXTRA, "columns": "pos"}, UsageError, "by a call of their own"),
+        ({"spaces": "toy.word.last", "columns": "pos"}, UsageError, "those of all spaces: remove"),
+        ({"spaces": "no", "datasets": "no"}, UsageError, "a call of their own, without `spaces`"),
+        ({"items": EXTRA, "where": "length(text) < 2"}, NotStoredError, "stored, but `where` hol"),
+        ({"items": ["riverr"], "where": "length(text) < 2"}, NotStoredError, "no space has such"),
         ({"items": []}, UsageError, "no word in the list"),
     ],
 )  # fmt: skip
