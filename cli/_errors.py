@@ -7,11 +7,12 @@ written 130  Ctrl-C, or SIGTERM
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from typer import Exit, echo
 
@@ -67,15 +68,42 @@ def refuse(error: EmbstoreError) -> NoReturn:
     raise Exit(MISTAKE) from None
 
 
+_options: dict[str, str] = {}  # option of the command that runs, by the name of its argument
+_QUOTES = "'\""
+_ARGUMENT = re.compile(
+    r"""`(?P<named>\w+)`|\b(?P<set>\w+)=(?P<value>True|False|'[^']*'|"[^"]*"|[A-Z]+\b|\d+)"""
+)
+
+
+def speak_of(command: Any) -> None:
+    """From here on name arguments, which messages name as in Python, as options of a command."""
+    _options.clear()
+    for each in (command, *getattr(command, "commands", {}).values()):
+        for parameter in each.params:
+            if (option := max(parameter.opts, key=len)).startswith("--"):
+                _options[parameter.name] = option
+
+
+def _as_option(argument: re.Match[str]) -> str:
+    name, value = argument["named"] or argument["set"], argument["value"]
+    option = _options.get(f"no_{name}" if value == "False" else name)
+    if option is None:
+        return argument[0]
+    if value in (None, "True", "False"):
+        return option
+    is_plain = re.fullmatch(r"['\"]?[\w.,:/-]+['\"]?", value)  # needs no quotes in a shell
+    return f"{option} {value.strip(_QUOTES) if is_plain else value}"
+
+
 def say(message: str) -> None:
-    """Write a line for the user to standard error; where nobody reads it any more, the work goes on
-    without.
+    """Write a line for the user to standard error, with arguments as options of the command; where
+    nobody reads it any more, the work goes on without.
 
     Control characters in it are escaped, also where it is piped: what is piped is often shown on a
     terminal after all.
     """
     try:
-        echo(printable(message, lines=True), err=True)
+        echo(printable(_ARGUMENT.sub(_as_option, message), lines=True), err=True)
     except BrokenPipeError:
         _forget(sys.stderr)
 

@@ -12,7 +12,7 @@ from embstore import __version__
 from embstore.base.errors import UsageError
 from embstore.base.messages import is_utf8
 
-from ._errors import begin_verbose, explained
+from ._errors import begin_verbose, explained, speak_of
 from ._options import examples
 
 COMMANDS = {
@@ -77,8 +77,15 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name of a command, the command, which is loaded now, and its arguments."""
+        if args[0] not in self.commands:
+            from embstore.metrics import METRICS
+
+            if args[0] in METRICS:
+                raise UsageError(f"{args[0]} is a metric: embstore query {' '.join(args)}")
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name else command, rest
+        if name:
+            speak_of(command := load(name))
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Read the arguments of a command, and run it."""

@@ -12,7 +12,7 @@ from typer.main import get_command
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 
-from ._errors import say
+from ._errors import say, speak_of
 from ._options import (
     ALL,
     OUTPUT,
@@ -310,7 +310,8 @@ class MetricGroup(TyperGroup):
             return name, self.commands[name], rest
         from embstore.metrics import get_metric
 
-        return name, self.command_of_metric(get_metric(name)), rest
+        speak_of(command := self.command_of_metric(get_metric(name)))
+        return name, command, rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and what is wrong with the metrics that cannot be used."""

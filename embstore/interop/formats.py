@@ -174,11 +174,11 @@ def find_writer(dest: Path, format_name: str | None) -> str:
         return format_name
     by_suffix = {suffix: name for name, writer in WRITERS.items() for suffix in writer.suffixes}
     if dest.suffix.lower() not in by_suffix:
-        hint = "Name the format, as in format='parquet' (--as parquet)."
+        hint = "Name the format, as in format='parquet'."
         if dest.suffix.lower() == ".npy":  # a file has no room for ids and texts
             hint = (
                 "NumPy's arrays are written to a folder, with ids and texts beside them:"
-                f" name the folder {dest.stem} and format='npy' (--as npy)."
+                f" name the folder {dest.stem} and format='npy'."
             )
         raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, hint)
     return by_suffix[dest.suffix.lower()]
@@ -229,7 +229,7 @@ def find_format(path: Path) -> str:
         )
     if suffix in _TEXT_SUFFIXES:
         return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
-    hint = "Name the format, as in format='npy' (--as npy)."
+    hint = "Name the format, as in format='npy'."
     if suffix in (".csv", ".tsv"):
         hint = (
             "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and"

@@ -177,17 +177,16 @@ def missing_query_notes(
 ) -> list[str]:
     """Return a note on the spaces that have no vector of a query, if another of their unit has one.
 
-    Without ``can_embed`` no text can be encoded for what is asked, and a word in several sentences
-    is an error.
+    Without ``can_embed`` no text can be encoded for what is asked.
     """
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
-    if len(missing) < len(found) and (can_embed or not ambiguous):
+    if len(missing) < len(found):
         units = {space.card.unit for space in found if query in space.vectors}
         names = [space.card.space for space in missing if space.card.unit in units]
         return [f"{query.shown!r} is not in {', '.join(names)}."] if names else []
     if ambiguous:
-        raise UsageError(ambiguous[0])
+        raise UsageError(f"{_absent(query, missing)}{ambiguous[0]}")
     raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)
 
 
@@ -240,6 +239,15 @@ def _not_stored(
     keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
     return NotStoredError(f"{shown!r} is not in {where}.{_sum_hint(query)}{nearest} {how}.")
+
+
+def _absent(query: Query, missing: Sequence[FoundQueries]) -> str:
+    """Return that other spaces lack a word which occurs in sentences, if there are any."""
+    others = [space.card.space for space in missing if query not in space.ambiguous]
+    where = ", ".join(others)
+    if len(others) > _SHOWN_SPACES:
+        where = f"any of the {len(others)} other spaces"
+    return f"{query.shown!r} is not by itself in {where}. " if others else ""
 
 
 def _sum_hint(query: Query) -> str:

@@ -222,7 +222,7 @@ class MetricRequest:
             if not any(row["n"] for row in rows[card.space])
         }
         kept = [card for card in cards if card.space not in reasons]
-        return (kept, self.left_out(cards, reasons)) if kept else (cards, [])
+        return (kept, self.left_out(cards, reasons)) if kept else (cards, ["No item is selected."])
 
 
 def check_seed(seed: int) -> None:

@@ -146,7 +146,7 @@ OF_A_CALL = {
     ),
     "one name for two spaces": (
         ["words:9", "--name", "x", "--pooling", "last", "--pooling", "mean"],
-        ["`name`", "2"],
+        ["--name", "2"],
     ),
     "projection of GPT-2": (
         ["words:9", "--unit", "sentence", "--pooling", "projection"],
@@ -157,10 +157,10 @@ OF_A_CALL = {
         ],
     ),
     "layer": (["words:9", "--layer", "3"], ["unknown layer '3'", "Known: 0, 1, 2, raw"]),
-    "device": (["words:9", "--device", "gpu"], ["'gpu'", "device='cpu'"]),
+    "device": (["words:9", "--device", "gpu"], ["'gpu'", "--device cpu"]),
     "device of no backend": (
         ["words:9", "--device", "fpga"],
-        ["the device 'fpga' cannot", "device='cpu'"],
+        ["the device 'fpga' cannot", "--device cpu"],
     ),
 }
 
@@ -255,6 +255,7 @@ NORMS = ["query", "norms"]
             "unknown metric 'anisotrpy'. Did you mean 'anisotropy'? Known: anisotropy, ",
         ),
         (["query", "anisotropy", "--variant", "centerd"], "Did you mean 'centred'?"),
+        (["anisotropy", "--layer", "0"], "a metric: embstore query anisotropy --layer 0"),
         ([*NORMS, "--json", "--csv"], "one format, not csv and json"),
         ([*NORMS, "--store-option", "region"], "--store-option takes key=value"),
     ],

@@ -41,7 +41,7 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
     ]
     refused = refusal("neighbours", "bird")
     assert "'bird' is not in tiny.word.last. Nearest stored texts: " in refused
-    assert "embed=True" in refused
+    assert "add --embed;" in refused
     found = cli("neighbours", "bird", "--embed", "-k", "2", "--format", "json")
     assert len(json.loads(found.stdout)) == 2
 
@@ -143,6 +143,6 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(
     done = cli("build", "words.csv", "--no-header", *model)
     assert "1 embedded, 1 already there" in done.stderr
     assert "was taken for" not in done.stderr
-    assert "header=False does not fit 'words'" in refusal(
+    assert "--no-header does not fit 'words'" in refusal(
         "build", "words.csv", "words", "--no-header", *model
     )

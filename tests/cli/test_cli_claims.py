@@ -62,53 +62,53 @@ REFUSED = {
     "similarity --dataset rg65 --versus toy.word.lst": [
         "Did you mean 'toy.word.last'? Known: best, toy.word.last."
     ],
-    "similarity --dataset rg65 --versus best --by pos": ["leave out `by`"],
-    "similarity --dataset rg65 --differences 100": ["differences=100 is of `versus`"],
-    "cka --over max": ["over='max' is of `permutations`"],
-    "cka --block pos": ["block='pos' is of `permutations`"],
+    "similarity --dataset rg65 --versus best --by pos": ["leave out --by"],
+    "similarity --dataset rg65 --differences 100": ["--differences 100 is of --versus"],
+    "cka --over max": ["--over max is of --permutations"],
+    "cka --block pos": ["--block pos is of --permutations"],
     "cka --permutations 9 --block one": ["1 orders of 1 blocks: too few for a p of .05."],
     "cka --permutations 9 --block nope": [
         "unknown column of toy.word.last 'nope'. Known: text, const,"
     ],
-    "knn": ["knn needs a column of the items: label=NAME. Known: text, "],
+    "knn": ["knn needs a column of the items: --label NAME. Known: text, "],
     "clusters --label freq": [
-        "clusters needs classes, and 'freq' has numbers. Cut it: label_bins=4"
+        "clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"
     ],
     "knn --label freq --label-bins 9,1": [
         "label_bins must be a number from 1 to 1,000, or two or more ascending edges"
     ],
     "knn --label pos --label-bins 3": [
-        "`label_bins` is for columns of numbers, and 'pos' has none: leave it out."
+        "--label-bins is for columns of numbers, and 'pos' has none: leave it out."
     ],
     "probe --label pos --group nope": ["unknown column of toy.word.last 'nope'"],
     "predictivity --group nope": ["unknown column of toy.word.last 'nope'"],
     "imbalance --distance manhattan": ["unknown distance 'manhattan'. Known: euclidean, cosine."],
     "intrinsic-dimension --estimator grid": ["Did you mean 'gride'?"],
-    "axis": ["axis needs positive='WORDS' and negative='WORDS'"],
+    "axis": ["axis needs --positive WORDS and --negative WORDS"],
     "axis --positive text1,zebra --negative text2,": [
         "lacks 1 of the 2 positive words: 'zebra'",
-        "missing='skip'",
+        "--missing skip",
     ],
-    f"{AXIS} --by pos": ["leave out `by`"],
+    f"{AXIS} --by pos": ["leave out --by"],
     "correlate --column freq --value axis": [
-        "correlate needs positive='WORDS' and negative='WORDS'"
+        "correlate needs --positive WORDS and --negative WORDS"
     ],
     "correlate --column freq --positive text1,": [
-        "`positive` is a pole of an axis: add value='axis', or leave it out."
+        "--positive is a pole of an axis: add --value axis, or leave it out."
     ],
     "ceat -x text1, -y text2, -a text3, -b text4,": [
         "ceat is about occurrence or token spaces, and none is among"
     ],
     "change --by pos": ["change is about occurrence or token spaces"],
     "change @uses": [
-        "change needs a column of the items: by=NAME. Known: text, context, same, year"
+        "change needs a column of the items: --by NAME. Known: text, context, same, year"
     ],
     "change --by nope @uses": ["unknown column of toy.occurrence.last 'nope'"],
     "change --by year --word zebra @uses": ["'zebra' has no occurrence"],
-    "ceat @uses": ["ceat needs x='WORDS' and y='WORDS'"],
+    "ceat @uses": ["ceat needs --x WORDS and --y WORDS"],
     "ceat -x river,sea -y town,zebra -a the, -b my, @uses": [
         "lacks 1 of the 2 words of Y: 'zebra'",
-        "missing='skip'",
+        "--missing skip",
     ],
     "axis --positive bank, --negative river, @uses": ["axis is about word or sentence spaces"],
 }

@@ -49,9 +49,9 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
     shutil.copy(vectors, "w.txt")
     assert "w: 3 imported" in cli("import", "w.txt").stderr
     calls = {
-        ("import", vectors, vectors): "become: name='NAME'",
-        ("import", "mine.npy", "--layer", "3"): "texts='FILE'",
-        ("import", "no name.txt"): "name='NAME'",
+        ("import", vectors, vectors): "become: --name NAME",
+        ("import", "mine.npy", "--layer", "3"): "--texts FILE",
+        ("import", "no name.txt"): "--name NAME",
         ("export", "out.vec"): "the store has several spaces: mine, w. Name one",
         ("remove",): "(mine, w)",
         ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
@@ -67,7 +67,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
             vectors,
             "--space",
             "mine",
-        ): "exists. Name another place, or replace it with force=True",
+        ): "exists. Name another place, or replace it with --force",
         (
             "export",
             "out.vec",
@@ -160,7 +160,7 @@ def test_import_keeps_columns(cli, refusal, tmp_path):
     assert "Known: text, pos, v" in refusal(*arguments, "--keep", "pso")
     assert "'v' cannot be kept" in refusal(*arguments, "--keep", "v")
     assert not (tmp_path / "store").exists()
-    assert "left out, and `keep` stores them: pos." in cli(*arguments).stderr
+    assert "left out, and --keep stores them: pos." in cli(*arguments).stderr
     assert "column pos (string): 2 values stored" in cli(*arguments, "--keep", "pos").stderr
     found = cli("query", "norms", "--where", "pos = 'N'", "--csv")
     assert found.exit_code == 0, found.stderr

@@ -101,7 +101,7 @@ def test_mistakes_end_with_2_and_the_remedy(cli, refusal, store):
         (("--method", "umap"), "pca"),
         (("--sample", "0"), "sample must be at least 1"),
         (("--seed", "-1"), "seed must be at least 0"),
-        (("--where", "random() > 0.5"), "To map items drawn at random, use `sample`."),
+        (("--where", "random() > 0.5"), "To map items drawn at random, use --sample."),
         (("--where", "txt = 'a'"), "text"),
         (("--where", "1=0"), "no item of toy.word.last is selected"),
         (("--layer", "9"), "9"),

@@ -169,6 +169,18 @@ def test_a_space_of_one_layer_is_passed_over_among_others(made, make_store):
         single.store.drift(most=2, spaces=single.space)
 
 
+def test_a_word_in_several_sentences_is_asked_for_in_spaces_of_words(make_store):
+    made = make_store(texts=["bank", "river", "money", "boat"], n_blocks=1, index=False)
+    sentences = ["bank of a river", "bank has money", "sea of green", "sea and sun"]
+    other = make_store(texts=sentences, unit="occurrence", n_blocks=1, index=False)
+    found = other.store.drift("bank", k=2)
+    assert set(found["space"]) == {made.space}
+    with pytest.raises(UsageError, match=r"^'bank' occurs in 2 sentences"):
+        other.store.drift("bank", k=1, spaces=other.space)
+    with pytest.raises(UsageError, match=r"'sea' is not by itself in toy\.word\.last\. 'sea' occ"):
+        other.store.drift("sea", k=1)
+
+
 def test_spaces_without_common_items_are_refused(make_store):
     made = make_store(n=12, n_blocks=1, top_form=None)
     synthetic_store(made.root, texts=["a", "b"], model="other", n_blocks=1, top_form=None)

@@ -158,6 +158,7 @@ def test_spaces_without_selected_items_are_passed_over(make_store):
             )
     none = ask("anisotropy", where="false", layers="top")
     assert dict(zip(none["unit"], none["n"], strict=True)) == {"word": 0, "sentence": 0}
+    assert "No item is selected." in str(none.notes)
 
 
 def test_a_sample_is_seeded_said_and_exact(make_store):
