@@ -1,5 +1,6 @@
 """What does not change a vector, and what becomes of texts that cannot be embedded whole."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -178,8 +179,10 @@ def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure):
     assert not skipped
     assert actual.keys() == expected.keys()
     assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
-    # What did not fit is not tried again and again.
-    assert sum(size > 3 for size in sizes) <= 4 * torch.get_num_threads()
+    # What did not fit is not tried again and again: each time that the batch is halved, at most the
+    # batches that are under way fail, two for each thread, whatever the processor is busy with.
+    n_halved = math.ceil(math.log2(max(sizes) / 3))
+    assert sum(size > 3 for size in sizes) <= 2 * torch.get_num_threads() * n_halved
 
 
 FAILURES = [
