@@ -357,8 +357,10 @@ def test_a_view_shows_texts_as_text_fits_400_pixels_and_is_accessible(visit, vie
         if view in ("layers", "metrics"):  # which are drawn for one scheme
             page.reload()
             page.wait_for_load_state("networkidle")
+        ink = "getComputedStyle(document.body).color"
+        page.wait_for_function(f"(inks) => !inks.includes({ink})", arg=[*inks])
         page.wait_for_timeout(500)
-        inks.add(page.evaluate("getComputedStyle(document.body).color"))
+        inks.add(page.evaluate(ink))
         assert violations(page) == [], scheme
     assert len(inks) == 2, "the scheme has changed"
 
