@@ -20,6 +20,7 @@ from ._options import (
     StoreDir,
     StoreOptions,
     Unit,
+    divided,
     examples,
     known_datasets,
     open_store,
@@ -75,11 +76,12 @@ def build(
             "--model",
             metavar="NAME",
             help=(
-                "gpt2, clip, minilm, a hub id or a folder (repeatable); also id@revision and"
-                " name=folder."
+                "gpt2, clip, minilm, a hub id or a folder (repeatable, or with commas); also"
+                " id@revision and name=folder."
             ),
             show_default="gpt2, clip",
             rich_help_panel=MODELS,
+            callback=divided,
             autocompletion=lambda: ["gpt2", "clip", "minilm"],
         ),
     ] = None,
@@ -228,10 +230,11 @@ def build(
             "--pooling",
             metavar="NAME",
             help=(
-                "How tokens become one vector (repeatable): last, first, mean, mean-all (special"
-                " tokens too), bos, eos or projection, all by one forward pass; model: the"
-                " checkpoint's own recipe, as in sentence-transformers."
+                "How tokens become one vector (repeatable, or with commas): last, first, mean,"
+                " mean-all (special tokens too), bos, eos or projection, all by one forward pass;"
+                " model: the checkpoint's own recipe, as in sentence-transformers."
             ),
+            callback=divided,
             show_default=(
                 "last; for sentences model if the checkpoint has a recipe, else eos if a causal"
                 " model's input ends with it, else mean"

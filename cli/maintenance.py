@@ -259,14 +259,23 @@ def remove(
     ] = None,
     columns: Annotated[
         list[str] | None,
-        Option("--column", metavar="NAME", help="Remove this column of all items (repeatable)."),
+        Option(
+            "--column",
+            metavar="NAME",
+            help="Remove this column of all items (repeatable, or with commas).",
+            callback=divided,
+        ),
     ] = None,
     datasets: Annotated[
         list[str] | None,
         Option(
             "--dataset",
             metavar="NAME",
-            help="Remove the rows of this dataset; texts and vectors stay (repeatable).",
+            help=(
+                "Remove the rows of this dataset; texts and vectors stay (repeatable, or with"
+                " commas)."
+            ),
+            callback=divided,
         ),
     ] = None,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask first.")] = False,

@@ -8,7 +8,7 @@ from typer import Option, Typer, echo
 from embstore.base.errors import UsageError
 
 from ._errors import explained
-from ._options import Quiet, StoreDir, StoreOptions, check_place, examples, open_store
+from ._options import Quiet, StoreDir, StoreOptions, check_place, divided, examples, open_store
 from ._output import say, show_progress, write
 
 app = Typer()
@@ -69,7 +69,8 @@ def report(
         Option(
             "--model",
             metavar="NAME",
-            help="With --recipe: checkpoint, as in embstore reproduce (repeatable).",
+            help="With --recipe: checkpoint, as in embstore reproduce (also with commas).",
+            callback=divided,
         ),
     ] = None,
     sentences: Annotated[

@@ -21,6 +21,7 @@ from ._options import (
     StoreDir,
     StoreOptions,
     check_place,
+    divided,
     examples,
     open_store,
 )
@@ -51,9 +52,10 @@ def reproduce(
             "--model",
             metavar="NAME",
             help=(
-                "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published"
-                " numbers are those of the name."
+                "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable, or with"
+                " commas); published numbers are those of the name."
             ),
+            callback=divided,
             show_default="the paper's models",
             rich_help_panel=MODELS,
         ),

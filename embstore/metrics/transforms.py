@@ -100,7 +100,8 @@ def _parse(name: str) -> Step:
     """Parse the name of one transform."""
     kind, colon, argument = (part.strip() for part in name.partition(":"))
     kind = same_spelling(kind, _ARGUMENTS)
-    check_known("transform", kind, _ARGUMENTS)
+    hint = "Give several one by one." if "," in kind else ""
+    check_known("transform", kind, _ARGUMENTS, hint)
     expected = _ARGUMENTS[kind]
     if expected is None:
         if colon:

@@ -256,6 +256,7 @@ NORMS = ["query", "norms"]
         ),
         (["query", "anisotropy", "--variant", "centerd"], "Did you mean 'centred'?"),
         (["anisotropy", "--layer", "0"], "a metric: embstore query anisotropy --layer 0"),
+        ([*NORMS, "--transform", "center,normalize"], "Give several one by one."),
         ([*NORMS, "--json", "--csv"], "one format, not csv and json"),
         ([*NORMS, "--store-option", "region"], "--store-option takes key=value"),
     ],

@@ -46,6 +46,19 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
     assert len(json.loads(found.stdout)) == 2
 
 
+def test_names_may_stand_in_one_value_with_commas(cli, checkpoint):
+    shutil.copytree(checkpoint, "other")
+    Path("a.csv").write_text("text,pos,freq\ndog,N,2\ngo,V,3\n")
+    models = ("--model", f"{checkpoint},other", "--pooling", "last,mean")
+    planned = cli("build", "a.csv", *models, "--dry-run").stderr
+    assert re.findall(r"(\w+)\.word\.(\w+): 2 to embed", planned) == [
+        (name, pooling) for name in (checkpoint.name, "other") for pooling in ("last", "mean")
+    ]
+    assert cli("build", "a.csv", "--model", "other", "--keep", "pos,freq").exit_code == 0
+    removed = cli("remove", "--column", "pos,freq", "--yes", "--json")
+    assert [row["items"] for row in json.loads(removed.stdout)] == [2, 2]
+
+
 @pytest.mark.slow
 def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     first = cli("build", "words:40", *model, "--shard", "1/2").stderr
