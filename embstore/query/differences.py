@@ -2,6 +2,7 @@
 ``versus``.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.messages import first_of
 from embstore.base.space import Layer
 from embstore.metrics.declaration import NotComputable
 from embstore.metrics.numerics.differences import Scores, common_units, compare_resamples, holm
 from embstore.metrics.numerics.estimates import Estimate, compare_estimates
 from embstore.metrics.significance import versus_columns
 from embstore.query import compute
+from embstore.query.notes import shown_range
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 from embstore.storage.answers import Answer
@@ -73,11 +76,13 @@ class _Compared:
     """The columns of rows that are compared with each other.
 
     Attributes:
+        how: How they are compared, or why they are not.
+        n: Number of units that all have.
         more_p: Further p-values that the rows' are adjusted for.
-        note: What they are compared with, on which units.
     """
 
-    note: str
+    how: str
+    n: int = 0
     columns: dict[Place, Row] = field(default_factory=dict)
     more_p: list[float] = field(default_factory=list)
 
@@ -90,23 +95,30 @@ def differences(
     All rows that are compared with each other are compared on the units, such as pairs, that all of
     them have.
     """
+    versus = str(request.parameters["versus"])
     columns: dict[Place, Row] = {}
     more_p: list[float] = []
-    notes: dict[str, None] = {}
+    alike, failed = defaultdict[str, list[int]](list), defaultdict[str, dict[str, None]](dict)
     for scored, reference in _families(request, cards, answers):
         found = _compare(request, scored, reference)
-        notes[found.note] = None
+        if found.columns:
+            alike[found.how].append(found.n)
+        else:
+            failed[found.how][next(iter(scored))[0]] = None
         more_p += found.more_p
-        columns |= found.columns
-        if reference is not None and len({space for space, *_ in scored}) > 1:
-            columns.pop(reference, None)  # it is compared with several
+        columns |= {place: row for place, row in found.columns.items() if place[0] != versus}
     tested = [place for place, row in columns.items() if row["p"] is not None]
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *more_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
+    named = {BEST: "the best layer"}.get(versus, f"layer {versus}")
+    named = versus if versus in answers else named
+    notes = [f"versus {named}, over {shown_range(n)} {how}" for how, n in alike.items()]
+    for how, spaces in failed.items():
+        notes.append(f"versus{f' ({first_of(spaces)})' * (len(answers) > 1)}: {how}")
     if more_p:
-        notes[f"p_holm over all {len(adjusted)} pairs, since the best was chosen among them"] = None
-    return columns, [*notes]
+        notes.append(f"p_holm over all {len(adjusted)} pairs, since the best was chosen among them")
+    return columns, notes
 
 
 def _families(
@@ -133,7 +145,7 @@ def _families(
                 continue
             if versus == BEST:
                 yield own, None
-            elif not any(card.space == versus for card in cards):
+            elif versus not in answers:
                 yield own, next(place for place in own if place[1] == _layer(card, versus))
             else:
                 names = {place[1].name: place for place in members if place[0] == versus}
@@ -161,16 +173,16 @@ def _compare(
     """
     scored = {place: scores for place, scores in family.items() if scores is not None}
     if len(scored) < 2 or (reference is not None and reference not in scored):
-        return _Compared("versus: fewer than two layers have a value that can be compared")
+        return _Compared("fewer than two layers have a value that can be compared")
     places, seed = list(scored), request.selection.seed
     try:
         scores: list[Scores | Estimate] = common_units(list(scored.values()))
     except NotComputable as error:
-        return _Compared(f"versus: nothing that all have can be compared: {error}")
+        return _Compared(f"nothing that all have can be compared: {error}")
     n, units = len(scores[0].units), "items" if isinstance(scores[0], Estimate) else "units"
     values = np.array([each.value for each in scores]) if n >= _FEW else np.array([np.nan])
     if not np.isfinite(values).all():
-        return _Compared(f"versus: {n} {units} in common, or values that are all equal: no test")
+        return _Compared(f"{n} {units} in common, or values that are all equal: no test")
     target = places.index(reference) if reference is not None else int(np.argmax(values))
     estimates = [each for each in scores if isinstance(each, Estimate)]
     settings: dict[str, Any] = {"seed": seed}
@@ -205,11 +217,10 @@ def _compare(
                 "detectable": difference.detectable,
             }
         columns[place] = row
-    space, layer, _ = places[target]
-    note = f"versus {space} layer {layer.name}, over {n:,} {units} in common, {how} (seed {seed})"
+    how = f"{units} in common, {how} (seed {seed})"
     if not any(row.get("detectable") for row in columns.values()):
-        note += ", none of which differs"
-    return _Compared(note, columns, more_p)
+        how += ", none of which differs"
+    return _Compared(how, n, columns, more_p)
 
 
 def _n_resamples(request: MetricRequest) -> int:

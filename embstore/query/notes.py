@@ -59,10 +59,10 @@ def selected(selection: "Selection") -> Iterator[str]:
 
 def _n_items(request: "MetricRequest", rows: Sequence[Row]) -> str:
     numbers = [row["n"] for row in rows]
-    text = f"n = {_range(numbers)}"
+    text = f"n = {shown_range(numbers)}"
     totals = [row["total"] for row in rows if row.get("total") is not None]
     if totals and totals != numbers:
-        text += f" of {_range(totals)}"
+        text += f" of {shown_range(totals)}"
     spaces = {row["space"] for row in rows}
     is_of_one_unit = len({row["unit"] for row in rows}) == 1
     if len(spaces) > 1 and is_of_one_unit and min(numbers) < max(numbers) and not request.common:
@@ -70,7 +70,8 @@ def _n_items(request: "MetricRequest", rows: Sequence[Row]) -> str:
     return text
 
 
-def _range(numbers: Sequence[int]) -> str:
+def shown_range(numbers: Sequence[int]) -> str:
+    """Return the smallest and the largest of some numbers, once if they are equal."""
     return "–".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)}))
 
 

@@ -312,6 +312,25 @@ def test_two_spaces_are_compared_over_the_items_of_both(tmp_path):
         large.store.query("norms", spaces=large.space, versus=apart.space)
 
 
+def test_spaces_that_are_compared_alike_have_one_sentence(tmp_path):
+    options = {"dim": 4, "top_form": None, "index": False}
+    for n, model, n_blocks in ((60, "a", 1), (90, "b", 2), (40, "c", 0), (50, "d", 0)):
+        store = synthetic_store(
+            tmp_path / "store", n=n, model=model, n_blocks=n_blocks, **options
+        ).store
+    how = "items in common, errors from parts of the items (seed 0)"
+    failed = "fewer than two layers have a value that can be compared."
+    for versus, named in (("0", "layer 0"), ("best", "the best layer")):
+        [note, *_] = store.query("norms", versus=versus).notes
+        assert note.count("; versus") == 2
+        assert f"; versus {named}, over 60–90 {how};" in note
+        assert f"; versus (c.word.last, d.word.last): {failed[:-1]}" in note
+    [note, *_] = store.query("norms", spaces="b.word.last", versus="a.word.last").notes
+    assert note.endswith(f"; versus a.word.last, over 60 {how}.")
+    [note, *_] = store.query("norms", spaces="b.word.last", versus="2").notes
+    assert note.endswith(f"; versus layer 2, over 90 {how}.")
+
+
 def test_layers_that_do_not_differ(tmp_path):
     """Equal vectors in two layers, and vectors of the same length in each."""
     x = np.random.default_rng(0).normal(size=(1, 60, 4)).astype(np.float32)
