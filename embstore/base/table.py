@@ -326,6 +326,7 @@ def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
     if pivot.joined or len(pivot.values) == 1:
         return [head]
     names = [value if isinstance(value, str) else value[-1] for value in pivot.values]
+    names = [name.removeprefix("difference_") for name in names]  # its limits are beside it
     return names if alone else [f"{head} {name}" for name in names]
 
 
