@@ -314,12 +314,7 @@ def _agreed(planned: "Table") -> bool:
         raise UsageError(
             "what is removed cannot be brought back: add --yes, or see what it is with --dry-run."
         )
-    for row in planned:
-        items = "" if row["items"] is None else f"{row['items']:,} items, "
-        size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes, "
-        say(f"{row['file']}: {items}{size}{row['detail']}")
-    for note in planned.notes:
-        say(note)
+    say(repr(planned))
     return confirm("Remove this for good?", err=True)
 
 

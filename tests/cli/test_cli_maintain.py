@@ -176,7 +176,7 @@ def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
     monkeypatch.setattr(maintenance, "sys", type("sys", (), {"stdin": Terminal}))
     done = cli("remove", "--space", store.space, input=answer)
     assert done.exit_code == code
-    assert f"vectors/space={store.space}: 30 items, " in done.stderr
+    assert f"vectors/space={store.space}  would remove  30 " in done.stderr
     assert Store(store.root).info()["items"] == items
 
 
