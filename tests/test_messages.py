@@ -7,6 +7,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from embstore.base.messages import count, first_of
+
 
 def test_no_message_names_an_option_of_the_command_line():
     """Options stand in commands, and in tables of options, alone."""
@@ -34,3 +36,8 @@ def test_no_message_names_an_option_of_the_command_line():
             ]
             prose = command.sub("", "".join(texts))
             assert not re.search(r"\s--[a-z]", prose), f"{path}:{node.lineno}: {prose}"
+
+
+def test_numbers_have_their_nouns_and_lists_their_rest():
+    assert [count(n, "pass", "es") for n in (0, 1, 1234)] == ["0 passes", "1 pass", "1,234 passes"]
+    assert [first_of(range(n), 2) for n in range(4)] == ["", "0", "0, 1", "0, 1 and 1 more"]

@@ -63,6 +63,11 @@ def first_of(names: Iterable[object], n: int = 5) -> str:
     return ", ".join(shown[:n]) + more
 
 
+def count(n: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
+    return f"{n:,} {noun}{'' if n == 1 else plural}"
+
+
 def printable_json(document: str) -> str:
     r"""Escape the control characters in a JSON document as in ``\u009b``; its content stays the
     same.

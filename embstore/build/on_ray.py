@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, Self
 from embstore.base import disk
 from embstore.base.errors import ClusterError, UsageError
 from embstore.base.installation import needing
+from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.build.job import Model
 from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
-from embstore.build.report import count
 from embstore.storage.cache import StoreFiles
 
 _STOP_SECONDS = 5.0
@@ -202,9 +202,7 @@ def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
         cpus = 1 if gpus else int(min((cpu for cpu, _ in nodes if cpu >= 1), default=1))
     capacity = sum(int(min(cpu // cpus, gpu // gpus if gpus else cpu)) for cpu, gpu in nodes)
     if (options.workers or 1) > capacity:
-        wanted = f"{cpus} {'core' if cpus == 1 else 'cores'}" + (
-            f" and {gpus:g} GPUs" if gpus else ""
-        )
+        wanted = f"{count(cpus, 'core')}" + (f" and {gpus:g} GPUs" if gpus else "")
         raise ClusterError(
             f"the cluster has room for {capacity} workers with {wanted} each, not for "
             f"{options.workers or 1}: its "

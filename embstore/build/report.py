@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embstore.base.messages import Report
+from embstore.base.messages import Report, count
 from embstore.base.progress import Progress, duration, report_progress
 from embstore.base.sharding import SPECIAL_TOKENS_CHARS
 from embstore.base.table import Table, show_size, table
@@ -188,7 +188,7 @@ def _last_line(report: BuildReport) -> str:
     if report.n_tokens:
         return (
             f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} "
-            f"({report.tokens_per_second:,.0f} "
+            f"({float(f'{report.tokens_per_second:.3g}'):,g} "
             f"tokens/s), {duration(report.total_seconds)} with loading; "
             f"{show_size(report.n_bytes)} written to "
             f"{report.store}"
@@ -199,8 +199,3 @@ def _last_line(report: BuildReport) -> str:
     if any(space.skipped for space in report.spaces):
         return f"Nothing else to embed in {report.store}{indexed}"
     return f"Nothing to embed: all of it is in {report.store}{indexed}"
-
-
-def count(n: int, noun: str, plural: str = "s") -> str:
-    """Return a number with its noun: ``1 row``, ``2 rows``."""
-    return f"{n:,} {noun}{'' if n == 1 else plural}"

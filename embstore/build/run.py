@@ -12,12 +12,13 @@ import numpy as np
 
 from embstore.base.arrays import Ids
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
+from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.text import IS_SPECIAL, N_TOKENS, TOKEN_INDEX
 from embstore.build.job import Group, Job, Model, SpacePlan, item_passages
 from embstore.build.on_ray import RangeOutcome
 from embstore.build.ranges import RangeResult, Step, encode_ranges, range_tasks
-from embstore.build.report import Meter, SpaceReport, count, reason_key
+from embstore.build.report import Meter, SpaceReport, reason_key
 from embstore.build.texts import Texts
 from embstore.encode.recipe_head import reader
 from embstore.encode.records import ModelFailsError, Skipped, TooLongError

@@ -16,6 +16,7 @@ import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import SpaceMismatchError, StoreError, UsageError
+from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layers
 from embstore.base.table import Table
@@ -325,5 +326,4 @@ def report(verb: str, files: Iterable[StoredFile]) -> Table:
 def _counted(noun: str, n: int) -> str:
     """Return a number with its noun, such as ``2 indexes`` or ``3 tables of texts``."""
     head, _, rest = noun.partition(" ")
-    plural = head if n == 1 else f"{head}es" if head == "index" else f"{head}s"
-    return " ".join(filter(None, (str(n), plural, rest)))
+    return f"{count(n, head, 'es' if head == 'index' else 's')} {rest}".rstrip()

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from embstore.base.errors import MissingObjectError
+from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.table import Table
 from embstore.exchange.copies import Selection, make_plan, report, stored_catalog
@@ -58,7 +59,7 @@ def push_to_hub(
             cards = {**(stored.cards if stored is not None else {}), **plan.cards}
             last[_README] = dataset_card(cards, new, url, _columns(source, stored, new)).encode()
         message = (
-            f"embstore push: {n_files} files"
+            f"embstore push: {count(n_files, 'file')}"
             if n_files
             else "embstore push: remove what was replaced"
         )

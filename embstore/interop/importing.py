@@ -20,6 +20,7 @@ from embstore.base import __version__, disk
 from embstore.base.arrays import Ids
 from embstore.base.errors import SourceError, StoreError, UsageError, check_known
 from embstore.base.keywords import as_names
+from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
@@ -248,10 +249,9 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
         return _numbered(range(n_layers))
     numbers = _numbers(requested)
     if len(numbers) != n_layers:
-        have = "one layer" if n_layers == 1 else f"{n_layers} layers"
         raise UsageError(
-            f"layers={requested!r} names {len(numbers)}, and {files[0].name} has {have}. Name each"
-            " once."
+            f"layers={requested!r} names {len(numbers)}, and {files[0].name} has"
+            f" {count(n_layers, 'layer')}. Name each once."
         )
     return _numbered(numbers)
 

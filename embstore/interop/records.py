@@ -14,7 +14,7 @@ from typing import Any
 from embstore.base import disk, documents
 from embstore.base.documents import Document
 from embstore.base.errors import EmbstoreError
-from embstore.base.messages import Report, first_of
+from embstore.base.messages import Report, count, first_of
 from embstore.base.progress import duration
 from embstore.base.space import Layer, Layers
 from embstore.base.table import show_size
@@ -117,10 +117,9 @@ class ImportReport(Report):
 
     def lines(self) -> list[str]:
         """Return the report in sentences."""
-        layers = "1 layer" if self.n_layers == 1 else f"{self.n_layers} layers"
         counts = (
-            f"{self.space}: {self.imported:,} imported ({self.format}, {layers}, dimension"
-            f" {self.dim:,})"
+            f"{self.space}: {self.imported:,} imported ({self.format},"
+            f" {count(self.n_layers, 'layer')}, dimension {self.dim:,})"
         )
         return [
             f"{counts}, {self.present:,} already there",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
+from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.table import Table
@@ -48,8 +49,8 @@ class _NewItems:
     @property
     def detail(self) -> str:
         """What is taken in, as a phrase."""
-        parts = [f"{len(self.whole)} shards"]
-        parts += [f"{len(self.others):,} items of other shards"] if len(self.others) else []
+        parts = [count(len(self.whole), "shard")]
+        parts += [f"{count(len(self.others), 'item')} of other shards"] if len(self.others) else []
         parts += ["a new space"] if self.is_new else []
         return ", ".join(parts)
 
@@ -240,5 +241,7 @@ def _updated_indexes(
     actions = []
     for verb, n in (("taken in", n_copied), ("rebuilt", len(built))):
         if n:
-            actions.append(Action(verb, folder, f"the indexes of {n} of {n_layers} layers"))
+            actions.append(
+                Action(verb, folder, f"the indexes of {n} of {count(n_layers, 'layer')}")
+            )
     return actions, recall_notes(card, built)

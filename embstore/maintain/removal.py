@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import DamagedError, NotStoredError, StoreError, UsageError, check_known
-from embstore.base.messages import first_of
+from embstore.base.messages import count, first_of
 from embstore.base.table import Table
 from embstore.base.text import escaped, source_name
 from embstore.maintain.upkeep import Action, locked, rebuild, tabulate
@@ -138,7 +138,7 @@ def _removed_spaces(files: StoreFiles, named: Manifest, spaces: Sequence[str]) -
         )
         n_bytes = sum(named.files[key]["bytes"] for key in of_space)
         place = files.root / keys.folder_of(keys.VECTORS, space)
-        yield Action("removed", place, f"{len(of_space)} files", n_items, n_bytes)
+        yield Action("removed", place, count(len(of_space), "file"), n_items, n_bytes)
 
 
 def _removed_columns(

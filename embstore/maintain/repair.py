@@ -12,6 +12,7 @@ import numpy as np
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
+from embstore.base.messages import count
 from embstore.base.table import Table
 from embstore.maintain.upkeep import Action, keys_of_layers, locked, rebuild, tabulate
 from embstore.maintain.verify import check_indexes
@@ -218,7 +219,9 @@ class _Repair:
         reason = "with items that another layer lacks, or that other shards have too"
         for verb, n in (("removed", n_dropped), ("rewritten", n_rewritten)):
             if n:
-                self._act(verb, folder, f"{n} shards {reason}. {keys.VECTORS.remedy}", n_lost)
+                self._act(
+                    verb, folder, f"{count(n, 'shard')} {reason}. {keys.VECTORS.remedy}", n_lost
+                )
         if n_missing := len(np.setdiff1d(common, texts)):
             self._act(
                 LEFT,
@@ -244,6 +247,10 @@ class _Repair:
             if not self.dry_run:
                 atomic.discard(path)
         if garbage := self.files.garbage():
-            self._act("removed", "", f"{len(garbage)} files that no manifest of the last day names")
+            self._act(
+                "removed",
+                "",
+                f"{count(len(garbage), 'file')} that no manifest of the last day names",
+            )
             if not self.dry_run:
                 self.files.objects.delete(garbage)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embstore.base.messages import count
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
@@ -164,7 +165,7 @@ def rebuild(
     n_behind = sum(not is_current(keys.INDEXES, layer) for layer in card.layers.ids)
     if (kind := kind_of_indexes(named, card.space)) is not None and n_behind:
         folder = files.root / keys.folder_of(keys.INDEXES, card.space)
-        yield Action("rebuilt", folder, f"the indexes of {n_behind} layers", items.n)
+        yield Action("rebuilt", folder, f"the indexes of {count(n_behind, 'layer')}", items.n)
         if not dry_run:
             update_indexes(files, card, kind)
 
@@ -243,7 +244,7 @@ def compact(
             folder = files.root / keys.folder_of(keys.VECTORS, card.space)
             for group in shards:
                 [first, *_] = group.values()
-                detail = f"{len(first)} shards into one, in each of {len(group)} layers"
+                detail = f"{len(first)} shards into one, in each of {count(len(group), 'layer')}"
                 old = [file for of_layer in group.values() for file in of_layer]
                 actions.append(_action(folder, detail, old, sum(file.entry["n"] for file in first)))
             if shards and not dry_run:

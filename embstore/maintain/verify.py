@@ -9,7 +9,7 @@ import numpy as np
 
 from embstore import index
 from embstore.base.errors import DamagedError, UnsupportedFormatError
-from embstore.base.messages import printable
+from embstore.base.messages import count, printable
 from embstore.base.progress import task
 from embstore.base.table import Table, table
 from embstore.index import faiss_index
@@ -62,8 +62,9 @@ class Verification:
             else "all sound"
         )
         if self.ok:
-            return [f"{self.store}: {self.n_files} files, {sound}.", *self.notes]
-        return [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
+            return [f"{self.store}: {count(self.n_files, 'file')}, {sound}.", *self.notes]
+        problems = count(len(self.problems), "problem")
+        return [f"{self.store}: {problems} in {count(self.n_files, 'file')}."]
 
     def __repr__(self) -> str:
         return printable(

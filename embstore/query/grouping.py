@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Int64Array, Mask
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.messages import count
 from embstore.base.text import CONTEXT, N_TOKENS
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
@@ -150,8 +151,8 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
     if not has_value.all():
         members.append(Group(None, ids[~has_value]))
         notes.append(
-            f"{subject} has no value for {_n_items(len(members[-1].ids))}: the last group, without"
-            " a name."
+            f"{subject} has no value for {count(len(members[-1].ids), 'item')}: the last group,"
+            " without a name."
         )
     return Groups(
         tuple(members), ids, tuple(notes), is_ordered=len(found) == 1 and column.kind in NUMBERS
@@ -228,7 +229,7 @@ def _by_interval(
     numbers = _interval_numbers(edges, values)
     if n_outside := int((numbers < 0).sum()):
         notes.append(
-            f"{subject} of {_n_items(n_outside)} is in none of the intervals; inf and -inf are"
+            f"{subject} of {count(n_outside, 'item')} is in none of the intervals; inf and -inf are"
             " edges too."
         )
     return (
@@ -311,10 +312,6 @@ def _shortest(value: float) -> str:
     """
     short = f"{value + 0.0:g}"  # no minus before zero
     return short if float(short) == value else repr(value).removesuffix(".0")
-
-
-def _n_items(n: int) -> str:
-    return f"{n:,} item{'' if n == 1 else 's'}"
 
 
 TEXT = "text"  # column of the text of an item, which every store has

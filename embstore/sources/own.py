@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.base.errors import SourceError, UsageError
+from embstore.base.messages import count
 from embstore.base.space import Unit
 from embstore.sources import files
 from embstore.sources.rows import (
@@ -188,7 +189,7 @@ def questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
                 pairs.append((word, distinct, place))
             else:
                 raise SourceError(
-                    f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a"
+                    f"{place}: {count(len(words), 'word')}. A line is a"
                     " section (: name), the four words of a question, or a word, a tab and its"
                     " answers (b1/b2)."
                 )

@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from embstore import Store
+from embstore.build.report import BuildReport
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
     assert blank == "1 row of the sources skipped: empty line"
     assert listed == "Each of them is listed by: embstore info --skipped"
     assert re.fullmatch(
-        r"\d+ tokens in [\d.]+ s \([\d,]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB written to"
+        r"\d+ tokens in [\d.]+ s \([\d,.]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB written to"
         rf" {tmp_path}/store",
         work,
     )
@@ -159,3 +161,11 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(
     assert "--no-header does not fit 'words'" in refusal(
         "build", "words.csv", "words", "--no-header", *model
     )
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "rate"), [(27, 195, "0.138"), (123456, 10, "12,300"), (250, 100, "2.5")]
+)
+def test_a_slow_build_has_a_rate(n, seconds, rate):
+    report = BuildReport("store", (), 1, 1, Counter(), n, 1, 1, seconds, seconds)
+    assert f"({rate} tokens/s)" in report.lines()[-1]

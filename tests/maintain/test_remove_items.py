@@ -357,6 +357,12 @@ def test_stale_spaces_say_so(stores):
     assert "pooled is stale: toy.occurrence.last" in note
 
 
+def test_one_is_singular(make_store):
+    made = make_store(n=20, n_blocks=0, top_form=None)
+    *_, indexes = made.store.remove(items=["text3"], dry_run=True)
+    assert indexes["detail"] == "the indexes of 1 layer"
+
+
 def test_a_space_without_indexes_gets_none(make_store):
     made = make_store(n=20, index=False, dtype="float16")
     vectors = dict(zip(made.ids.tolist(), made.layer(1), strict=True))

@@ -154,7 +154,7 @@ def test_what_killed_processes_left(make_store):
     assert_planned(planned, rows)
     assert [row["detail"] for row in rows] == [
         *["a process that was killed left it"] * 2,
-        "1 files that no manifest of the last day names",
+        "1 file that no manifest of the last day names",
     ]
     assert not list(made.root.rglob("*.tmp"))
     assert young.exists()
