@@ -179,7 +179,10 @@ OfTemplate = Annotated[
     ),
 ]
 
-LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; several with commas."
+LAYER_HELP = (
+    "Numbers (6, or -1 for the last), ranges (0-6), all, top, raw, normed or output; several with"
+    " commas."
+)
 ALL, TOP = ["all"], ["top"]  # layers by default
 Layers = Annotated[
     list[str], Option("--layer", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS)

@@ -59,8 +59,8 @@ class LookupMethods(opened.OpenStore):
                 template.
             revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by
                 default all.
-            layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw``
-                or ``normed``.
+            layers: Layers: a number (``-1`` for the last), numbers and ranges (``"0,6-12"``),
+                ``all``, ``top``, ``raw`` or ``normed``.
             where: SQL expression that selects items, over item_id, unit, text, context_id, start
                 and "end", and over the columns that :meth:`columns` lists; a name with spaces
                 stands in double quotes.
