@@ -238,7 +238,7 @@ def _not_stored(
     )
     keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
-    return NotStoredError(f"{shown!r} is not in {where}.{_sum_hint(query)}{nearest} {how}.")
+    return NotStoredError(f"{shown!r} is not in {where}.{_hint_for_several(query)}{nearest} {how}.")
 
 
 def _absent(query: Query, missing: Sequence[FoundQueries]) -> str:
@@ -250,8 +250,12 @@ def _absent(query: Query, missing: Sequence[FoundQueries]) -> str:
     return f"{query.shown!r} is not by itself in {where}. " if others else ""
 
 
-def _sum_hint(query: Query) -> str:
-    """Return how words are combined, if the query is a sum of words, such as king - man + woman."""
+def _hint_for_several(query: Query) -> str:
+    """Return how several words are given, if the query looks like it: as rose, tulip, or as the sum
+    king - man + woman.
+    """
+    if "," in query.shown and not query.marked:
+        return " Several texts are separate arguments, in Python a list."
     words = f"+ {query.shown}".replace("−", "-").split()
     terms = [*zip(words[::2], words[1::2], strict=False)]
     if query.marked or len(terms) < 2 or not {sign for sign, _ in terms} <= {"+", "-"}:

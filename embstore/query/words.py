@@ -91,12 +91,11 @@ def _read_file(file: str, name: str) -> tuple[str, ...]:
     except UnknownNameError as error:
         if Path(file).suffix and error.kind != "file type":
             raise
-        hint = (
-            f"If {file} holds {name}, one a line, rename it to {file}.txt."
-            if error.kind == "file type"
-            else f"For {name} instead of a file, put a comma after the word: {file},"
-        )
-        raise UnknownNameError(error.kind, error.name, error.known, hint) from None
+        message = f"{error} If {file} holds {name}, one a line, rename it to {file}.txt."
+        if error.kind != "file type":
+            message = f"{name}: a single word needs a comma after it: '{file},'. As a file: {error}"
+        error.args = (message,)
+        raise
     except UsageError:
         if not Path(file).is_file():
             raise

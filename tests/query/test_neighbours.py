@@ -174,6 +174,8 @@ def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store):
     store = make_store(texts=["house", "horse", "zebra"]).store
     with pytest.raises(NotStoredError):
         store.neighbours("hause")
+    with pytest.raises(NotStoredError, match=r"is not in .*Several texts are separate arguments, "):
+        store.neighbours("house, horse")
     store = make_store(texts=["duo", "ago", "ego", "do", "dog", "god"]).store
     with pytest.raises(NotStoredError, match="Nearest stored texts: 'dog', "):
         store.neighbours("dgo")
