@@ -226,9 +226,10 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
             )
         return [requested]
     if not lists:
+        columns = (f"{field.name} ({field.type})" for field in source.schema)
         raise UsageError(
             f"{source.name} has no column of vectors, which are lists of numbers, one in each row."
-            f" It has {_columns(source.schema)}."
+            f" It has {first_of(columns, _MAX_SHOWN)}."
         )
     named = [name for name in lists if name.startswith("layer_")]
     if len(lists) > 1 and len(named) < len(lists):
@@ -237,11 +238,6 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
             " vector_column='NAME'"
         )
     return lists
-
-
-def _columns(schema: pa.Schema) -> str:
-    """Return the names and types of the first columns, with the number of the others."""
-    return first_of((f"{field.name} ({field.type})" for field in schema), _MAX_SHOWN)
 
 
 def _is_string(kind: pa.DataType) -> bool:

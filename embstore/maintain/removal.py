@@ -199,14 +199,13 @@ def remove_items(
             items[card.space] = np.intersect1d(catalog.ids(card.space), choose(catalog, [card]))
         missing = _missing(catalog, catalog.ids_of(items), texts)
         items = {space: ids for space, ids in items.items() if len(ids)}
-        if not items and texts and len(missing) < len(texts):
-            raise NotStoredError(
-                "these items are stored, but `where` holds for none of them: nothing is removed."
-            )
         if not items:
             near = catalog.nearest_texts(missing[0], catalog.cards) if missing else ()
-            hint = f" Nearest stored texts: {', '.join(map(repr, near))}." * bool(near)
-            raise NotStoredError(f"no space has such an item: nothing is removed.{hint}")
+            hint = f" Nearest stored texts: {first_of(map(repr, near))}." * bool(near)
+            what = "no space has such an item"
+            if len(missing) < len(texts):
+                what = "these items are stored, but `where` holds for none of them"
+            raise NotStoredError(f"{what}: nothing is removed.{hint}")
         left = {
             space: np.setdiff1d(catalog.ids(space), items.get(space, _NO_IDS))
             for space in catalog.cards

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 
+from embstore.base import messages
 from embstore.base.arrays import Mask
 from embstore.base.space import IN_CONTEXT
 from embstore.base.summary import Float64Array
@@ -445,12 +446,12 @@ class _GroupRows:
         n_used, n_undefined = int(is_used.sum()), int((self.has_enough & np.isnan(values)).sum())
         has_vectors = n + self.values.n_zero > 0
         reason = (
-            f"{_count(n_undefined, labels.group)} left out: {labels.undefined}"
+            f"{messages.count(n_undefined, labels.group)} left out: {labels.undefined}"
             if n_undefined
             else None
         )
         if not n_used and not n_undefined:
-            reason = f"no {labels.group} has {_count(self.minimum, labels.member)} or more"
+            reason = f"no {labels.group} has {messages.count(self.minimum, labels.member)} or more"
             if n.any():
                 reason += f"; the most has {self.names[int(n.argmax())]!r}: {n.max()}"
         value = float(values[is_used].mean()) if n_used else None
@@ -466,7 +467,8 @@ class _GroupRows:
         )
         reason = None
         if n < self.minimum:
-            reason = f"{_count(n, self.labels.member)}, and at least {self.minimum} are needed"
+            n_members = messages.count(n, self.labels.member)
+            reason = f"{n_members}, and at least {self.minimum} are needed"
         elif math.isnan(value):
             reason = self.labels.undefined
         n_groups = (int(reason is None), int(reason is not None))
@@ -511,8 +513,3 @@ class _GroupRows:
             "n_zero": counts[1],
             "reason": "; ".join(filter(None, (reason, why))) or None,
         }
-
-
-def _count(n: int, noun: str) -> str:
-    """Return a number with its noun, as in "1 word" and "2 words"."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 from embstore.base import __version__
 from embstore.base.errors import UsageError
-from embstore.base.messages import printable
+from embstore.base.messages import first_of, printable
 from embstore.base.table import Row, Table, show
 from embstore.plot import charts
 from embstore.plot.caption import caption, description, reasons
@@ -478,10 +478,9 @@ def _note_on_glyphs(figure: Figure) -> list[str]:
     missing = without_glyph(set().union(*(text.get_text() for text in texts)))
     if not missing:
         return []
-    named = " ".join(missing[:8]) + (" …" if missing[8:] else "")
     return [
-        f"no font here has these characters, which are drawn as boxes: {named}. Install one that"
-        " has them, such as Noto Sans CJK."
+        f"no font here has these characters, which are drawn as boxes: {first_of(missing, 8)}."
+        " Install one that has them, such as Noto Sans CJK."
     ]
 
 
