@@ -212,11 +212,9 @@ def _not_stored(
     else:
         in_context = [card.space for card in cards if card.unit.has_context]
         near = [item.shown for item in catalog.nearest_occurrences(query.marked, in_context)]
-    nearest = (
-        f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}."
-        if near
-        else ""
-    )
+    nearest = _hint_for_several(query)
+    if near:
+        nearest += f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}."
     made = {card.space: card.made_otherwise for card in cards}
     if all(made.values()):
         how = " or ".join(dict.fromkeys(map(str, made.values())))
@@ -238,7 +236,7 @@ def _not_stored(
     )
     keep = build_command(["FILE"], card)
     how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
-    return NotStoredError(f"{shown!r} is not in {where}.{_hint_for_several(query)}{nearest} {how}.")
+    return NotStoredError(f"{shown!r} is not in {where}.{nearest} {how}.")
 
 
 def _absent(query: Query, missing: Sequence[FoundQueries]) -> str:

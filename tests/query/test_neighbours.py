@@ -176,6 +176,9 @@ def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store):
         store.neighbours("hause")
     with pytest.raises(NotStoredError, match=r"is not in .*Several texts are separate arguments, "):
         store.neighbours("house, horse")
+    store.add_vectors("own", ["house"], np.eye(1))
+    with pytest.raises(NotStoredError, match=r"Several texts are .* Their vectors were imported"):
+        store.neighbours("house,horse", spaces="own")
     store = make_store(texts=["duo", "ago", "ego", "do", "dog", "god"]).store
     with pytest.raises(NotStoredError, match="Nearest stored texts: 'dog', "):
         store.neighbours("dgo")
