@@ -197,12 +197,13 @@ def remove_items(
         for card in SpaceFilter(spaces=spaces).select(catalog.cards):
             catalog.check_texts(card.space)  # an item without its text would not be found
             items[card.space] = np.intersect1d(catalog.ids(card.space), choose(catalog, [card]))
+        searched = [*items]
         missing = _missing(catalog, catalog.ids_of(items), texts)
         items = {space: ids for space, ids in items.items() if len(ids)}
         if not items:
-            near = catalog.nearest_texts(missing[0], catalog.cards) if missing else ()
+            near = catalog.nearest_texts(missing[0], searched) if missing else ()
             hint = f" Nearest stored texts: {first_of(map(repr, near))}." * bool(near)
-            what = "no space has such an item"
+            what = f"there is no such item in {', '.join(spaces) or 'any space'}"
             if len(missing) < len(texts):
                 what = "these items are stored, but `where` holds for none of them"
             raise NotStoredError(f"{what}: nothing is removed.{hint}")

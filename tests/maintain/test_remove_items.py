@@ -254,8 +254,8 @@ def test_a_dataset_goes_and_its_texts_stay(stores):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"items": ["exra"]}, NotStoredError, "no space has such an item.*Nearest.*'extra'"),
-        ({"where": "text = 'nowhere'"}, NotStoredError, "no space has such an item"),
+        ({"items": ["exra"]}, NotStoredError, "no such item in any space: .*Nearest.*'extra'"),
+        ({"where": "text = 'nowhere'"}, NotStoredError, "no such item in any space"),
         ({"where": "unit = 'word'"}, UsageError, r"all items of toy\.word\.last.*remove --space"),
         ({"where": "true"}, UsageError, r"--space toy\.occurrence\.last,toy\.sent.*; the whole"),
         ({"where": "txt = 'a'"}, UnknownNameError, "Did you mean 'text'"),
@@ -264,7 +264,7 @@ def test_a_dataset_goes_and_its_texts_stay(stores):
         ({"spaces": "toy.word.last", "columns": "pos"}, UsageError, "those of all spaces: remove"),
         ({"spaces": "no", "datasets": "no"}, UsageError, "a call of their own, without `spaces`"),
         ({"items": EXTRA, "where": "length(text) < 2"}, NotStoredError, "stored, but `where` hol"),
-        ({"items": ["riverr"], "where": "length(text) < 2"}, NotStoredError, "no space has such"),
+        ({"items": ["riverr"], "where": "length(text) < 2"}, NotStoredError, "no such item"),
         ({"items": []}, UsageError, "no word in the list"),
     ],
 )  # fmt: skip
