@@ -71,7 +71,11 @@ def refuse(error: EmbstoreError) -> NoReturn:
 _options: dict[str, str] = {}  # option of the command that runs, by the name of its argument
 _QUOTES = "'\""
 _ARGUMENT = re.compile(
-    r"""`(?P<named>\w+)`|\b(?P<set>\w+)=(?P<value>True|False|'[^']*'|"[^"]*"|[A-Z]+\b|\d+)"""
+    r"""`(?P<named>\w+)`
+    |(?<![^\s(])(?P<set>\w+)=(?P<value>True|False|'[^']*'|"[^"]*"|[A-Z]+|\d+)(?=[.,;:)]*(?:\s|$))
+    |(?<!\w)(?:'[^']*'|"[^"]*")  # what a user wrote stays as it is
+    """,
+    re.VERBOSE,
 )
 
 
@@ -86,7 +90,7 @@ def speak_of(command: Any) -> None:
 
 def _as_option(argument: re.Match[str]) -> str:
     name, value = argument["named"] or argument["set"], argument["value"]
-    option = _options.get(f"no_{name}" if value == "False" else name)
+    option = _options.get(f"no_{name}" if value == "False" else name or "")
     if option is None:
         return argument[0]
     if value in (None, "True", "False"):

@@ -87,7 +87,7 @@ def divided(values: list[str] | None) -> list[str] | None:
         return None
     parts = [
         [value]
-        if ":" in value or Path(value).exists()
+        if ":" in value or Path(value.rpartition("=")[2]).exists()
         else [name.strip() for name in value.split(",")]
         for value in values
     ]

@@ -2,6 +2,7 @@
 
 import re
 from importlib import import_module
+from shlex import join
 from typing import Any
 
 from typer import Exit, Option, Typer, echo
@@ -77,11 +78,11 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name of a command, the command, which is loaded now, and its arguments."""
-        if args[0] not in self.commands:
+        if args[0] not in self.commands and not ctx.resilient_parsing:
             from embstore.metrics import METRICS
 
             if args[0] in METRICS:
-                raise UsageError(f"{args[0]} is a metric: embstore query {' '.join(args)}")
+                raise UsageError(f"{args[0]} is a metric: embstore query {join(args)}")
         name, command, rest = super().resolve_command(ctx, args)
         if name:
             speak_of(command := load(name))

@@ -62,7 +62,7 @@ def encoder(
     with needing("an encoder for mteb needs mteb", "mteb"):
         import mteb  # noqa: F401
     cards = store.catalog.cards
-    check_known("space", space, cards)
+    check_known("space", str(space), cards)
     card = cards[space]
     if card.unit not in (Unit.SENTENCE, Unit.WORD):
         raise UsageError(

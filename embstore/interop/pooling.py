@@ -178,7 +178,7 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
 
 def _parent(catalog: Catalog, options: PoolOptions) -> Card:
     """Return the card of the space to pool; raise an error unless its items are in contexts."""
-    check_known("space", options.space, catalog.cards)
+    check_known("space", str(options.space), catalog.cards)
     parent = catalog.cards[options.space]
     if parent.unit in (Unit.WORD, Unit.SENTENCE):
         raise QueryError(

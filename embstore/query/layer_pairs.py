@@ -225,7 +225,7 @@ def compare(
             answers.store(question, answer)
         answered.append((pair, answer))
     rows_of = {pair.card.space: answer.rows for pair, answer in answered}
-    kept, without_items = request.with_items([pair.card for pair, _ in answered], rows_of)
+    kept, without_items = request.with_items(catalog, [pair.card for pair, _ in answered], rows_of)
     missing += without_items
     rows: list[Row] = []
     drawn: list[str] = []
@@ -288,7 +288,7 @@ def find_pairs(
     if name is None:
         chosen, missing = select_layers(cards, request.layers, request.spaces)
         others = {card.space: card for card in cards}
-        if "pairs" in request.parameters:  # of different layers
+        if request.metric.name == "drift":
             single = [space for space, layers in chosen.items() if len(layers) == 1]
             if len(single) < len(chosen):
                 reason = "drift is between layers, and it has one of those chosen."

@@ -209,17 +209,21 @@ class MetricRequest:
         ]
 
     def with_items(
-        self, cards: Sequence[Card], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+        self,
+        catalog: Catalog,
+        cards: Sequence[Card],
+        rows: Mapping[str, Sequence[Mapping[str, Any]]],
     ) -> tuple[Sequence[Card], list[str]]:
-        """Return the spaces that have some of the selected items by their rows, all if none has;
-        and why others are left out.
+        """Return the spaces that have some of the selected items, all if none has; and why others
+        are left out. ``rows`` are those of each space: an n above 0 tells that it has some.
         """
-        if self.selection.where is None and self.selection.words is None:
+        if not cards or (self.selection.where is None and self.selection.words is None):
             return cards, []
         reasons = {
             card.space: "none of its items is selected."
             for card in cards
             if not any(row["n"] for row in rows[card.space])
+            and not len(stored_ids(catalog, card.space, self.selection.ids(catalog, [card])))
         }
         kept = [card for card in cards if card.space not in reasons]
         return (kept, self.left_out(cards, reasons)) if kept else (cards, ["No item is selected."])

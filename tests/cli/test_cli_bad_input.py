@@ -266,6 +266,21 @@ def test_what_was_meant_is_named(refusal, made, call, message):
 
 
 @pytest.mark.parametrize(
+    ("call", "written"),
+    [
+        (["neighbours", "k=10"], "'k=10' is not in "),
+        (["query", "anisotropy", "--store", "runs/seed=0/none"], "runs/seed=0/none. Make one"),
+        (["build", "runs/seed=0/x.txt", "--model", "minilm"], "runs/seed=0/x.txt does not exist"),
+        ([*NORMS, "--where", "unit='word' AND (text='a'"], "unit='word' AND (text='a'"),
+    ],
+)
+def test_what_a_user_wrote_stays_as_it_is(cli, made, call, written):
+    result = cli(*call, *([] if {"--store", "build"} & {*call} else ["--store", made.root]))
+    assert result.exit_code == 2
+    assert written in result.stderr
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (["toy.word.last"], "toy.word.last is of words, each by itself"),

@@ -260,8 +260,8 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, check
 
 def test_more_gpus_than_there_are_are_refused_at_once(cluster, words, tmp_path):
     reason = (
-        "its 3 nodes have 2 cores and 0 GPUs. Ask for less with `workers`, `worker_gpus` or"
-        " `worker_cpus`"
+        "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or"
+        " --worker-cpus"
     )
     command = [
         sys.executable,

@@ -103,7 +103,7 @@ def test_an_address_without_a_cluster_is_tried_once_and_refused_before_anything_
     assert found.returncode == 2
     message = " ".join(found.stderr.split())
     assert f"the Ray cluster at {address} cannot be used: it does not answer. See" in message
-    assert "leave out `ray_address` and RAY_ADDRESS to use this machine." in message
+    assert "leave out --ray-address and RAY_ADDRESS to use this machine." in message
     assert (message.count("Failed to get cluster ID"), "Traceback" in message) == (1, False)
     assert not (tmp_path / "store").exists()
 

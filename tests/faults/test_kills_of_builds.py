@@ -41,7 +41,9 @@ def test_kills(stores, name, tally):
     before = {} if is_build else stored_ids(begin)
     counts = tally("kill -9", name)
     n_stored = set()
-    for root in killed(command, begin, stores / f"whole {name}", KILLS[name]):
+    least = (4 if FAULTS else 3) if is_build else 1
+    # More kills where a busy machine puts many at the same stage.
+    for root in killed(command, begin, stores / f"whole {name}", 4 * KILLS[name]):
         if not counts["faults"]:
             whole = Whole.of(stores / f"whole {name}", is_exact=is_build)
         counts["faults"] += 1
@@ -50,10 +52,10 @@ def test_kills(stores, name, tally):
             n_stored.add(sum(map(len, stored_ids(root).values())))
         build(root)
         _check_whole(whole, root, counts)
+        if counts["faults"] >= KILLS[name] and len(n_stored) >= least:
+            break
     assert not counts.harm
-    assert len(n_stored) >= ((4 if FAULTS else 3) if is_build else 1), (
-        f"many were killed at the same stage: {n_stored}"
-    )
+    assert len(n_stored) >= least, f"many were killed at the same stage: {n_stored}"
 
 
 def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:

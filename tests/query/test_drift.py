@@ -165,6 +165,8 @@ def test_a_space_of_one_layer_is_passed_over_among_others(made, make_store):
     named = single.store.drift(most=2, spaces=[made.space, single.space])
     assert named.to_pylist() == found.to_pylist()
     assert any(note.startswith(f"{single.space} is left out: ") for note in named.notes)
+    for metric in ("rsa", "cka"):
+        assert {*single.store.query(metric)["space"]} == {made.space, single.space}
     with pytest.raises(UsageError, match="drift is between layers"):
         single.store.drift(most=2, spaces=single.space)
 

@@ -161,6 +161,19 @@ def test_spaces_without_selected_items_are_passed_over(make_store):
     assert "No item is selected." in str(none.notes)
 
 
+def test_a_space_with_selected_items_is_kept_whatever_cannot_be_computed(make_store):
+    made = make_store(n=10, index=False)
+    zero = make_store(
+        texts=made.texts, model="zero", vectors=np.zeros((5, 10, 8), np.float32), index=False
+    )
+    found = zero.store.query("anisotropy", where="text = 'text1' OR text = 'text2'", layers=0)
+    assert dict(zip(found["space"], found["n"], strict=True)) == {made.space: 2, zero.space: 0}
+    assert not any("selected" in note for note in found.notes)
+    other = make_store(texts=["sea"], model="other", index=False)
+    with pytest.raises(QueryError, match=r"no item in common\. (?!.*No item is selected)"):
+        other.store.query("cka", spaces=made.space, against=other.space, where="text = 'text1'")
+
+
 def test_a_sample_is_seeded_said_and_exact(make_store):
     made = make_store(n=60)
     rows = made.store.query("anisotropy", sample=20, seed=3).to_pylist()

@@ -109,5 +109,5 @@ def test_a_key_that_cannot_be_read_is_not_shown():
     with pytest.raises(UsageError, match=r"cannot be opened: .*\[…\]") as caught:
         Store("gs://bucket/prefix", options={"service_account_key": key}).info()
     shown = "".join(traceback.format_exception(caught.value))
-    assert str(ord("-")) + ", " not in shown
+    assert f"{ord('-')}, {ord('-')}" not in shown
     assert "MIIE" not in shown

@@ -106,7 +106,7 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
         command: Function of the store's folder.
         begin: The store that it begins with.
         whole: Where the store goes that the command makes if nobody kills it.
-        n: How often.
+        n: How often at most.
 
     Yields:
         What each kill left; the next command is at work meanwhile.
@@ -125,13 +125,15 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
         return Work(call, at_step=step - 1, after=seconds * rng.random() ** 4), root
 
     n_killed, number, (work, root) = 0, 0, start(0)
-    while n_killed < n:
-        was_killed, done, number = work.was_killed(), root, number + 1
-        work, root = start(number)
-        if was_killed:  # else it had done its work before
-            n_killed += 1
-            yield done
-    work.was_killed()
+    try:
+        while n_killed < n:
+            was_killed, done, number = work.was_killed(), root, number + 1
+            work, root = start(number)
+            if was_killed:  # else it had done its work before
+                n_killed += 1
+                yield done
+    finally:
+        work.was_killed()
 
 
 def _work(

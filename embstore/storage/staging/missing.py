@@ -112,6 +112,8 @@ class MissingItems:
             " WHERE valid"
         )
         missing = self._count(rows, space=space)
+        if parts.worker.total == 1:
+            return missing, 0
         here = self._count(f"{rows} AND {parts_condition(parts)}", space=space)
         return here, missing - here
 
