@@ -14,7 +14,7 @@ from embstore.metrics.numerics.linear_algebra import one_thread
 from embstore.query.group_layers import layers_of_groups, restricted
 from embstore.query.layer_data import StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row
-from embstore.query.request import MetricRequest, Selection, stored_ids
+from embstore.query.request import NOTHING_SELECTED, MetricRequest, Selection, stored_ids
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
@@ -84,6 +84,7 @@ def compute_layers(
         inputs = {"groups": members, "is_ordered": groups.is_ordered}
         cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
         groups = None
+    is_empty = only is not None and not len(stored_ids(catalog, card.space, only))
     with_errors = _with_errors(catalog, request, card, groups, only)
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
@@ -102,6 +103,8 @@ def compute_layers(
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
             for row in rows:
                 row["text"] = items[row["item_id"]].text if row["item_id"] in items else None
+        if is_empty:
+            rows = [row | {"reason": NOTHING_SELECTED} for row in rows]
         yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
 
 

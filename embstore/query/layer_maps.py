@@ -20,9 +20,8 @@ from embstore.base.table import ShownColumn, Table, table
 from embstore.query import provenance
 from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
-from embstore.query.notes import NOTHING_SELECTED
 from embstore.query.provenance import Row
-from embstore.query.request import Selection, missing_words, stored_ids
+from embstore.query.request import NOTHING_SELECTED, Selection, missing_words, stored_ids
 from embstore.storage import keys
 from embstore.storage.card import SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog, Ids

@@ -22,7 +22,7 @@ from embstore.query.grouping import Groups, item_groups
 from embstore.query.lookup import look_up, missing_query_notes, parse_query
 from embstore.query.missing import build_command
 from embstore.query.permutations import blocks_of, calibrated
-from embstore.query.request import MetricRequest, missing_words, stored_ids
+from embstore.query.request import NOTHING_SELECTED, MetricRequest, missing_words, stored_ids
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card, select_layers
 from embstore.storage.catalog import Catalog, Ids
@@ -225,7 +225,7 @@ def compare(
             answers.store(question, answer)
         answered.append((pair, answer))
     rows_of = {pair.card.space: answer.rows for pair, answer in answered}
-    kept, without_items = request.with_items(catalog, [pair.card for pair, _ in answered], rows_of)
+    kept, without_items = request.with_items([pair.card for pair, _ in answered], rows_of)
     missing += without_items
     rows: list[Row] = []
     drawn: list[str] = []
@@ -360,7 +360,7 @@ def _matrix(
 
     Layers that cannot be transformed get rows of nulls with the reason.
     """
-    metric, failure = request.metric, None if len(ids) else notes.NOTHING_SELECTED
+    metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:

@@ -62,7 +62,7 @@ def _measure(
         space: [row for answer, _ in of_space.values() for row in answer.rows]
         for space, of_space in found.items()
     }
-    cards, without_items = request.with_items(catalog, cards, rows_of)
+    cards, without_items = request.with_items(cards, rows_of)
     compared: dict[tuple[str, Layer, int], Row] = {}
     more: list[str] = []
     if versus is not None:

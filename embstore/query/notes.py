@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
 _MAX_SENTENCES = 3
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
     from embstore.query.grouping import Grouping, Groups
 
+NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -209,24 +211,18 @@ class MetricRequest:
         ]
 
     def with_items(
-        self,
-        catalog: Catalog,
-        cards: Sequence[Card],
-        rows: Mapping[str, Sequence[Mapping[str, Any]]],
+        self, cards: Sequence[Card], rows: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> tuple[Sequence[Card], list[str]]:
-        """Return the spaces that have some of the selected items, all if none has; and why others
-        are left out. ``rows`` are those of each space: an n above 0 tells that it has some.
+        """Return the spaces that have some of the selected items by their rows, all if none has;
+        and why others are left out.
         """
-        if not cards or (self.selection.where is None and self.selection.words is None):
-            return cards, []
         reasons = {
             card.space: "none of its items is selected."
             for card in cards
-            if not any(row["n"] for row in rows[card.space])
-            and not len(stored_ids(catalog, card.space, self.selection.ids(catalog, [card])))
+            if {row["reason"] for row in rows[card.space]} == {NOTHING_SELECTED}
         }
         kept = [card for card in cards if card.space not in reasons]
-        return (kept, self.left_out(cards, reasons)) if kept else (cards, ["No item is selected."])
+        return (kept, self.left_out(cards, reasons)) if kept else (cards, [])
 
 
 def check_seed(seed: int) -> None:

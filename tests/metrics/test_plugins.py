@@ -103,7 +103,7 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
         assert row["norm"] == pytest.approx(wanted, rel=1e-12)
         assert (row["n"], row["reason"]) == (30, None)
     [row] = made.store.query("norm-quantile", layers=0, where="false")
-    assert (row["norm"], row["n"], row["reason"]) == (None, 0, "no vectors")
+    assert (row["norm"], row["n"], row["reason"]) == (None, 0, "no item is selected")
 
     store = ("--store", made.root)
     code, printed, _ = run(

@@ -158,7 +158,7 @@ def test_spaces_without_selected_items_are_passed_over(make_store):
             )
     none = ask("anisotropy", where="false", layers="top")
     assert dict(zip(none["unit"], none["n"], strict=True)) == {"word": 0, "sentence": 0}
-    assert "No item is selected." in str(none.notes)
+    assert "no item is selected." in str(none.notes)
 
 
 def test_a_space_with_selected_items_is_kept_whatever_cannot_be_computed(make_store):
