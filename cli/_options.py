@@ -476,6 +476,13 @@ def split_words(values: Sequence[str] | None) -> list[str]:
     return words
 
 
+def check_order(ctx: Context, args: Sequence[str]) -> None:
+    """Raise UsageError where an option that most commands have stands before the command."""
+    option = args[0].partition("=")[0] if args else ""
+    if option in ("--store", "--model", "--space", "--layer"):
+        raise UsageError(f"{option} stands after the command: {ctx.command_path} … {option} …")
+
+
 def given_options(ctx: Context, besides: Sequence[str]) -> list[str]:
     """Return the options that are given to a command, as they are written, but for some parameters,
     by name.

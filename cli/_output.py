@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
 
 _NUMBER = re.compile(r"([+-]?\d[\d,.]*(e[+-]?\d+)?\*?|-|)")
+_LONG, _PART = re.compile(r"\S{25,}"), re.compile(r"(\S{8,22}[-./=])(?=\S)")  # names, parts of them
 # What a spreadsheet takes for the beginning of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -278,6 +279,11 @@ def _for_terminal(table: "Table", width: int) -> str:
         [_shortened(printable(cell), 2 * width) for cell in column]
         for column in zip(header, *lines, strict=True)
     ]
+    if not table.pivot and _width(columns) > width:  # names of files and columns on several lines
+        columns = [
+            [_LONG.sub(lambda name: _PART.sub(r"\1\n", name[0]), cell) for cell in column]
+            for column in columns
+        ]
     n_naming = len(table.pivot.down) if table.pivot else len(columns)
     naming, values = columns[:n_naming], columns[n_naming:]
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1

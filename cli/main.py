@@ -14,7 +14,7 @@ from embstore.base.errors import UsageError
 from embstore.base.messages import is_utf8
 
 from ._errors import begin_verbose, explained, speak_of
-from ._options import examples
+from ._options import check_order, examples
 
 COMMANDS = {
     "Build": {
@@ -68,6 +68,7 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options before the command."""
         with explained():
+            check_order(ctx, args)
             for text in args:
                 if not is_utf8(text):
                     raise UsageError(

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option, Typer
@@ -47,6 +48,7 @@ from ._options import (
     Where,
     Word,
     Words,
+    check_order,
     divided,
     escape,
     examples,
@@ -119,6 +121,26 @@ def _query(
         ),
     ] = None,
     labels: Labels = None,
+    lowest: Annotated[
+        int | None,
+        Option(
+            "--lowest",
+            metavar="N",
+            min=1,
+            help="Give the N rows with the lowest values, of all spaces and layers.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    highest: Annotated[
+        int | None,
+        Option(
+            "--highest",
+            metavar="N",
+            min=1,
+            help="Give the N rows with the highest values.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         Option(
@@ -154,6 +176,8 @@ def _query(
         )
     if labels:
         read_labels(labels)  # whose mistakes are found before anything is computed
+    if lowest and highest:
+        raise UsageError("--lowest or --highest: a result has one order.")
     opened = open_store(store, store_option)
     selected["models"] = [*(selected["models"] or ()), *(named or ())]
     if explain:
@@ -162,7 +186,8 @@ def _query(
         return
     with out.progress():
         found = opened.query(metric.name, cache=not no_cache, **selection(**selected))
-    out.emit(found.inline_intervals() if intervals == "inline" else found, labels or ())
+    result = found.highest(highest) if highest else found.lowest(lowest) if lowest else found
+    out.emit(result.inline_intervals() if intervals == "inline" else result, labels or ())
 
 
 def _write_explanation(explanation: Any, out: Output) -> None:
@@ -205,6 +230,7 @@ def metric_command(
         hidden = Annotated[str | None, Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY
         others.append(inspect.Parameter("versus", kind, default=None, annotation=hidden))
+        others = [each for each in others if each.name not in ("lowest", "highest")]
     if not any(column.limits for column in (*metric.columns, *metric.optional)):
         others = [parameter for parameter in others if parameter.name != "intervals"]
 
@@ -303,12 +329,22 @@ class MetricGroup(TyperGroup):
         text = escape(get_metric(cmd_name).help)
         return TyperCommand(cmd_name, help=text, rich_help_panel="Metrics")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options before the metric."""
+        check_order(ctx, args)
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name of a command, the command with its options, and its arguments."""
         name, *rest = args
         if name in self.commands:
             return name, self.commands[name], rest
-        from embstore.metrics import get_metric
+        from embstore.metrics import METRICS, get_metric
+
+        from .main import COMMANDS  # which loads this module
+
+        if name not in METRICS and any(name in commands for commands in COMMANDS.values()):
+            raise UsageError(f"{name} is not a metric but a command: embstore {join(args)}")
 
         speak_of(command := self.command_of_metric(get_metric(name)))
         return name, command, rest

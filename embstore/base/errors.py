@@ -41,6 +41,7 @@ class UsageError(EmbstoreError):
 
 
 _MOST_QUOTED = 300  # characters of a name or text
+_MOST_KNOWN, _FEW_KNOWN = 50, 12  # names that are listed whole, and of more than these
 
 _SYNONYMS: dict[tuple[str, str], str] = {
     **{("pooling", name): "bos" for name in ("cls", "[cls]", "sos")},
@@ -69,7 +70,11 @@ class UnknownNameError(EmbstoreError):
         synonym = _SYNONYMS.get((kind, name.lower()))
         if near := [synonym] if synonym in self.known else nearest(name, self.known):
             parts.append(f"Did you mean {' or '.join(repr(match) for match in near)}?")
-        parts.append(f"Known: {', '.join(self.known)}." if self.known else "There are none.")
+        shown = ", ".join(self.known)
+        if len(self.known) > _MOST_KNOWN:
+            n_more = len(self.known) - _FEW_KNOWN
+            shown = f"{', '.join(self.known[:_FEW_KNOWN])} and {n_more} more"
+        parts.append(f"Known: {shown}." if self.known else "There are none.")
         if hint:
             parts.append(hint)
         super().__init__(" ".join(parts))

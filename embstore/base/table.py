@@ -234,6 +234,42 @@ class Table:
         ]
         return {id(row) for rows in several for row in rows if row[pivot.mark]}
 
+    def lowest(self, n: int) -> "Table":
+        """Return the ``n`` rows with the lowest values over all spaces and layers, with their rank.
+
+        The value is the first printed number; rows without one are left out.
+        """
+        return self._ranked(n, "lowest")
+
+    def highest(self, n: int) -> "Table":
+        """Return the ``n`` rows with the highest values, as :meth:`lowest` does with the lowest."""
+        return self._ranked(n, "highest")
+
+    def _ranked(self, n: int, first: str) -> "Table":
+        if (pivot := self.pivot) is None:
+            raise UsageError("this table has no values of spaces and layers to put in order.")
+        names = [name for name in pivot.values if isinstance(name, str) and name != "n"]
+        numeric = [name for name in names if any(isinstance(r[name], float | int) for r in self)]
+        value = (numeric or names)[0]
+        rows = sorted(
+            (row for row in self.rows if row[value] is not None),
+            key=lambda row: row[value],
+            reverse=first == "highest",
+        )
+        several = [name for name in pivot.across if len({row[name] for row in rows}) > 1]
+        return replace(
+            self,
+            columns=("rank", *self.columns),
+            rows=tuple({"rank": rank, **row} for rank, row in enumerate(rows[:n], 1)),
+            notes=(*self.notes, f"The {first} {value} of {len(rows):,} rows, in order."),
+            pivot=Pivot(
+                ("rank", *several, *pivot.down),
+                (),
+                (value, *self.intervals.get(value, ())),
+                ("rank", *several, *(pivot.heads or pivot.down)),
+            ),
+        )
+
     def inline_intervals(self) -> "Table":
         """Return the table with each interval printed in the cell of its value:
         ``0.71 [0.62, 0.79]``.
@@ -323,7 +359,7 @@ def _cell(columns: tuple[str, ...], write: Callable[[object], str], row: Row) ->
 
 def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
     """Return the headings of one group of printed columns."""
-    if pivot.joined or len(pivot.values) == 1:
+    if pivot.across and (pivot.joined or len(pivot.values) == 1):
         return [head]
     names = [value if isinstance(value, str) else value[-1] for value in pivot.values]
     names = [name.removeprefix("difference_") for name in names]  # its limits are beside it

@@ -73,15 +73,13 @@ def columns(catalog: Catalog) -> Table:
     counts = catalog.columns.counts()
     rows = []
     for name, kind in catalog.columns.types.items():
-        of_space, _, space = name.partition(".")
-        meaning = MEANINGS[of_space].format(space) if of_space in MEANINGS else None
         rows.append(
             {
                 "column": name,
                 "type": kind,
                 "origin": "stored",
                 "items": counts[name],
-                "meaning": meaning,
+                "meaning": MEANINGS.get(name.partition(".")[0]),
             }
         )
     rows += [

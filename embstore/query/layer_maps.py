@@ -285,7 +285,7 @@ LISTED_COLUMNS = (
 )  # fmt: skip
 _LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("method"))
 _NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
-_SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS, ShownColumn("file"))
+_SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS)
 _LISTED_SHOWN = (
     *_LAYER,
     ShownColumn("where"),

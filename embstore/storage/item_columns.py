@@ -154,10 +154,10 @@ def space_columns(space: str) -> dict[str, str]:
 
 
 MEANINGS = {
-    N_TOKENS: "number of tokens of an item in {}, without special tokens, template and prompt",
-    TOKEN_INDEX: "position of a token in the input of the model of {}, from 0",
-    IS_SPECIAL: "whether a token is a special one of the model of {}",
-    N_POOLED: "number of vectors that the vector of an item in {} was pooled from",
+    N_TOKENS: "number of tokens, without special tokens, template and prompt",
+    TOKEN_INDEX: "position of a token in the input of the model, from 0",
+    IS_SPECIAL: "whether a token is a special one of the model",
+    N_POOLED: "number of vectors that the vector of an item was pooled from",
 }
 """Meanings of the columns that depend on the space, as phrases."""
 

@@ -319,10 +319,7 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     assert not store.info().notes, "only columns of sources are pointed out"
     [row] = [dict(row) for row in store.columns() if row["origin"] == "stored"]
     assert (row["column"], row["items"]) == (column.name, before.n_items)
-    assert (
-        row["meaning"]
-        == f"number of tokens of an item in {space}, without special tokens, template and prompt"
-    )
+    assert row["meaning"] == "number of tokens, without special tokens, template and prompt"
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
     stale = pa.table(

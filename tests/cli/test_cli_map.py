@@ -17,12 +17,12 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store):
     result = cli("map", "--method", "tsne")
     assert result.exit_code == 0, result.output
     header, first, second = result.stdout.splitlines()
-    assert header.split() == ["space", "layer", "method", "did", "n", "kept", "file"]
+    assert header.split() == ["space", "layer", "method", "did", "n", "kept"]
     assert "kept: share of the ten nearest neighbours by cosine" in result.stderr
-    for line, layer in ((first, "0"), (second, "1")):
-        cells = line.split()
-        assert cells[:5] == ["toy.word.last", layer, "tsne", "made", "30"]
-        table = pq.ParquetFile(store / cells[-1]).read()
+    rows = json.loads(cli("map", "--method", "tsne", "--json").stdout)
+    for line, row, layer in zip((first, second), rows, "01", strict=True):
+        assert line.split()[:5] == ["toy.word.last", layer, "tsne", "made", "30"]
+        table = pq.ParquetFile(store / row["file"]).read()
         assert (table.column_names, len(table)) == (["item_id", "x", "y"], 30)
 
 

@@ -99,6 +99,18 @@ def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere():
     assert ("long " * 2000).rstrip() in piped
 
 
+def test_a_long_name_goes_over_lines_at_its_points_on_a_terminal():
+    name = "vectors/space=minilm-untrained-0.occurrence.last"
+    table = Table(("file", "detail"), ({"file": name, "detail": "well-known parts " * 9},))
+    first, *_ = zip(*(re.split("  +", f"{line}   ") for line in _lines(table, 60)), strict=False)
+    assert [*first] == ["vectors/space=minilm-", "untrained-0.occurrence.", "last", *first[3:]]
+    assert _lines(table, 300)[0].startswith(f"{name}   well-known parts well-known")
+
+
+def _lines(table, width):
+    return text_of(table, Format.TABLE, width).splitlines()[2:]
+
+
 def test_a_terminal_has_a_table_for_each_space_where_one_would_be_too_wide():
     values = ("mean", "std", "min", "max")
     spaces = ("one", "two", "three")

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from terminal import on_terminal
 
 from embstore import Store
+from embstore.base.errors import UsageError
 from embstore.base.table import Pivot, number_format, table
 
 pytestmark = pytest.mark.process
@@ -99,6 +100,33 @@ def test_a_star_only_where_several_layers_compete(cli, rated):
     alone = cli(*call, "--layer", "0").stdout
     assert "*" not in alone
     assert re.search(r"-?0\.\d{4}", alone)
+
+
+@pytest.mark.parametrize("option", ["lowest", "highest"])
+def test_the_lowest_or_highest_rows_of_all_spaces_and_layers(cli, rated, option):
+    call = ["query", "anisotropy", "--store", rated.root]
+    whole = json.loads(cli(*call, "--json").stdout)
+    ordered = sorted(whole, key=lambda row: row["anisotropy"], reverse=option == "highest")
+    few = [{"rank": rank, **row} for rank, row in enumerate(ordered[:3], 1)]
+    result = cli(*call, f"--{option}", "3", "--json")
+    assert json.loads(result.stdout) == few
+    assert f"The {option} anisotropy of {len(whole)} rows, in order." in result.stderr
+    several = len({row["space"] for row in few}) > 1
+    header, first, *_ = cli(*call, f"--{option}", "3").stdout.splitlines()
+    heads = ["rank", *["space"] * several, "layer", "anisotropy"]
+    assert header.split("\t") == heads
+    assert first.split("\t")[-2:] == [few[0]["layer_name"], f"{few[0]['anisotropy']:.4f}"]
+    limits = cli(*call, f"--{option}", "1", "--ci").stdout.splitlines()[0].split("\t")
+    assert limits[-3:] == ["anisotropy", "low", "high"]
+
+
+def test_rows_without_a_value_have_no_rank(cli, rated):
+    call = ["query", "anisotropy", "--store", rated.root, "--transform", "drop:999"]
+    result = cli(*call, "--lowest", "3")
+    assert (result.exit_code, result.stdout.split()) == (0, ["rank", "layer"])
+    assert "of 0 rows" in result.stderr
+    with pytest.raises(UsageError, match="no values"):
+        Store(rated.root).info().lowest(1)
 
 
 def test_intervals_beside_their_value(cli, refusal, rated):
