@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import chain
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -485,6 +485,15 @@ def run(
         n_first += not isinstance(member, records.Skipped)
     unread, n_first = chain(first, unread), max(1, n_first)
     limit = batch_tokens
+
+    def within_limit(texts: Texts, forward: Forward) -> Results | None:
+        nonlocal limit
+        if len(texts) > 1 and _size(texts) > limit:  # lowered since the batch was submitted
+            return None
+        if (results := forward(texts)) is None:  # later batches are as large
+            limit = min(limit, _size(texts) // 2)
+        return results
+
     repeated: list[Texts] = []  # batches to run again, the next one last
     running: deque[tuple[Texts, _Pending]] = deque()
     with _workers(forward, n_first, most if steady else n_first) as submit:
@@ -498,15 +507,13 @@ def run(
                 elif len(batch) > 1 and _size(batch) > limit:
                     repeated += halves(batch)[::-1]
                 else:
-                    running.append((batch, submit(batch)))
+                    running.append((batch, submit(partial(within_limit, batch))))
             if not running:
                 return
             texts, future = running.popleft()
             if (results := future.result()) is not None:
                 yield from results
                 continue
-            # Out of memory. Later batches are as large, so the limit stays reduced.
-            limit = min(limit, _size(texts) // 2)
             cancelled = [(other, pending) for other, pending in running if pending.cancel()]
             running = deque(pair for pair in running if pair not in cancelled)
             repeated += [*(other for other, _ in reversed(cancelled)), texts]
@@ -523,9 +530,11 @@ def _max_parallel(forward: Forward, batch_tokens: int) -> int:
 
 
 @contextmanager
-def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Texts], _Pending]]:
+def _workers(
+    forward: Forward, n: int, n_shares: int
+) -> Iterator[Callable[[Callable[[Forward], Results | None]], _Pending]]:
     """Start n threads, each with one of ``n_shares`` shares of torch's; give a function that
-    submits a batch.
+    submits what one of them is to do with its copy of the model.
     """
     torch, thread = need("torch"), local()
     _keep_freed_memory()
@@ -538,7 +547,7 @@ def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Text
 
     pool = ThreadPoolExecutor(n, "embstore-encoder", begin)
     try:
-        yield lambda texts: pool.submit(lambda: thread.forward(texts))
+        yield lambda do: pool.submit(lambda: do(thread.forward))
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)
