@@ -115,9 +115,8 @@ def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, laye
     chosen = rng.choice(many.ids, kept, replace=False)
     only = np.unique(np.concatenate([chosen, rng.integers(0, 1 << 62, n_strangers)]))
     vectors_of = reader(many, layer, only)
-    expected = {
-        item: row for item, row in by_id(many, layer).items() if item in set(chosen.tolist())
-    }
+    all_rows = by_id(many, layer)
+    expected = {item: all_rows[item] for item in chosen.tolist()}
     ids, rows = vectors_of.gather()
     assert (np.diff(ids) > 0).all()
     assert dict(zip(ids.tolist(), rows.tolist(), strict=True)) == expected
