@@ -14,48 +14,52 @@ pytestmark = [
 ]
 
 GROWTH = 1.2
-_BUILD = """
+_PREPARE = """
 from embstore import Store
 from embstore.storage.staging import staging
 staging._MEMORY = "64MB"  # of DuckDB, which may fill it: what is held beside must not grow
+"""
+_BUILD = """
 report = Store({store!r}).build({source!r}, models={model!r}, unit={unit!r}, index="none")
 assert report.spaces[0].embedded == {n}
 """
 
 
-def peak_of_build(
-    folder: Path, checkpoint: Path, n: int, n_blank: int = 0, n_digits: int = 0
-) -> float:
-    """Return the peak memory of a build of ``n`` words and some empty lines in a process of its
-    own, in MB; or of the tokens of ``n`` numbers, each digit one.
+def check_peaks(folder: Path, checkpoint: Path, few: list[str], many: list[str], unit: str) -> None:
+    """Build from few lines and then from many in the same process, which imports what it needs
+    once: its peak hardly grows.
     """
-    source = folder / f"{n}-{n_blank}.txt"
-    lines = (f"{number:0{n_digits}}" if n_digits else f"w{number}" for number in range(n))
-    source.write_text("".join(f"{line}\n" for line in lines) + "\n" * n_blank)
-    code = _BUILD.format(
-        store=str(folder / f"store-{n}-{n_blank}"),
-        source=str(source),
-        model=f"tiny={checkpoint}",
-        unit="token" if n_digits else "word",
-        n=n * max(1, n_digits),
-    )
-    return peak(code)[0] / 1e3
+    builds = []
+    for name, lines in (("few", few), ("many", many)):
+        source = folder / f"{name}.txt"
+        source.write_text("".join(f"{line}\n" for line in lines))
+        code = _BUILD.format(
+            store=str(folder / name),
+            source=str(source),
+            model=f"tiny={checkpoint}",
+            unit=unit,
+            n=sum(len(line) if unit == "token" else bool(line) for line in lines),
+        )
+        builds.append(code)
+    peak_of_many, grown = peak(builds[1], _PREPARE + builds[0])
+    peak_of_few = peak_of_many - grown
+    assert peak_of_many <= GROWTH * peak_of_few, f"{peak_of_few} kB, then {peak_of_many} kB"
+
+
+def words(n: int) -> list[str]:
+    return [f"w{number}" for number in range(n)]
 
 
 def test_ten_times_the_words_take_hardly_more_memory(tmp_path, checkpoint):
-    few, many = (peak_of_build(tmp_path, checkpoint, n) for n in (12_000, 120_000))
-    assert many <= GROWTH * few, f"{many:.0f} MB for 120,000 words, {few:.0f} MB for 12,000"
+    check_peaks(tmp_path, checkpoint, words(12_000), words(120_000), "word")
 
 
 def test_nor_do_ten_times_the_tokens(tmp_path, checkpoint):
-    few, many = (peak_of_build(tmp_path, checkpoint, n, n_digits=48) for n in (250, 2_500))
-    assert many <= GROWTH * few, f"{many:.0f} MB for 120,000 tokens, {few:.0f} MB for 12,000"
+    few, many = ([f"{number:048}" for number in range(n)] for n in (250, 2_500))
+    check_peaks(tmp_path, checkpoint, few, many, "token")  # each digit is one
 
 
 def test_nor_do_skipped_rows(tmp_path, checkpoint):
-    few, many = (
-        peak_of_build(tmp_path, checkpoint, 1, n_blank) for n_blank in (400_000, 2_000_000)
-    )
-    assert many <= GROWTH * few, f"{many:.0f} MB for 2,000,000 rows, {few:.0f} MB"
-    # Each of 20 MiB in memory.
-    assert len(stored_files(tmp_path / "store-1-2000000", "skipped/")) <= 16
+    few, many = (["w0"] + [""] * n for n in (400_000, 2_000_000))
+    check_peaks(tmp_path, checkpoint, few, many, "word")
+    assert len(stored_files(tmp_path / "many", "skipped/")) <= 16  # each of 20 MiB in memory
