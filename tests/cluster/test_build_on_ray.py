@@ -144,9 +144,8 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(
 
 
 def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
-    cluster, words, checkpoint, tmp_path, monkeypatch
+    cluster, words, checkpoint, tmp_path
 ):
-    monkeypatch.setattr(on_ray, "N_TRIES", 1)  # each takes the start of a worker
     words.write_text("poison\nw0\nw1\n")
     store = Store(tmp_path / "store")
     with pytest.raises(EncodeError) as caught:
