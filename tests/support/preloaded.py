@@ -40,8 +40,9 @@ def started_server(folder: Path) -> Iterator[None]:
     """Start a server, and stop it at the end of the context.
 
     Args:
-        folder: Empty folder for the programs that take the place of others: ``embstore``, and
-            ``preloaded-python``, which runs a script.
+        folder: Empty folder for the programs that take the place of others: ``embstore``,
+            ``python`` where it reads a script from its input, and ``preloaded-python``, which runs
+            one of a file.
     """
     address = folder / "socket"
     client = f"exec '{sys.executable}' -I -S '{__file__}' '{address}'"
@@ -50,6 +51,8 @@ def started_server(folder: Path) -> Iterator[None]:
         # The explorer's server is ended by a signal, which the client would get.
         "embstore": f'case $1 in explore) exec \'{own}\' "$@" ;; esac\n{client} embstore "$@"',
         "preloaded-python": f'{client} python "$@"',
+        "python": f'[ "$1" != - ] || {{ cat >"$0.$$"; {client} python "$0.$$"; }}\n'
+        f"exec '{sys.executable}' \"$@\"",
     }
     for name, code in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{code}\n", "utf-8")
