@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
 
 _NUMBER = re.compile(r"([+-]?\d[\d,.]*(e[+-]?\d+)?\*?|-|)")
-_LONG, _PART = re.compile(r"\S{25,}"), re.compile(r"(\S{8,22}[-./=])(?=\S)")  # names, parts of them
+_LONG = re.compile(r"(?=\S{31})(\S{8,29}[-./=,])")  # the part of a long name on a line of a table
 # What a spreadsheet takes for the beginning of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -280,10 +280,9 @@ def _for_terminal(table: "Table", width: int) -> str:
         for column in zip(header, *lines, strict=True)
     ]
     if not table.pivot and _width(columns) > width:  # names of files and columns on several lines
-        columns = [
-            [_LONG.sub(lambda name: _PART.sub(r"\1\n", name[0]), cell) for cell in column]
-            for column in columns
-        ]
+        columns = [[_LONG.sub(r"\1\n", cell) for cell in column] for column in columns]
+        if _width([" ".join(column).split() for column in columns]) > width + 3:
+            return _records(columns, width)
     n_naming = len(table.pivot.down) if table.pivot else len(columns)
     naming, values = columns[:n_naming], columns[n_naming:]
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
@@ -302,6 +301,23 @@ def _for_terminal(table: "Table", width: int) -> str:
                 console.out(title, highlight=False)
             console.print(_rich_table(naming, part), end="\n")
             console.print()
+    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().rstrip().splitlines())
+
+
+def _records(columns: Sequence[Sequence[str]], width: int) -> str:
+    """Return rows of more columns than fit a width as a line for each cell, the column first."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=(shown := io.StringIO()), width=width)
+    names, *rows = zip(*columns, strict=True)
+    for row in rows:
+        record = RichTable.grid(padding=(0, 3))
+        for name, cell in zip(names, row, strict=True):
+            record.add_row(name.replace("\n", ""), Text(cell))
+        console.print(record)
+        console.print()
     return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().rstrip().splitlines())
 
 
@@ -343,7 +359,12 @@ def _rich_table(naming: Sequence[Sequence[str]], values: Sequence[Sequence[str]]
     made = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name, *cells in [*naming, *values]:
         are_numbers = all(_NUMBER.fullmatch(cell) for cell in cells)
-        made.add_column(Text(name), justify="right" if are_numbers else "left", overflow="fold")
+        made.add_column(
+            Text(name),
+            justify="right" if are_numbers else "left",
+            overflow="fold",
+            no_wrap=not any(" " in cell for cell in [name, *cells]),  # others give way
+        )
     for row in list(zip(*naming, *values, strict=True))[1:]:
         # A space with fewer rows than another has empty lines.
         if not values or any(row[len(naming) :]):

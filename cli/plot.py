@@ -17,6 +17,7 @@ from ._options import (
     QuietMetric,
     StoreDir,
     StoreOptions,
+    check_items,
     check_place,
     examples,
     given_options,
@@ -266,7 +267,7 @@ def _plot_metric(metric: "Metric", **options: Any) -> None:
     ) -> "list[Table]":
         opened, chosen = open_store(store, store_option), selection(**selected)
         shared = {name: value for name, value in chosen.items() if name not in own}
-        first = opened.query(metric.name, cache=not no_cache, **chosen)
+        first = check_items(opened.query(metric.name, cache=not no_cache, **chosen))
         return [first, *(opened.query(name, cache=not no_cache, **shared) for name in others)]
 
     _draw(metric.name, compute, options, own)

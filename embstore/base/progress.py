@@ -235,8 +235,13 @@ class Bars:
         self._stage, self._bar = None, None
 
 
+def _is_watched() -> bool:
+    """Return whether someone looks at a terminal or a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
 def _delay(progress: Progress) -> float:
-    is_seen_at_once = sys.stderr.isatty() and progress.stage not in _BRIEF
+    is_seen_at_once = _is_watched() and progress.stage not in _BRIEF
     return 0.0 if is_seen_at_once else _SECONDS_TO_FIRST
 
 
@@ -250,7 +255,8 @@ def _bar(progress: Progress) -> Any:
         initial=progress.done,
         unit=f" {unit}" if len(unit) > 1 else unit,
         unit_scale=unit == "B",
-        mininterval=0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN,
+        mininterval=0.1 if _is_watched() else _SECONDS_BETWEEN,
+        bar_format=None if progress.total or progress.stage == "fetch" else "{desc} …",
         dynamic_ncols=True,
         leave=False,
     )

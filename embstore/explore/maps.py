@@ -139,7 +139,11 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
             )
             name = ", ".join([f"stored {row['method']}", *layers, *settings])
             found.setdefault(row["space"], {}).setdefault(name, []).append(row)
-    return found
+    # The first one opens, and maps of one layer have nothing to go through.
+    return {
+        space: dict(sorted(named.items(), key=lambda map: len(map[1]) == 1))
+        for space, named in found.items()
+    }
 
 
 def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:

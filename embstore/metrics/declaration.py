@@ -281,7 +281,8 @@ class Parameter:
             raise UsageError(f"`{self.name}` has no effect with `{other}`: leave one of them out.")
         needed = " or ".join(f"{other}={choice!r}" for choice in allowed) or f"`{other}`"
         raise UsageError(
-            f"{self.name}={value!r} is of {needed}: add that, or leave {self.name} out."
+            f"{self.name}={value!r} has an effect with {needed} alone: add that, or leave"
+            f" `{self.name}` out."
         )
 
 

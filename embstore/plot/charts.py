@@ -28,7 +28,7 @@ from embstore.plot.plan import CURVE, SAME, Plan, layer_places, varies
 
 _MOST_ITEMS = 40
 _LONGEST_NAME = 60  # of a curve
-_MOST_NAMED = 60  # items of a map that have their texts beside them
+_MOST_NAMED, _MOST_OF_SEVERAL = 60, 30  # items of a map, or of each of several, with their texts
 _NEAR_ZERO = -0.05  # lowest similarity that a scale from 0 shows as 0
 
 
@@ -357,7 +357,7 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> Non
     colour = next(iter(looks_of(plan, options).values())).color
     size = max(1.0, min(12.0, 2000 / len(rows)))
     ax.scatter(x, y, s=size, color=colour, linewidths=0, rasterized=len(rows) > 20_000)
-    if len(rows) <= _MOST_NAMED * (ax.get_window_extent().width / ax.figure.bbox.width) ** 0.5:
+    if len(rows) <= (_MOST_NAMED if len(ax.figure.axes) == 1 else _MOST_OF_SEVERAL):
         for row in rows:
             ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
                         textcoords="offset points", fontsize="small")  # fmt: skip

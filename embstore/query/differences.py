@@ -56,7 +56,8 @@ def with_versus(
             request = replace(request, common=True)
     elif versus != BEST:
         names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
-        if not any(character.isdigit() for character in versus) and versus not in names:
+        is_number = versus.removeprefix("-").isdecimal()
+        if not is_number and versus not in names:
             raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
         for card in cards:
             _layer(card, versus)

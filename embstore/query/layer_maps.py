@@ -160,7 +160,9 @@ def map_items(
                 rows.append({**shown, "item_id": item_id, "text": text, "x": x, "y": y})
     settings = selection.columns() | {"method": method, "reason": None}
     columns = ["space", "layer", "layer_name", "n", "item_id", "text", "x", "y", *settings]
-    return table([row | settings for row in rows], columns=columns, notes=missing, chart=MAP)
+    cards = [catalog.cards[space] for space in chosen]
+    notes = [*missing, *missing_words(catalog, selection.words, *cards)[1]]
+    return table([row | settings for row in rows], columns=columns, notes=notes, chart=MAP)
 
 
 def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection) -> "SharedBasis":
@@ -286,16 +288,6 @@ LISTED_COLUMNS = (
 _LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("method"))
 _NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
 _SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS)
-_LISTED_SHOWN = (
-    *_LAYER,
-    ShownColumn("where"),
-    ShownColumn("words"),
-    ShownColumn("sample"),
-    ShownColumn("seed"),
-    *_NUMBERS,
-    ShownColumn("state"),
-    ShownColumn("bytes", "size", "bytes"),
-)
 _TYPES = {
     **provenance.REVISION_TYPES,
     "kept": "number",
@@ -358,7 +350,10 @@ def stored_maps(
                     **_row_of(found),
                 }
             )
-    return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
+    given = [name for name in ("where", "words", "sample") if any(row[name] for row in rows)]
+    shown = (*_LAYER, ShownColumn("fitted_on", "with"), *map(ShownColumn, given), *_NUMBERS)
+    shown = (*shown, ShownColumn("state"))
+    return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=shown, types=_TYPES)
 
 
 def _row_of(found: LayerMap) -> Row:

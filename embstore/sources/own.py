@@ -26,6 +26,7 @@ from embstore.sources.rows import (
     Row,
     Targets,
     label_value,
+    no_texts,
     number_value,
     remove_brackets,
     text_value,
@@ -88,6 +89,8 @@ class _Layout(NamedTuple):
     @classmethod
     def of(cls, file: DatasetFile, suffix: str, unit: Unit, n_texts: int) -> "_Layout":
         """Find the columns of a table: those that the user names, else guessed."""
+        if not file.path.stat().st_size:
+            raise no_texts(str(file.path))
         names, options = column_names(file.path, str(file.path), suffix)
         named = file.columns
         is_numbered = suffix in DELIMITED and all(column.isdigit() for column in named or [""])
@@ -111,11 +114,16 @@ class _Layout(NamedTuple):
             if all(_is_number(values[at], unit) for _, values in records)
         ]
         texts = [name for name in names if name not in numeric][:n_texts]
-        if len(texts) < n_texts or not numeric or not records:
+        if not records:
+            raise no_texts(str(file.path), why="it has columns, and no rows")
+        if len(texts) < n_texts or not numeric:
             example = f"{file.path}:{'a,b,score' if n_texts == 2 else 'word,value'}"
+            places = (f"; {place}: {values[-1]!r}" for place, values in records
+                      if not _is_number(values[-1], unit))  # fmt: skip
             raise SourceError(
                 f"{file.path} has the columns {', '.join(names)}, of which {n_texts} of texts and"
-                f" one of numbers cannot be told. Name them, as in {example}"
+                f" one of numbers alone cannot be told{next(places, '')}. Name them, as in"
+                f" {example}, or mend the file."
             )
         return cls(file, suffix, options, tuple(texts), tuple(numeric), 1)
 

@@ -23,7 +23,7 @@ from embstore.sources.table_files import (
 TABLES = (*DELIMITED, ".jsonl", ".parquet")
 """Types of tables."""
 
-COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "columns", "columns", "span or targets"
+COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "`columns`", "`columns`", "`span` or `targets`"
 _N_GUESSED = 100  # rows that columns are guessed from
 
 
@@ -180,7 +180,7 @@ def _check_columns(table: rows.Table, columns: Sequence[str], option: str) -> No
     for i, name in enumerate(columns):
         if name in columns[:i]:
             raise UsageError(
-                f"{option}={name!r} was given twice for {table.name}. Give each column once."
+                f"{name!r} was given twice for {table.name}, in {option}. Give each column once."
             )
         if name not in table.names and not table.is_open_ended:
             raise _unknown_column(table.name, name, table.names, option, table.hint)
@@ -240,7 +240,7 @@ def _rows(
         if missing := [column for column in texts if column in unseen]:
             raise _unknown_column(table.name, missing[0], list(seen), COLUMN_OPTION)
         if missing := [column for column in keep.names if column not in seen and not keep.is_all]:
-            raise _unknown_column(table.name, missing[0], list(seen), rows.OPTION)
+            raise _unknown_column(table.name, missing[0], list(seen), f"`{rows.OPTION}`")
     yield from (*table.remarks, *(kept.remarks() if table.is_open_ended else ()), *parted.remarks())
 
 
@@ -271,7 +271,7 @@ class KeptColumns:
                 if keep.is_all
                 else keep.names
             )
-            _check_columns(table, [*dict.fromkeys(names)], rows.OPTION)
+            _check_columns(table, [*dict.fromkeys(names)], f"`{rows.OPTION}`")
             for name in names:
                 if found.admits(name) and (problem := table.keeping_problem(name)):
                     found.leave_out(name, problem)
@@ -296,8 +296,8 @@ class KeptColumns:
                 if name in self.names or name in self.keep.names:
                     raise SourceError(
                         f"{place}: the value of {name!r} is {type_name(value)}, which cannot be"
-                        f" kept. Leave the column out of {rows.OPTION}, or write a number, boolean"
-                        " or string."
+                        f" kept. Leave the column out of `{rows.OPTION}`, or write a number,"
+                        " boolean or string."
                     )
                 if self.keep.is_all:
                     self.leave_out(name, f"it has {type_name(value)}")
@@ -327,7 +327,7 @@ class KeptColumns:
         if not self.keep.is_all:
             raise SourceError(
                 f"{self.table.name}: the column {name!r} cannot be kept: {problem}. Leave it out of"
-                f" {rows.OPTION}."
+                f" `{rows.OPTION}`."
             )
         self.left_out[name] = problem
         self.names.pop(name, None)

@@ -319,7 +319,7 @@ def no_store(place: str, *, is_url: bool = False) -> StoreError:
     check = (
         "Or check the URL and the endpoint."
         if is_url
-        else "Or name the folder of another, as by EMBSTORE_STORE."
+        else "Or name the folder of another with `store`, or by EMBSTORE_STORE."
     )
     return StoreError(
         f"there is no store at {place}. Make one with: embstore build words --model"

@@ -286,7 +286,7 @@ def metric_request(
     if metric.needs == "layers" and own.pop("versus", None) is not None:
         raise UsageError(
             f"{metric.name} compares layers with each other: name another space with `against`, or"
-            " leave out `versus`."
+            " test for likeness with `permutations`, where it has that, and leave out `versus`."
         )
     for name in own:
         check_known(f"parameter of {metric.name}", name, known)

@@ -62,7 +62,9 @@ def test_stored_maps_are_listed(cli, store):
         for where, seed in ((None, 0), ("text LIKE '%1%'", 2))
     }
     assert all(row["bytes"] == (store / row["file"]).stat().st_size for row in rows)
-    assert cli("map", "--list").stdout.splitlines()[0].split()[-2:] == ["state", "size"]
+    assert cli("map", "--list").stdout.splitlines()[0].split() == [
+        *("space", "layer", "method", "with", "where", "n", "kept", "state")
+    ]
 
 
 def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store):

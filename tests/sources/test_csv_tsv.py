@@ -73,7 +73,7 @@ def test_several_columns_come_in_the_order_asked_for(write, name):
 
 
 def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(write):
-    with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with columns") as caught:
+    with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with `columns`") as caught:
         open_source(write("a.csv", "left,right\n1,2\n"), columns=["left", "rigth"])
     assert (caught.value.kind, caught.value.name, caught.value.known) == (
         "column",
@@ -81,7 +81,7 @@ def test_an_unknown_column_and_one_that_is_there_or_asked_for_twice_are_errors(w
         ("left", "right"),
     )
     assert "Did you mean 'right'?" in str(caught.value)
-    with pytest.raises(UsageError, match=r"columns=.a. was given twice for a\.csv"):
+    with pytest.raises(UsageError, match=r".a. was given twice for a\.csv, in `columns`"):
         open_source(write("a.csv", "a,b\n1,2\n"), columns=["a", "b", "a"])
     write("a.csv", "a,a,b\n1,2,3\n")
     with pytest.raises(SourceError, match=r"a\.csv has 2 columns named 'a'\. Rename"):
