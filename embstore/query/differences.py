@@ -56,8 +56,7 @@ def with_versus(
             request = replace(request, common=True)
     elif versus != BEST:
         names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
-        is_number = versus.removeprefix("-").isdecimal()
-        if not is_number and versus not in names:
+        if versus.strip("0123456789-,") and versus not in names:  # no number of a layer
             raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
         for card in cards:
             _layer(card, versus)

@@ -259,6 +259,12 @@ NORMS = ["query", "norms"]
         (["query", "sql", "SELECT 1"], "not a metric but a command: embstore sql 'SELECT 1'"),
         (["query", "--space=a", *NORMS], "--space stands after the command: embstore query … "),
         (["--layer", "0", *NORMS], "--layer stands after the command: embstore … --layer …"),
+        ([*NORMS, "--where", "text = 'absent'"], "no item is selected: look for a slip in --where"),
+        (
+            ["plot", "norms", "--words", "absent,"],
+            "no item is selected: look for a slip in --where",
+        ),
+        ([*NORMS, "--versus", "toy.wrod.last"], "unknown space or layer 'toy.wrod.last'. Did you"),
         ([*NORMS, "--lowest", "2", "--highest", "2"], "a result has one order"),
         ([*NORMS, "--transform", "center,normalize"], "Give several one by one."),
         ([*NORMS, "--json", "--csv"], "one format, not csv and json"),

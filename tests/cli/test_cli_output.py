@@ -107,6 +107,15 @@ def test_a_long_name_goes_over_lines_at_its_points_on_a_terminal():
     assert _lines(table, 300)[0].startswith(f"{name}   well-known parts well-known")
 
 
+def test_a_row_of_many_columns_is_a_record_on_a_terminal():
+    names = [f"column_{number}" for number in range(20)]
+    rows = [{name: f"{name}-{at}" for name in names} for at in range(2)]
+    shown = text_of(Table(tuple(names), tuple(rows)), Format.TABLE, 80)
+    first, second = shown.removesuffix("\n").split("\n\n")
+    assert [line.split() for line in first.splitlines()] == [[n, f"{n}-0"] for n in names]
+    assert [line.split() for line in second.splitlines()] == [[n, f"{n}-1"] for n in names]
+
+
 def _lines(table, width):
     return text_of(table, Format.TABLE, width).splitlines()[2:]
 

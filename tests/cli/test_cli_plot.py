@@ -62,6 +62,18 @@ def test_a_map_is_drawn_at_the_stored_places(cli, made, tmp_path):
     assert all(f">{escape(printable(text))}</text>" in svg for text in found["text"])
 
 
+def test_a_map_names_words_that_it_lacks_and_has_texts_where_they_have_room(cli, made, tmp_path):
+    one = ("--words", "dog,absent", *SPACE, "--store", made.root)
+    assert "'absent'" in cli("plot", "map", *one, "-o", "a.svg").stderr
+    for layers, n, are_named in (("0", 40, True), ("0,1", 30, True), ("0,1", 31, False)):
+        options = ("--layer", layers, "--sample", n, *SPACE, "--store", made.root)
+        assert cli("plot", "map", *options, "-o", "b.svg").exit_code == 0
+        texts = made.store.map_items(layers=layers, sample=n, spaces="toy.word.last")["text"]
+        svg = (tmp_path / "b.svg").read_text()
+        shown = [text for text in texts if f">{escape(printable(text))}</text>" in svg]
+        assert len(shown) == (len(texts) if are_named else 0)
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -36,6 +36,16 @@ def test_no_blank_is_before_the_unit_of_bytes():
         assert bar.unit == "B"
 
 
+def test_what_takes_long_is_shown_at_once_in_a_notebook(monkeypatch):
+    load, map = Progress("load", "minilm"), Progress("map", "a")
+    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST", 2.0)
+    assert (progress._delay(load), progress._delay(map)) == (2, 2)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert (progress._delay(load), progress._delay(map)) == (0, 2)
+    with progress._bar(load) as bar:
+        assert str(bar) == "loading minilm …"
+
+
 def reported(run) -> list[Progress]:
     found: list[Progress] = []
     with observing(found.append):

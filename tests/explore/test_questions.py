@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 from synthetic import synthetic_store
 
 from embstore import Store
+from embstore.explore.maps import stored_maps
 from embstore.explore.questions import colours, overview, residuals
 
 SPACE = "toy.word.last"
@@ -107,6 +108,13 @@ def test_stored_maps_come_first(serve, tmp_path):
     status, _, body = client.request("GET", f"/api/map?space={made.space}&map=tsne")
     assert status == 422
     assert "unknown map" in json.loads(body)["error"]
+
+
+def test_a_map_of_one_layer_is_not_the_first(tmp_path):
+    made = synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None)
+    made.store.map(layers="0,2")
+    made.store.map_points(made.space, 1)  # together with all layers
+    assert [*stored_maps(made.store)[made.space]] == ["stored pca, layers 0,2", "stored pca"]
 
 
 @pytest.mark.slow

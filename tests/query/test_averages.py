@@ -254,10 +254,10 @@ def test_few_texts_have_no_interval_and_none_has_no_value(made):
         (
             {"versus": "1", "metric": "rogue-dims"},
             UsageError,
-            "versus='1' is of `average`: add that",
+            "versus='1' has an effect with `average` alone: add that",
         ),
         ({"by": "context", "versus": "best"}, UsageError, "leave out `by`, or add `average`"),
-        ({"resamples": 10}, UsageError, "resamples=10 is of `average`"),
+        ({"resamples": 10}, UsageError, "resamples=10 has an effect with `average` alone"),
         ({"fit": "group"}, UsageError, "fit is for groups of items: name their column"),
         ({"by": "context", "fit": "text"}, UnknownNameError, "unknown fit 'text'"),
         ({"by": "contexts", "average": True}, UnknownNameError, "Did you mean 'context'"),

@@ -358,7 +358,12 @@ def test_layers_that_do_not_differ(tmp_path):
         ("norms", {"versus": "1", "by": "text"}, UsageError, "leave out `by`, or add `average`"),
         ("norms", {"versus": "1", "differences": 200}, UsageError, "groups of `average`"),
         ("norms", {"ci": True, "by": "text", "average": True}, UsageError, "leave out `ci`"),
-        ("rogue-dims", {"versus": "1"}, UsageError, "versus='1' is of `average`"),
+        (
+            "rogue-dims",
+            {"versus": "1"},
+            UsageError,
+            "versus='1' has an effect with `average` alone",
+        ),
         ("cka", {"versus": "1"}, UsageError, "`against`"),
     ],
 )

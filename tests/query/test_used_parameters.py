@@ -94,19 +94,19 @@ USELESS = [
     (
         "intrinsic-dimension",
         {"estimator": "gride", "discard": 0.2},
-        "discard=0.2 is of estimator='twonn': add that",
+        "discard=0.2 has an effect with estimator='twonn' alone: add that",
     ),
     (
         "intrinsic-dimension",
         {"neighbours": 9},
-        "neighbours=9 is of estimator='gride' or estimator='mle': add that",
+        "neighbours=9 has an effect with estimator='gride' or estimator='mle' alone: add that",
     ),
     (
         "correlate",
         {"column": "freq", "k": 3},
-        "k=3 is of value='hubness': add that, or leave k out",
+        "k=3 has an effect with value='hubness' alone: add that, or leave `k` out",
     ),
-    ("rsa", {"pairs": 10}, "pairs=10 is of correlation='spearman': add that"),
+    ("rsa", {"pairs": 10}, "pairs=10 has an effect with correlation='spearman' alone: add that"),
     (
         "self-similarity",
         {"word": "the", "per_word": True},

@@ -69,6 +69,14 @@ def test_what_does_not_fit_is_refused(tmp_path, columns, kind, error, message):
     (tmp_path / "table.csv").write_text("word,v\na,1\n")
     with pytest.raises(error, match=message):
         read(f"{tmp_path / 'table.csv'}{columns}", kind)
+    for text, why in (
+        ("", "it is empty"),
+        ("a,b,score\n", "it has columns, and no rows"),
+        ("a,b,score\ndog,cat,1\ncat,cow,nine\n", r"cannot be told; .*more\.csv:3: 'nine'\. Name"),
+    ):
+        (tmp_path / "more.csv").write_text(text)
+        with pytest.raises(SourceError, match=why):
+            read(str(tmp_path / "more.csv"), "pairs")
     assert find_file(str(tmp_path / "none.csv")) is None
     assert find_file("x" * 5000) is None
 
