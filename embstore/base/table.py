@@ -235,7 +235,7 @@ class Table:
         return {id(row) for rows in several for row in rows if row[pivot.mark]}
 
     def lowest(self, n: int) -> "Table":
-        """Return the ``n`` rows with the lowest values over all spaces and layers, with their rank.
+        """Return the ``n`` rows with the lowest values of all spaces and layers, with their place.
 
         The value is the first printed number; rows without one are left out.
         """
@@ -251,6 +251,7 @@ class Table:
         names = [name for name in pivot.values if isinstance(name, str) and name != "n"]
         numeric = [name for name in names if any(isinstance(r[name], float | int) for r in self)]
         value = (numeric or names)[0]
+        texts = [name for name in names if any(isinstance(row[name], str) for row in self)]
         rows = sorted(
             (row for row in self.rows if row[value] is not None),
             key=lambda row: row[value],
@@ -259,14 +260,14 @@ class Table:
         several = [name for name in pivot.across if len({row[name] for row in rows}) > 1]
         return replace(
             self,
-            columns=("rank", *self.columns),
-            rows=tuple({"rank": rank, **row} for rank, row in enumerate(rows[:n], 1)),
+            columns=("place", *self.columns),
+            rows=tuple({"place": place, **row} for place, row in enumerate(rows[:n], 1)),
             notes=(*self.notes, f"The {first} {value} of {len(rows):,} rows, in order."),
             pivot=Pivot(
-                ("rank", *several, *pivot.down),
+                ("place", *several, *pivot.down),
                 (),
-                (value, *self.intervals.get(value, ())),
-                ("rank", *several, *(pivot.heads or pivot.down)),
+                (*texts, value, *self.intervals.get(value, ())),
+                ("place", *several, *(pivot.heads or pivot.down)),
             ),
         )
 

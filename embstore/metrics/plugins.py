@@ -39,14 +39,14 @@ RESERVED_COLUMNS = frozenset((
     "store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason",
     "where", "sample", "seed", "transform", "words", "words_sha256", "words_missing", "group", "by",
     "bins", "fit", "common", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2",
-    "step_2",
+    "step_2", "place",
 ))  # fmt: skip
 # Options of every metric on the command line, and their names in Store.query.
 RESERVED_PARAMETERS = frozenset((
     "model", "models", "space", "spaces", "unit", "pooling", "template", "revision", "revisions",
     "layer", "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms",
     "store", "store_option", "format", "form", "json", "as_json", "csv", "as_csv", "output", "o",
-    "csv_safe", "explain", "cache", "no_cache", "quiet",
+    "csv_safe", "lowest", "highest", "explain", "cache", "no_cache", "quiet",
     "help", "h", "metric", "self", "data", "by", "bins", "fit", "common",
     "named",
 ))  # fmt: skip

@@ -168,7 +168,7 @@ def test_an_item_with_two_values_is_refused_with_both(build, tmp_path):
             "text,pos\na,N\n",
             "poss",
             UnknownNameError,
-            r"unknown column 'poss'\. Did you mean 'pos'.*with keep",
+            r"unknown column 'poss'\. Did you mean 'pos'.*with `keep`",
         ),
         (
             "text,pos\na,N\n",

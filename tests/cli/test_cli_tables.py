@@ -107,23 +107,32 @@ def test_the_lowest_or_highest_rows_of_all_spaces_and_layers(cli, rated, option)
     call = ["query", "anisotropy", "--store", rated.root]
     whole = json.loads(cli(*call, "--json").stdout)
     ordered = sorted(whole, key=lambda row: row["anisotropy"], reverse=option == "highest")
-    few = [{"rank": rank, **row} for rank, row in enumerate(ordered[:3], 1)]
+    few = [{"place": place, **row} for place, row in enumerate(ordered[:3], 1)]
     result = cli(*call, f"--{option}", "3", "--json")
     assert json.loads(result.stdout) == few
     assert f"The {option} anisotropy of {len(whole)} rows, in order." in result.stderr
     several = len({row["space"] for row in few}) > 1
     header, first, *_ = cli(*call, f"--{option}", "3").stdout.splitlines()
-    heads = ["rank", *["space"] * several, "layer", "anisotropy"]
+    heads = ["place", *["space"] * several, "layer", "anisotropy"]
     assert header.split("\t") == heads
     assert first.split("\t")[-2:] == [few[0]["layer_name"], f"{few[0]['anisotropy']:.4f}"]
     limits = cli(*call, f"--{option}", "1", "--ci").stdout.splitlines()[0].split("\t")
     assert limits[-3:] == ["anisotropy", "low", "high"]
 
 
+def test_the_lowest_items_of_an_axis_have_their_texts(cli, made):
+    call = ["query", "axis", "--positive", "dog,", "--negative", "cat,", "--store", made.root]
+    result = cli(*call, "--model", "toy", "--unit", "word", "--layer", "0", "--lowest", "1")
+    assert result.exit_code == 0, result.stderr
+    header, first = result.stdout.splitlines()
+    assert header.split("\t") == ["place", "layer", "rank", "text", "score"]
+    assert first.split("\t")[3] == "cat"
+
+
 def test_rows_without_a_value_have_no_rank(cli, rated):
     call = ["query", "anisotropy", "--store", rated.root, "--transform", "drop:999"]
     result = cli(*call, "--lowest", "3")
-    assert (result.exit_code, result.stdout.split()) == (0, ["rank", "layer"])
+    assert (result.exit_code, result.stdout.split()) == (0, ["place", "layer"])
     assert "of 0 rows" in result.stderr
     with pytest.raises(UsageError, match="no values"):
         Store(rated.root).info().lowest(1)
