@@ -482,7 +482,7 @@ def check_items(result: "Table") -> "Table":
     from embstore.query.request import NOTHING_SELECTED
 
     if len(result) and {*result["reason"]} == {NOTHING_SELECTED}:
-        raise UsageError(f"{NOTHING_SELECTED}: look for a slip in `where`, `words` or `word`.")
+        raise UsageError(f"{NOTHING_SELECTED}: none fits `where`, `words` and `word`.")
     return result
 
 
@@ -490,7 +490,10 @@ def check_order(ctx: Context, args: Sequence[str]) -> None:
     """Raise UsageError where an option that most commands have stands before the command."""
     option = args[0].partition("=")[0] if args else ""
     if option in ("--store", "--model", "--space", "--layer"):
-        raise UsageError(f"{option} stands after the command: {ctx.command_path} … {option} …")
+        what = "command" if ctx.parent is None else "metric"
+        raise UsageError(
+            f"{option} stands after the {what}: {ctx.command_path} {what.upper()} {option} …"
+        )
 
 
 def given_options(ctx: Context, besides: Sequence[str]) -> list[str]:

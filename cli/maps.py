@@ -241,12 +241,12 @@ def map(
         }
         if picture is not None:
             check_place(picture)
-            layers = TOP if layers == ALL else layers
         with out.progress():
             done = opened.map(layers=layers, force=force, **items)
-            mapped = opened.map_items(layers=layers, **items) if picture is not None else None
-        if mapped is not None:
+            shown = TOP if layers == ALL else layers
+            mapped = picture and [opened.map_items(layers=shown, together=layers, **items)]
+        if mapped:
             from embstore.plot import PlotOptions, draw
 
-            draw([mapped], PlotOptions()).savefig(picture)
+            draw(mapped, PlotOptions()).savefig(picture)
         out.emit(done)

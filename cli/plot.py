@@ -294,7 +294,9 @@ def _plot_drift(**options: Any) -> None:
 
 
 def _plot_map(**options: Any) -> None:
-    """Draw the maps of layers, as embstore map makes them: the top layer, or those of --layer."""
+    """Draw the maps of layers, mapped together with all layers, as embstore map does without
+    --layer: the top layer, or those of --layer.
+    """
 
     def compute(
         store: list[str] | None,

@@ -146,14 +146,19 @@ def map_points(
 
 
 def map_items(
-    catalog: Catalog, spaces: SpaceFilter, layers: str, method: str, selection: Selection
+    catalog: Catalog,
+    spaces: SpaceFilter,
+    layers: str,
+    together: str,
+    method: str,
+    selection: Selection,
 ) -> Table:
-    """Return the maps of some layers, mapped together with all others, with a row per item."""
+    """Return the maps of some layers, mapped together with others, with a row per item."""
     chosen, missing = select_layers(spaces.select(catalog.cards), layers)
     rows: list[Row] = []
     for space, members in chosen.items():
         for layer in members:
-            ids, positions = map_points(catalog, space, layer.name, "all", method, selection)
+            ids, positions = map_points(catalog, space, layer.name, together, method, selection)
             shown = {"space": space, "layer": layer.id, "layer_name": layer.name, "n": len(ids)}
             texts = catalog.texts(ids)
             for item_id, text, (x, y) in zip(ids.tolist(), texts, positions.tolist(), strict=True):

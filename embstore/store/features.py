@@ -123,15 +123,21 @@ class FeatureMethods(BuildMethods, LookupMethods):
         )
 
     def map_items(
-        self, *, method: str = "pca", layers: LayerSpec = "top", **options: Unpack[SelectionOptions]
+        self,
+        *,
+        method: str = "pca",
+        layers: LayerSpec = "top",
+        together: LayerSpec = "all",
+        **options: Unpack[SelectionOptions],
     ) -> Result:
         """Return the maps of layers as a table of items, which can be drawn.
 
-        Maps are found or made as by :meth:`map_points`, together with those of all layers.
+        Maps are found or made as by :meth:`map_points`.
 
         Args:
             method: ``pca`` or ``tsne``, as in :meth:`map`.
             layers: Layers whose maps are returned, as in :meth:`query`.
+            together: Layers that are mapped together, as in :meth:`map`, and these among them.
             where, words, word, timeout, memory, sample, seed: Selection of items, as in
                 :meth:`query`.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
@@ -145,8 +151,9 @@ class FeatureMethods(BuildMethods, LookupMethods):
         from embstore.query.layer_maps import map_items
 
         spaces, selection = as_filters(self.map_items, options, SelectionOptions)
+        shown, mapped = as_layers(layers), as_layers(together)
         return self._ask_table(
-            lambda catalog: map_items(catalog, spaces, as_layers(layers), method, selection)
+            lambda catalog: map_items(catalog, spaces, shown, mapped, method, selection)
         )
 
     def maps(

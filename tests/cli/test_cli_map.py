@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import synthetic_store
 
+from embstore import Store
+
 
 @pytest.fixture
 def store(tmp_path):
@@ -45,6 +47,11 @@ def test_a_file_of_a_figure_has_the_drawn_map(cli, refusal, store):
     assert cli("map", "--sample", "20", "-o", "map.svg", "--store", store).exit_code == 0
     drawn = Path("map.svg").read_text("utf-8")
     assert "layer: 1" in drawn
+    assert [row["fitted_on"] for row in Store(store).maps()] == [["0", "1"]] * 2
+    one = cli("map", "--sample", "20", "--layer", "0", "-o", "one.svg", "--store", store)
+    assert one.exit_code == 0, one.stderr
+    together = sorted(row["fitted_on"] for row in Store(store).maps())
+    assert together == [["0"], ["0", "1"], ["0", "1"]]
     drawn = Path("map.svg").stat().st_mtime_ns
     assert cli("map", "--list", "-o", "map.svg", "--store", store).exit_code == 2
     assert Path("map.svg").stat().st_mtime_ns == drawn
