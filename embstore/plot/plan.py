@@ -177,13 +177,17 @@ def _plan(table: Table, chart: Chart) -> Plan:
         return plan
     if {"layer_2", "text"} <= {*columns}:  # drift of items
         is_within = all(row.get("space_2") == row["space"] for row in rows)
+        title = "layer, compared with the one before"
+        if any(row["layer_2"] > row["layer"] + 1 for row in rows):
+            layers = dict.fromkeys([rows[0]["layer_name"], *table["layer_name_2"]])
+            title += f" of {', '.join(layers)}"
         return replace(
             plan,
             series="text",
             panels=("space",),
             layer="layer_2",
             layer_name="layer_name_2",
-            x_title="layer, compared with the one before" if is_within else "layer",
+            x_title=title if is_within else "layer",
         )
     if chart == MAP:
         return replace(plan, kind="map", panels=("space", "layer_name"), items="text")

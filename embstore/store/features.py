@@ -236,7 +236,10 @@ class FeatureMethods(BuildMethods, LookupMethods):
             parse_marked(sentence)  # which refuses one without brackets
         requested = (*as_names(texts), *as_names(marked))
         if requested and most is not None:
-            raise UsageError("give texts, or `most`, not both.")
+            raise UsageError(
+                "give texts, or `most`, which ranks all items, not both. In CSV and JSON each text"
+                " has its mean_overlap and mean_turnover."
+            )
         parameters = {"text": requested, "most": most, "k": k, "pairs": pairs, "against": against}
         return self.query("drift", layers=layers, cache=cache, **parameters, **options)
 

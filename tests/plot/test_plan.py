@@ -100,6 +100,10 @@ def test_drift_has_a_curve_for_each_item():
     assert curves(ax) == {"dog": [(1, 0), (2, 0)], "bank": [(1, 0.1), (2, 0.1)]}
     assert ax.get_xlabel() == "layer, compared with the one before"
     assert "against" not in caption(figure)
+    for row in rows:
+        row["layer_2"] += 1
+    [ax] = figure_of(metric_result("drift", rows)).panels
+    assert ax.get_xlabel() == "layer, compared with the one before of 0, 1, 2"
     rows = drift(space_2=MODELS[1])
     assert "MiniLM against GPT-2" in caption(figure_of(metric_result("drift", rows)))
 
