@@ -108,6 +108,11 @@ def selection(
     }
 
 
+def _rows(flag: str, text: str) -> Any:
+    """Return an option that is a number of rows."""
+    return Option(flag, metavar="N", min=1, help=text, rich_help_panel=OUTPUT)
+
+
 def _query(
     metric: "Metric",
     *,
@@ -124,23 +129,10 @@ def _query(
     labels: Labels = None,
     lowest: Annotated[
         int | None,
-        Option(
-            "--lowest",
-            metavar="N",
-            min=1,
-            help="Give the N rows with the lowest values, of all spaces and layers.",
-            rich_help_panel=OUTPUT,
-        ),
+        _rows("--lowest", "Give the N rows with the lowest values, of all spaces and layers."),
     ] = None,
     highest: Annotated[
-        int | None,
-        Option(
-            "--highest",
-            metavar="N",
-            min=1,
-            help="Give the N rows with the highest values.",
-            rich_help_panel=OUTPUT,
-        ),
+        int | None, _rows("--highest", "Give the N rows with the highest values.")
     ] = None,
     explain: Annotated[
         bool,

@@ -22,7 +22,7 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.table import Table, table
 from embstore.metrics import METRICS
 from embstore.plot.figure import Picture
-from embstore.plot.options import PlotOptions, read_length
+from embstore.plot.options import STYLES, PlotOptions, read_length
 
 LOOKS = [("80mm", "paper"), ("170mm", "screen"), ("3.3in", "dark"), ("400mm", "paper")]
 
@@ -385,7 +385,7 @@ def results(tmp_path_factory) -> dict[str, Table]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("style", ["paper", "dark"])  # screen is dark in the colours of paper
+@pytest.mark.parametrize("style", STYLES)
 def test_every_metric_draws_its_values(results, style):
     for name, found in results.items():
         figure = figure_of(found, width="170mm" if style == "paper" else "80mm", style=style)
