@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import QueryError, check_known
+from embstore.base.errors import QueryError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
@@ -234,7 +234,8 @@ def compare(
         if pair.card not in kept:
             continue
         if not pair.is_one_space:
-            more.append(f"{pair.card.space} down, {pair.other.space} across")
+            form = "from {} to {}" if request.metric.name == "drift" else "{} down, {} across"
+            more.append(form.format(pair.card.space, pair.other.space))
         word_columns, word_notes = missing_words(
             catalog, request.selection.words, pair.card, pair.other
         )
@@ -297,6 +298,11 @@ def find_pairs(
     else:
         against = catalog.cards[name]
         cards = [card for card in cards if card is not against] or [against]
+        if cards == [against] and request.metric.name == "drift":
+            raise UsageError(
+                f"`against` names another space than {name}: without it, drift is between its own"
+                " layers."
+            )
         chosen, missing = select_layers(
             [*cards, *([] if against in cards else [against])], request.layers, request.spaces
         )

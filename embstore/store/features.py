@@ -225,12 +225,14 @@ class FeatureMethods(BuildMethods, LookupMethods):
             One row per space, item and pair of layers: overlap in [0, 1], turnover in [0, 2], their
             means over the pairs, the neighbours ``lost`` and ``gained``, nearest first, and ``n``,
             the number of items compared. With ``most``: ``change`` (``most`` or ``least``) and
-            ``rank``.
+            ``rank``. Where there are fewer than k other items, one row of None per pair of layers,
+            with the reason.
 
         Raises:
             NotStoredError: A text is in none of the spaces; names the nearest.
-            UsageError: The layers make no pairs, or a word occurs in several sentences.
-            QueryError: There are fewer than k other items, or two spaces have no item in common.
+            UsageError: The layers make no pairs, a word occurs in several sentences, or ``against``
+                names the only space chosen.
+            QueryError: Two spaces have no item in common.
         """
         for sentence in as_names(marked):
             parse_marked(sentence)  # which refuses one without brackets

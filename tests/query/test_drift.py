@@ -131,6 +131,7 @@ def test_another_space_is_compared_by_items(make_store):
     )
     store = Store(made.root)
     table = store.drift(["text12", "text30"], spaces=made.space, against=other.space, k=4)
+    assert f"from {made.space} to {other.space}" in table.notes[0]
     assert [(row["layer"], row["layer_2"], row["space_2"], row["n"]) for row in table] == [
         (layer, layer, other.space, 30) for _ in range(2) for layer in (0, 1)
     ]
@@ -196,6 +197,8 @@ def test_spaces_without_common_items_are_refused(make_store):
         store.drift(spaces=made.space, against="third.sentence.last", k=1)
     with pytest.raises(UnknownNameError, match=r"other\.word\.last"):
         store.drift(spaces=made.space, against="other.word.lst")
+    with pytest.raises(UsageError, match="names another space than other"):
+        store.drift(spaces="other.word.last", against="other.word.last")
 
 
 def test_the_selected_items_are_the_only_neighbours(made):
