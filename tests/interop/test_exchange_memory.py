@@ -22,7 +22,7 @@ from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions
 """
 _IMPORT = """
-options = ImportOptions("mine", index="none", shard_bytes=4 << 20)
+options = ImportOptions("mine", index="none", shard_bytes=1 << 20)
 file = open_vectors(Path({array!r}), None, ReadOptions(texts=Path({texts!r})))
 assert import_vectors(Path({store!r}), [file], options).imported == {n}
 """

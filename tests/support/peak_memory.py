@@ -2,9 +2,13 @@
 system may take back.
 """
 
+import os
 import subprocess
 import sys
 
+# What is freed goes back to the system at once, whatever the threads and the load: glibc keeps the
+# memory of each thread, and blocks the larger the longer a process runs.
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 # Not ru_maxrss: a process that is started keeps the peak of the one that starts it.
 _SCRIPT = """
 import re
@@ -25,7 +29,11 @@ def peak(work: str, prepare: str = "") -> tuple[int, int]:
     """Return the peak of a process, and how much of it came after what prepares the work, in kB."""
     code = _SCRIPT.format(prepare=prepare, work=work)
     done = subprocess.run(
-        (sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True
+        (sys.executable, "-W", "ignore", "-c", code),
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | _ALLOCATOR,
     )
     total, grown = map(int, done.stdout.split()[-2:])  # the work may print too
     return total, grown
