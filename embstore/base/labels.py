@@ -37,7 +37,7 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
     seeds = {found["seed"] for space in spaces if (found := _UNTRAINED.match(space))}
     parts = [
         (
-            _model_label(match["model"], with_seed=len(seeds) > 1),
+            _model_label(match["model"], with_seed=seeds != {"0"}),
             _UNITS[match["unit"]],
             _POOLINGS.get(match["pooling"], match["pooling"]),
             match["more"] or "",

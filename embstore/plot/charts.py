@@ -339,7 +339,9 @@ def write_cells(ax: Axes, plan: Plan, options: PlotOptions) -> None:
     names = [label.get_text() for label in ax.xaxis.get_ticklabels()]
     if max(map(len, names)) * 0.6 * float(size) > 1.6 * box.width * points / len(names):
         ax.tick_params(axis="x", labelrotation=90)
-    texts = [[f"{value:.2f}".replace("-", "−") for value in line] for line in values]
+    low, high = heat_limits(plan, options)
+    decimals = min(4, max(0, 2 - round(math.log10(high - low))))
+    texts = [[f"{value:z.{decimals}f}".replace("-", "−") for value in line] for line in values]
     widest = max(len(text) for line in texts for text in line) * 0.64 * float(size)
     if box.width * points / n_across < widest + 1 or box.height * points / n_down < float(size) + 2:
         return

@@ -177,6 +177,24 @@ def test_a_heat_map_has_the_range_of_its_measure(values, distances, options, lim
     assert mesh.get_array().reshape(3, 3)[0, 1] == values[1]
 
 
+@pytest.mark.parametrize(
+    ("values", "options", "expected"),
+    [
+        ((-0.00004, 0.00312), {}, {"0.00"}),
+        ((-0.00004, 0.00312), {"range": (0, 0.01)}, {"0.0000", "0.0031"}),
+        ((-0.0123, 0.0456), {"range": (-0.05, 0.05)}, {"−0.012", "0.046"}),
+        ((-0.5, 0.25), {}, {"−0.50", "0.25"}),
+        ((3.14, 31.4), {}, {"3.1", "31.4"}),
+    ],
+)
+def test_numbers_in_cells_have_the_decimals_of_the_scale(values, options, expected):
+    rows = pairs(rows_of(MODELS[:1], layers=("0", "1", "2")))
+    for at, row in enumerate(rows):
+        row["score"] = values[at % 2]
+    [ax] = figure_of(result(rows), **options).panels
+    assert {text.get_text() for text in ax.texts} == expected
+
+
 def test_a_heat_map_of_two_spaces_outlines_equal_depth_and_names_both():
     figure = figure_of(result(pairs(rows_of(MODELS[:1], layers=("0", "1", "2")), MODELS[1])))
     [ax] = figure.panels

@@ -31,6 +31,11 @@ from embstore.plot.look import N_PLACES, palette_places
             "words, last token",
         ),
         (
+            ["minilm.word.last", "minilm-untrained-2.word.last"],
+            ["MiniLM", "MiniLM, untrained (seed 2)"],
+            "words, last token",
+        ),
+        (
             ["pythia-1.4b.word.last", "gpt2-medium.word.last"],
             ["Pythia-1.4b", "GPT-2-medium"],
             "words, last token",
