@@ -3,7 +3,7 @@ list stored maps.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,7 +113,7 @@ def map_spaces(
         if len(rows) == n_before:
             notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
     if not rows:
-        raise _nothing_selected(requests)
+        raise _nothing_selected(chosen)
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
         [columns | row for row in rows],
@@ -140,7 +140,7 @@ def map_points(
     request = MapRequest(space, together, method, selection)
     maps = list(_maps(catalog, request, store=False, until=members[0]))
     if not maps:
-        raise _nothing_selected([request])
+        raise _nothing_selected([space])
     found, _ = maps[-1]
     return found.ids, found.positions
 
@@ -155,9 +155,18 @@ def map_items(
 ) -> Table:
     """Return the maps of some layers, mapped together with others, with a row per item."""
     chosen, missing = select_layers(spaces.select(catalog.cards), layers)
+    cards = [catalog.cards[space] for space in chosen]
+    reasons = {
+        space: "none of its items is selected."
+        for space in chosen
+        if not len(_selected(catalog, space, selection))
+    }
+    if len(reasons) == len(chosen):
+        raise _nothing_selected(chosen)
+    drawn = [card for card in cards if card.space not in reasons]
     rows: list[Row] = []
-    for space, members in chosen.items():
-        for layer in members:
+    for space in (card.space for card in drawn):
+        for layer in chosen[space]:
             ids, positions = map_points(catalog, space, layer.name, together, method, selection)
             shown = {"space": space, "layer": layer.id, "layer_name": layer.name, "n": len(ids)}
             texts = catalog.texts(ids)
@@ -165,8 +174,8 @@ def map_items(
                 rows.append({**shown, "item_id": item_id, "text": text, "x": x, "y": y})
     settings = selection.columns() | {"method": method, "reason": None}
     columns = ["space", "layer", "layer_name", "n", "item_id", "text", "x", "y", *settings]
-    cards = [catalog.cards[space] for space in chosen]
-    notes = [*missing, *missing_words(catalog, selection.words, *cards)[1]]
+    notes = [*missing, *spaces.left_out(cards, reasons)]
+    notes += missing_words(catalog, selection.words, *drawn)[1]
     return table([row | settings for row in rows], columns=columns, notes=notes, chart=MAP)
 
 
@@ -176,7 +185,9 @@ def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection
     request = MapRequest(space, members, "pca", selection)
     from embstore.query.map_methods import SharedBasis
 
-    return SharedBasis.of(_vectors(catalog, request, _selected(catalog, request)))
+    return SharedBasis.of(
+        _vectors(catalog, request, _selected(catalog, request.space, request.selection))
+    )
 
 
 def _maps(
@@ -217,7 +228,7 @@ def _maps(
             part = request.space, layer.id
             if found is None:
                 if method is None or selected is None:
-                    if not len(selected := _selected(catalog, request)):
+                    if not len(selected := _selected(catalog, request.space, request.selection)):
                         return
                     from embstore.query import map_methods  # which stored maps do not need
 
@@ -248,10 +259,10 @@ def _maps(
             yield found, did
 
 
-def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
-    spaces = " or ".join(request.space for request in requests)
+def _nothing_selected(spaces: Iterable[str]) -> QueryError:
     return QueryError(
-        f"no item of {spaces} is selected. Leave `where` and `words` out, or select others."
+        f"no item of {' or '.join(spaces)} is selected. Leave `where` and `words` out, or select"
+        " others."
     )
 
 
@@ -260,10 +271,10 @@ def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | N
     return find_map(catalog.root, request.key(layer), catalog.items_of(request.space))
 
 
-def _selected(catalog: Catalog, request: MapRequest) -> Ids:
-    """Return the ids of the selected items of the space, ascending."""
-    request.selection.check_texts(catalog, catalog.cards[request.space])
-    return stored_ids(catalog, request.space, request.selection.select(catalog, request.space))
+def _selected(catalog: Catalog, space: str, selection: Selection) -> Ids:
+    """Return the ids of the selected items of a space, ascending."""
+    selection.check_texts(catalog, catalog.cards[space])
+    return stored_ids(catalog, space, selection.select(catalog, space))
 
 
 def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["LayerData"]:

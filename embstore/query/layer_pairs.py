@@ -293,7 +293,7 @@ def find_pairs(
             single = [space for space, layers in chosen.items() if len(layers) == 1]
             if len(single) < len(chosen):
                 reason = "drift is between layers, and it has one of those chosen."
-                missing = [*missing, *request.left_out(cards, dict.fromkeys(single, reason))]
+                missing = [*missing, *request.spaces.left_out(cards, dict.fromkeys(single, reason))]
                 chosen = {space: chosen[space] for space in chosen if space not in single}
     else:
         against = catalog.cards[name]

@@ -127,7 +127,7 @@ def _chosen(
     suitable = [card for card in cards if not units or card.unit in units]
     reason = f"{request.metric.name} is about {' or '.join(units)} spaces."
     reasons = {card.space: reason for card in cards if card not in suitable}
-    left_out = request.left_out(cards, reasons)
+    left_out = request.spaces.left_out(cards, reasons)
     suitable, without_column = _with_columns(catalog, request, suitable)
     if request.parameters.get("versus") is not None:
         from embstore.query.differences import with_versus  # which other requests do not need
@@ -195,7 +195,7 @@ def _with_columns(
     if errors and len(errors) == len(cards):
         raise next(iter(errors.values()))
     kept = [card for card in cards if card.space not in errors]
-    return kept, request.left_out(cards, errors)
+    return kept, request.spaces.left_out(cards, errors)
 
 
 LayerAnswers = dict[Layer, tuple[Answer, Scores]]
@@ -264,7 +264,7 @@ def _inputs(
             errors[card.space] = error
     if errors and len(errors) == len(cards):
         raise errors[min(incomplete, key=lambda card: _is_less_meant(card, errors)).space]
-    of_named = request.left_out(cards, errors)
+    of_named = request.spaces.left_out(cards, errors)
     of_words = [
         f"{space} is left out: {error}"
         for space, error in errors.items()

@@ -194,22 +194,6 @@ class MetricRequest:
             return False
         return all(self.parameters[each.name] == each.default for each in self.metric.parameters)
 
-    def left_out(self, cards: Sequence[Card], reasons: Mapping[str, object]) -> list[str]:
-        """Return why spaces are left out, of those that were named and of models without another
-        space.
-        """
-        models = {card.model for card in cards if card.space not in reasons}
-        named = {*self.spaces.models, *self.spaces.spaces}
-        return [
-            f"{card.space} is left out: {reasons[card.space]}"
-            for card in cards
-            if card.space in reasons
-            and (
-                card.space in self.spaces.spaces
-                or (card.model not in models and self.spaces.names(card) & named)
-            )
-        ]
-
     def with_items(
         self, cards: Sequence[Card], rows: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> tuple[Sequence[Card], list[str]]:
@@ -222,7 +206,7 @@ class MetricRequest:
             if {row["reason"] for row in rows[card.space]} == {NOTHING_SELECTED}
         }
         kept = [card for card in cards if card.space not in reasons]
-        return (kept, self.left_out(cards, reasons)) if kept else (cards, [])
+        return (kept, self.spaces.left_out(cards, reasons)) if kept else (cards, [])
 
 
 def check_seed(seed: int) -> None:

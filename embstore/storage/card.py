@@ -400,6 +400,21 @@ class SpaceFilter:
         """Return the names that a space is chosen by."""
         return {card.space, card.model, card.checkpoint}
 
+    def left_out(self, cards: Sequence[Card], reasons: Mapping[str, object]) -> list[str]:
+        """Return why spaces are left out, of those that were named and of models without another
+        space.
+        """
+        models = {card.model for card in cards if card.space not in reasons}
+        named = {*self.models, *self.spaces}
+        return [
+            f"{card.space} is left out: {reasons[card.space]}"
+            for card in cards
+            if card.space in reasons
+            and (
+                card.space in self.spaces or (card.model not in models and self.names(card) & named)
+            )
+        ]
+
     def _check_names(self, cards: Mapping[str, Card]) -> None:
         """Raise UnknownNameError if a space, model or revision of the filter does not exist."""
         known = {name for card in cards.values() for name in self.names(card)}

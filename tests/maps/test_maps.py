@@ -276,6 +276,13 @@ def test_a_space_without_selected_items_gets_no_map(tmp_path):
     table = store.map(where="text = 'a'")
     assert [row["space"] for row in table] == ["one"]
     assert "other: no item is selected: no map is made." in table.notes
+    items = store.map_items(where="text = 'a'")
+    assert ({*items["space"]}, items.notes) == ({"one"}, ())
+    named = store.map_items(where="text = 'a'", spaces=["one", "other"])
+    assert named.rows == items.rows
+    assert named.notes == ("other is left out: none of its items is selected.",)
+    with pytest.raises(QueryError, match=r"no item of one or other is selected\."):
+        store.map_items(where="text = 'e'")
 
 
 @pytest.mark.parametrize("method", METHODS)
