@@ -128,7 +128,7 @@ def build(
             "--column",
             metavar="NAME",
             help="Column of a table that holds texts (repeatable).",
-            show_default="text, or the only one",
+            show_default="text, word, or the only one",
             rich_help_panel=_TEXTS,
         ),
     ] = None,

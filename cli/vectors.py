@@ -95,7 +95,9 @@ def import_(
     column: Annotated[
         str | None,
         Option(
-            metavar="NAME", help="Column with the texts.", show_default="text, word, token or key"
+            metavar="NAME",
+            help="Column with the texts.",
+            show_default="text or word; of vectors in a table also token, key or sentence",
         ),
     ] = None,
     vector_column: Annotated[

@@ -17,6 +17,11 @@ _TEXTS, _COLUMNS, _ALL = (
     ("texts", "column", "vector_column"),
 )
 
+HOW_TO_KEEP = (
+    "To keep columns, give the vectors as .npy with a table as `texts`, or as .parquet with these"
+    " columns."
+)
+
 _NO_USE = {
     "texts": "is for arrays without texts, and this format has its own",
     "column": (
@@ -41,7 +46,10 @@ class Reader(NamedTuple):
         """Open a file; raise UsageError if an option is given that the format has no use for."""
         for option, reason in _NO_USE.items():
             if option not in self.reads and getattr(options, option) is not None:
-                raise UsageError(f"{path}: `{option}` {reason}. Leave it out.")
+                raise UsageError(
+                    f"{path}: `{option}` {reason}. Leave it out."
+                    + (f" {HOW_TO_KEEP}" if option == "texts" else "")
+                )
         return _function(self.function)(path, options)  # type: ignore[no-any-return]
 
 

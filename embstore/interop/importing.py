@@ -29,6 +29,7 @@ from embstore.build.report import column_line
 from embstore.build.texts import Sources, read_texts
 from embstore.index import KINDS
 from embstore.index.updating import check_memory, recall_notes, update_indexes
+from embstore.interop.formats import HOW_TO_KEEP
 from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import ReadOptions, VectorFile
@@ -101,6 +102,11 @@ def columns_to_keep(
     if unit is Unit.TOKEN:
         raise UsageError("`keep` is for words, sentences and occurrences, not for tokens.")
     paths = [read.texts] if read.texts else [path for file in files for path in file.hashed]
+    if read.texts is None and files[0].text_column is None:
+        raise UsageError(
+            f"{files[0].name}: a file of the format {files[0].format} has no columns to keep."
+            f" {HOW_TO_KEEP}"
+        )
     if keep.is_all:
         keep = Keep(files[0].others or keep.names)
     column = "context" if unit.has_context else read.column or files[0].text_column

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from embstore.base import documents
 from embstore.base.arrays import slices
-from embstore.base.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError, check_known
+from embstore.base.keywords import as_names
 from embstore.base.space import Layers
 from embstore.base.text import Span
 from embstore.sources.files import file_lines, file_type, status, strip_terminator
 from embstore.sources.opening import open_source
 from embstore.sources.rows import Blank
+from embstore.sources.tables import column_names
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
@@ -199,7 +201,7 @@ def file_of_rows(
 
 
 def file_texts(path: Path, column: str | None) -> Texts:
-    """Return the texts in a file; ``column`` None is a table's only one, or ``text``."""
+    """Return the texts in a file; ``column`` None is a table's only one, ``text`` or ``word``."""
     check_regular(path)
     kind = file_type(path)
     if kind == ".npy":
@@ -236,7 +238,15 @@ def _lines(path: Path) -> Iterator[str]:
 def _column(path: Path, column: str | None) -> Iterator[str]:
     """Yield the texts in a column of a table."""
     name = str(path) if path.is_absolute() else f"./{path}"
-    for row in open_source(name, columns=() if column is None else (column,)).rows():
+    names = column_names(path, name, file_type(path))[0]
+    check_known("column", column, names)
+    try:
+        source = open_source(name, columns=as_names(column))
+    except UsageError as error:
+        raise UsageError(
+            f"{path} has the columns {', '.join(names)}. Name the one with the texts: column='NAME'"
+        ) from error
+    for row in source.rows():
         if isinstance(row, Blank):
             raise SourceError(
                 f"{row.origin}: {row.reason}, and each vector needs its text. Give one for each"

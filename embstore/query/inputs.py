@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +137,7 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
         QueryError: It is of another kind, or stored for other units. The kind is checked first.
     """
     from embstore.sources.datasets import find_dataset, known_datasets
+    from embstore.sources.opening import missing_file
     from embstore.sources.own import find_file
 
     known = find_dataset(name)
@@ -148,6 +150,8 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
                 raise _OtherUnitError(str(error)) from error
             raise
     if not is_stored and known is None:
+        if (path := Path(name.partition(":")[0])).suffix:
+            raise missing_file(path, str(path))
         hint = "A file of your own is given by its path, as in pairs.csv."
         names = dict.fromkeys([*catalog.dataset_names, *known_datasets()])
         raise UnknownNameError("dataset", name, names, hint)

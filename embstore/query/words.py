@@ -100,8 +100,8 @@ def _read_file(file: str, name: str) -> tuple[str, ...]:
         if not Path(file).is_file():
             raise
         raise UsageError(
-            f"{file} has several columns, and none is called text. Keep only that of the {name}, or"
-            " call it text."
+            f"{file} has several columns, and none is called text or word. Keep only that of the"
+            f" {name}, or call it text."
         ) from None
     rows = [row.texts for row in source.rows() if isinstance(row, Row)]
     texts = tuple(text for row in rows for text in row)

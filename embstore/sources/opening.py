@@ -77,7 +77,7 @@ def open_source(
     ``spec`` is a dataset (``words``, ``words:5000``), ``-`` for standard input (or ``stdin`` in its
     place), or a path; a dataset takes precedence over a file of its name: ``./words``. The texts
     are in the ``columns`` of a table, in this order within each row; by default in its only column,
-    else in the one named ``text``.
+    else in the one named ``text`` or ``word``.
     """
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
@@ -144,7 +144,7 @@ def _check_file(path: Path, spec: str) -> str:
     """Check that a file exists, is not empty and can be opened; return its type as a suffix."""
     file_status = status(path, spec)
     if file_status is None:
-        raise _missing(path, spec)
+        raise missing_file(path, spec)
     if S_ISDIR(file_status.st_mode) and (path / "config.json").is_file():
         raise SourceError(
             f"{spec} is a checkpoint, not a source. To embed with several checkpoints, repeat "
@@ -169,7 +169,7 @@ def _check_file(path: Path, spec: str) -> str:
     return suffix
 
 
-def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
+def missing_file(path: Path, spec: str) -> UnknownNameError | SourceError:
     """Return the error for a path that does not exist, with similar files and datasets."""
     if not path.parent.is_dir():
         return SourceError(

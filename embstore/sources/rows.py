@@ -18,7 +18,7 @@ NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 EMPTY_LINE = "empty line"
 EMPTY_VALUE = "empty value"
 MISSING_VALUE = "missing value"
-DEFAULT_COLUMN = "text"
+DEFAULT_COLUMNS = ("text", "word")
 OPTION = "keep"
 ALL = "all"
 

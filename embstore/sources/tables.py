@@ -23,7 +23,10 @@ from embstore.sources.table_files import (
 TABLES = (*DELIMITED, ".jsonl", ".parquet")
 """Types of tables."""
 
-COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "`columns`", "`columns`", "`span` or `targets`"
+COLUMN_OPTION, TARGETS_OPTION = "`columns`", "`span` or `targets`"
+COLUMNS_OPTION = (
+    "its path, as in pairs.csv:left,right,score, or pairs.csv:1,2,3 if the first line is no header"
+)
 _N_GUESSED = 100  # rows that columns are guessed from
 
 
@@ -78,7 +81,7 @@ def open_table(
     if isinstance(table, DelimitedTable) and header and not columns and _begins_with_a_row(table):
         table = _table(path, name, suffix, header=False, delimiter=table.delimiter)
         table.first_remarks.append(f"{name}:1: a number is no name of a column: it has no header.")
-    texts = columns or _default_columns(table)
+    texts = columns or _default_columns(table, rows.DEFAULT_COLUMNS[: 1 if targets else None])
     _check_columns(table, texts, COLUMN_OPTION)
     _check_columns(table, [*texts, *of_targets] if of_targets else (), TARGETS_OPTION)
     for column in texts:
@@ -136,12 +139,14 @@ def _required(
     return tuple(record[column] for column in columns)
 
 
-def _default_columns(table: rows.Table) -> Sequence[str]:
-    """Return the column to read if none is requested: the only one, else the one named ``text``."""
+def _default_columns(table: rows.Table, defaults: Sequence[str]) -> Sequence[str]:
+    """Return the column to read if none is requested: the only one, else the first of
+    some names.
+    """
     if len(table.names) == 1:
         return table.names
-    if rows.DEFAULT_COLUMN in table.names or not table.names:
-        return (rows.DEFAULT_COLUMN,)
+    if found := [name for name in defaults if name in table.names or not table.names]:
+        return found[:1]
     if texts := _guessed_texts(table):
         return texts
     raise UsageError(
@@ -163,7 +168,7 @@ def _guessed_texts(table: rows.Table) -> Sequence[str]:
 
 def _begins_with_a_row(table: rows.Table) -> bool:
     """Return whether the first line of a table of several columns has a number, unlike a header."""
-    is_plain = len(table.names) == 1 or rows.DEFAULT_COLUMN in table.names
+    is_plain = len(table.names) == 1 or {*rows.DEFAULT_COLUMNS} & {*table.names}
     return not is_plain and any(map(_is_number, table.names))
 
 
@@ -183,7 +188,8 @@ def _check_columns(table: rows.Table, columns: Sequence[str], option: str) -> No
                 f"{name!r} was given twice for {table.name}, in {option}. Give each column once."
             )
         if name not in table.names and not table.is_open_ended:
-            raise _unknown_column(table.name, name, table.names, option, table.hint)
+            hint = table.hint if option is COLUMN_OPTION else ""
+            raise _unknown_column(table.name, name, table.names, option, hint)
         if (n := table.names.count(name)) > 1:
             raise SourceError(
                 f"{table.name} has {n} columns named {name!r}. Rename all but one of them."

@@ -137,7 +137,7 @@ def test_formats_without_columns(store, tmp_path):
     (tmp_path / "words.txt").write_text("\n".join(TEXTS))
     np.save(tmp_path / "vectors.npy", VECTORS)
     for name, options in (("glove.txt", {}), ("vectors.npy", {"texts": tmp_path / "words.txt"})):
-        with pytest.raises(UsageError, match=r"keep='freq' does not fit .* has no columns"):
+        with pytest.raises(UsageError, match=r"\bhas no columns"):
             store.import_vectors(tmp_path / name, "mine", keep="freq", **options)
     assert not store.path.exists()
 

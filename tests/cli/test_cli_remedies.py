@@ -1,0 +1,64 @@
+"""Calls that mean another option or file: what is done, or how the message names it."""
+
+import numpy as np
+import pytest
+from synthetic import synthetic_store
+
+from embstore import Store
+
+WORDS = ["dog", "cat", "fox"]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Vectors as .npy and as word2vec, with a table of their words."""
+    x = np.arange(1.0, 7).reshape(3, 2)
+    np.save(tmp_path / "own.npy", x)
+    lines = (f"{word} {a} {b}" for word, (a, b) in zip(WORDS, x.tolist(), strict=True))
+    (tmp_path / "own.vec").write_text("3 2\n" + "\n".join(lines) + "\n")
+    rows = (f"{number},{word},n" for number, word in enumerate(WORDS))
+    (tmp_path / "own.csv").write_text("freq,word,class\n" + "\n".join(rows) + "\n")
+    return tmp_path
+
+
+def test_a_table_has_its_texts_in_the_column_word(cli, refusal, own):
+    arguments = ("import", "own.npy", "--texts", "own.csv", "--keep", "freq,class")
+    said = refusal(*arguments, "--column", "wrod")
+    assert "unknown column 'wrod'. Did you mean 'word'? Known: freq, word, class." in said
+    said = refusal(*arguments, "--column", "word", "--keep", "frek")
+    assert "Did you mean 'freq'?" in said
+    assert said.endswith("Name a column of own.csv with --keep.")
+    assert cli(*arguments).exit_code == 0
+    found = Store(own / "store").sql("SELECT text, freq, class FROM items ORDER BY freq").fetchall()
+    assert found == [(word, number, "n") for number, word in enumerate(WORDS)]
+    (own / "other.csv").write_text((own / "own.csv").read_text().replace("word", "w"))
+    said = refusal("import", "own.npy", "--texts", "other.csv", "--name", "other")
+    assert "other.csv has the columns freq, w, class. Name the one with the texts: --column" in said
+
+
+def test_the_column_word_is_no_default_beside_targets(refusal, tmp_path):
+    (tmp_path / "uses.csv").write_text("word,sentence\nbank,the bank lends\n")
+    said = refusal("build", "uses.csv", "--targets", "word", "--model", "x=gone")
+    assert "uses.csv has 2 columns: word, sentence. Say which hold the texts, with --column" in said
+
+
+def test_how_to_keep_columns_of_a_text_format(refusal, own):
+    way = "To keep columns, give the vectors as .npy with a table as --texts, or as .parquet"
+    said = refusal("import", "own.vec", "--keep", "freq,class")
+    assert f"own.vec: a file of the format word2vec has no columns to keep. {way}" in said
+    assert way in refusal("import", "own.vec", "--texts", "own.csv", "--keep", "freq")
+    assert not (own / "store").exists()
+
+
+def test_a_dataset_whose_file_is_misspelt(refusal, tmp_path):
+    synthetic_store(tmp_path / "store", n=5, index=False)
+    (tmp_path / "sim.csv").write_text("a,b,score\ntext1,text2,3\ntext3,text4,1\n")
+    for name in ("simm.csv", "simm.csv:a,b,score"):
+        said = refusal("query", "similarity", "--dataset", name)
+        assert said == "embstore: simm.csv does not exist. Did you mean sim.csv?"
+    said = refusal("query", "similarity", "--dataset", "sim.csv:a,b,scor")
+    assert (
+        "Did you mean 'score'? Known: a, b, score. Name a column of sim.csv with its path" in said
+    )
+    assert "`" not in said
+    assert "header=" not in said
