@@ -36,6 +36,7 @@ from embstore.storage.writer import rewrite_shard
 
 LEFT = "left"
 """The action for damage that this command cannot repair."""
+_COMPUTED = (keys.SUMS.folder, keys.INDEXES.folder)
 _NO_IDS: Ids = np.empty(0, np.int64)
 
 
@@ -97,6 +98,10 @@ class _Repair:
         items = {space: self._repair_space(card, texts) for space, card in check.cards.items()}
         for key, problem in check.problems.items():
             self._repair_file(key, problem)
+        # What follows for spaces comes after the files that it follows from.
+        self.actions.sort(key=lambda action: action.file.name.startswith("space="))
+        if self._removed:
+            self._discard_derived()
         if self._removed and not self.dry_run:
             self.files.commit(lambda base: in_place(self.files, base, self._added, self._removed))
             self.files.objects.delete(key for key in self._damaged if key not in self._added)
@@ -106,6 +111,18 @@ class _Repair:
                     self.files, check.named, check.cards[space], of_space, self._removed,
                     dry_run=self.dry_run,
                 )  # fmt: skip
+
+    def _discard_derived(self) -> None:
+        """Remove answers and maps: they may be of damaged vectors, which queries do not hash, and
+        would be current again if the shards came back.
+        """
+        root = self.files.root
+        below = disk.files_below(root / "derived")
+        derived = [path for path in below if keys.parse(path.relative_to(root).as_posix())]
+        if derived:
+            self._act("removed", "derived", "answers and maps from before the repair")
+        for path in derived if not self.dry_run else ():
+            path.unlink(missing_ok=True)
 
     def _act(
         self,
@@ -232,7 +249,13 @@ class _Repair:
         items = items_with(common)
         if items == check.named.items_of(space, card.layers.ids[0]):
             check.check_sums(card)
-            check_indexes(check, card, common)
+            check_indexes(check, card, common, deep=True)
+        else:  # they would be current again if the shards came back
+            self._removed += [
+                key
+                for key in check.named.keys_of_space(space)
+                if key.startswith(_COMPUTED) and key not in check.problems
+            ]
         return items
 
     def remove_leftovers(self, leftovers: Mapping[Path, int]) -> None:

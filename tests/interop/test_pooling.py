@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_damage import flip
 from synthetic import synthetic_store
 from tiny_checkpoint import card
 
 from embstore import Store
 from embstore.base.errors import (
     CheckpointError,
+    DamagedError,
     NotStoredError,
     QueryError,
     SpaceMismatchError,
@@ -223,6 +225,15 @@ def test_what_fails_leaves_the_space_as_it_was(occurrences, monkeypatch):
     _, found, kept = Store(store.path).vectors("words", 1)
     assert (found, kept.tolist()) == (texts, vectors.tolist())
     assert store.verify(deep=True).ok
+
+
+def test_altered_vectors_are_not_pooled_into_sound_files(occurrences):
+    [shard, *_] = occurrences.shard_files
+    entry = occurrences.files.manifest().files[shard.relative_to(occurrences.root).as_posix()]
+    flip(shard, entry["offsets"][1])
+    with pytest.raises(DamagedError, match=rf"{shard.name} is damaged.*embstore repair"):
+        occurrences.store.pool(occurrences.space, name="pooled")
+    assert "pooled" not in occurrences.store.info()["space"]
 
 
 def test_a_copy_without_the_parent_is_not_called_stale(occurrences, tmp_path):

@@ -84,13 +84,13 @@ def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store):
     flip(lost)
     rows = made.store.repair().to_pylist()
     assert [(row["action"], row["file"], row["items"]) for row in rows] == [
-        ("removed", f"vectors/space={made.space}", 10),
         ("taken out", lost.relative_to(made.root).as_posix(), 10),
+        ("removed", f"vectors/space={made.space}", 10),
         ("rebuilt", "sums", 20),
         ("rebuilt", f"indexes/space={made.space}", 20),
     ]
-    assert rows[0]["detail"].startswith("4 shards with items that another layer lacks")
-    assert "build the same sources again" in rows[1]["detail"]
+    assert rows[1]["detail"].startswith("4 shards with items that another layer lacks")
+    assert "build the same sources again" in rows[0]["detail"]
     assert made.store.verify(deep=True).ok
     assert made.store.info()["items"] == [20]
     assert made.store.info()["index"] == ["flat"]
@@ -99,6 +99,46 @@ def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store):
     assert again.store.info()["items"] == [30]
     assert [row["n"] for row in before] == [20] * 5
     assert content(again.root)[made.space][2].keys() == {*made.ids.tolist()}
+
+
+@pytest.mark.parametrize("n_shards", [1, 3])
+@pytest.mark.parametrize("remedy", ["build", "merge"])
+def test_nothing_computed_from_damaged_vectors_outlives_the_repair(
+    make_store, tmp_path, n_shards, remedy
+):
+    """Answers, maps and indexes, though the same shards come back."""
+    made = make_store(n=30, n_shards=n_shards)
+    shutil.copytree(made.root, tmp_path / "sound")
+
+    def answers(root: Path) -> list[object]:
+        opened = Store(root)
+        right = [opened.query(name, layers=2).rows for name in ("partition", "hubness")]
+        opened.map(spaces=made.space, layers=2)
+        right.append(opened.map_points(made.space, 2, layers=2)[1].round(9).tolist())
+        return [*right, opened.neighbours("text3", layers=2, k=20)["text"]]
+
+    right = answers(tmp_path / "sound")
+    lost = made.shards_of(2)[0]
+    sound = lost.read_bytes()
+    entry = made.files.manifest().files[lost.relative_to(made.root).as_posix()]
+    flip(lost, entry["offsets"][1] + 3, 0x40)  # the exponent of a component
+    wrong = answers(made.root)
+    Store(made.root).index(force=True)
+    assert all(value != other for value, other in zip(wrong[:3], right[:3], strict=True))
+    assert answers(made.root)[:3] == wrong[:3], "all are stored"
+    assert not made.store.verify().ok
+    assert_planned(
+        made.store.repair(dry_run=True).to_pylist(), done := made.store.repair().to_pylist()
+    )
+    assert "derived" in {row["file"] for row in done}
+    if remedy == "build":
+        make_store(n=30, n_shards=n_shards, new_only=True)
+    else:
+        Store(made.root).merge(tmp_path / "sound")
+    if remedy == "merge" or n_shards == 1:
+        assert lost.read_bytes() == sound, "so that each question is the same as before"
+    assert Store(made.root).verify(deep=True).ok
+    assert answers(made.root) == right
 
 
 def test_shards_of_layers_that_were_cut_in_other_places_keep_what_all_have(make_store):
@@ -209,10 +249,10 @@ def test_items_that_are_there_twice(make_store):
         for row in done
         if row["file"].startswith(("items", "vectors"))
     ] == [
-        ("removed", "10 shards"),
-        ("rewritten", "5 shards "),
         ("left", "items of "),
         ("taken out", "other tab"),
+        ("removed", "10 shards"),
+        ("rewritten", "5 shards "),
     ]
     vectors = content(made.root)[made.space][2]
     assert vectors.keys() == {*made.ids.tolist(), 7}
