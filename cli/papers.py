@@ -109,13 +109,23 @@ def reproduce(
 
 @app.command(
     epilog=examples(
-        "how-to/scripts.md", "embstore cite > references.bib", "embstore cite similarity rg65"
+        "how-to/scripts.md",
+        "embstore cite > references.bib",
+        "embstore cite similarity rg65",
+        "embstore query cka -o cka.json",
+        "embstore cite cka.json",
     )
 )
 def cite(
     names: Annotated[
         list[str] | None,
-        Argument(metavar="ENTRY", help="embstore, metrics, datasets, spaces or checkpoints."),
+        Argument(
+            metavar="ENTRY",
+            help=(
+                "embstore, metrics, datasets, spaces or checkpoints; or a result that query wrote"
+                " (.json or .jsonl)."
+            ),
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -131,10 +141,15 @@ def cite(
     Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of
     its stored answers. What has no known reference is named on standard error.
     """
+    from embstore.plot.reading import read_rows
+
     file = None if output is None or str(output) == "-" else output
     if file is not None:
         check_place(file)
-    entries = open_store(store, store_option).cite(names or ())
+    results = [name for name in names or () if name.endswith((".json", ".jsonl"))]
+    rows = [row for name in results for row in read_rows(Path(name))]
+    others = [name for name in names or () if name not in results]
+    entries = open_store(store, store_option).cite(others, result=rows if results else None)
     for note in entries.notes:
         say(note)
     write(str(entries), file)

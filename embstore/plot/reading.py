@@ -21,7 +21,7 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
     or cosine wrote.
     """
     path = Path(path)
-    rows = _rows(path)
+    rows = read_rows(path)
     if metric is None and _is_cosine(rows[0]):
         for name in COSINE.panels:
             _check(path, rows, name, str, "text", nullable=False)
@@ -64,7 +64,8 @@ def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
     )
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file that ``embstore query`` wrote as JSON or JSON Lines."""
     try:
         text = disk.read_foreign(path).decode()
     except (OSError, UnicodeDecodeError) as error:

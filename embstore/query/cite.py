@@ -145,7 +145,10 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
     known = dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES])
     if Path(name).is_file():
-        raise UsageError(f"{name} is a file: name the metrics and the spaces of its results.")
+        raise UsageError(
+            f"{name} is a file: name the metrics and the spaces of its results, or give a"
+            " result as .json or .jsonl."
+        )
     raise UnknownNameError("name", name, known)
 
 

@@ -335,6 +335,11 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
         hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
         if name == N_TOKENS:
             hint = "Imported vectors have none."
+        if not name.isidentifier():
+            hint = (
+                "A column is given by its name, not as SQL: write a table of the texts with a"
+                " column of these values, and store it: embstore build TABLE.csv --keep NAME"
+            )
         raise UnknownNameError(f"column of {space}", name, known, hint)
 
 

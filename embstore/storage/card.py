@@ -423,7 +423,7 @@ class SpaceFilter:
                 raise UnknownNameError("space", space, cards)
         for model in self.models:
             if model not in known:
-                hint = f"To add it to the store: embstore build --model {model}"
+                hint = f"Another checkpoint is added by: embstore build --model {model}"
                 raise UnknownNameError(
                     "model", model, dict.fromkeys(card.model for card in cards.values()), hint
                 )

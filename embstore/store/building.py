@@ -2,6 +2,7 @@
 
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -407,6 +408,12 @@ class BuildMethods(OpenStore):
                 cards = self._newest().cards.values()
                 known = {card.model: card for card in cards if card.untrained is not None}
         seeds = {known[name].untrained if name in known else None for name in names}
+        for name in {*names} - {*known}:
+            if found := re.fullmatch(r"([^=/]+)-untrained-(\d+)", name):
+                raise UsageError(
+                    f"there is no {name} in the store. Make it by its checkpoint and seed:"
+                    f" models={found[1]!r}, untrained={found[2]}"
+                )
         if len(seeds) > 1:
             raise UsageError(
                 "models with random weights of several seeds, or beside others, are built one by"

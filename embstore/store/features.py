@@ -4,6 +4,7 @@ report.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -286,6 +287,11 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.recipes.wolfe2022 import NAME, Reproduction
 
+        if Path(paper).is_file():
+            raise UsageError(
+                f"{paper} is a file, and what is reproduced is a paper: {NAME}. To check a stored"
+                " result, run its embstore query again with --no-cache, and compare the files."
+            )
         check_known("paper", paper, [NAME])
         path = None if sentences is None else os.fspath(sentences)
         steps = Reproduction(as_names(models), path, quick, seed, device, allow_pickle)

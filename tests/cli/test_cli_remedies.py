@@ -62,3 +62,36 @@ def test_a_dataset_whose_file_is_misspelt(refusal, tmp_path):
     )
     assert "`" not in said
     assert "header=" not in said
+
+
+def test_a_column_is_no_sql(refusal, made):
+    options = ("--store", made.root, "--space", made.space, "--by", "substr(text,1,1)")
+    said = refusal("query", "anisotropy", *options)
+    assert "unknown column of toy.word.last 'substr(text'. Known: text, " in said
+    assert "A column is given by its name, not as SQL" in said
+    assert said.endswith("embstore build TABLE.csv --keep NAME")
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_a_stored_result_is_cited_as_its_rows_are(cli, refusal, made, tmp_path, suffix):
+    result = f"result.{suffix}"
+    query = ("query", "anisotropy", "--store", made.root, "--space", made.space, "--no-cache", "-o")
+    assert cli(*query, result).exit_code == 0
+    said = cli("cite", result, "rg65", "--store", made.root).stdout
+    expected = made.store.cite("rg65", result=made.store.query("anisotropy", spaces=made.space))
+    assert said == str(expected)
+    assert "ethayarajh2019" in said
+    assert "is a paper: wolfe2022. To check a stored" in refusal("reproduce", result)
+    (tmp_path / "other.csv").write_text("a\n")
+    assert "other.csv is a file: name the metrics" in refusal("cite", "other.csv")
+    assert "gone.json cannot be read" in refusal("cite", "gone.json")
+
+
+def test_a_model_without_training_that_is_not_stored(refusal):
+    said = refusal("build", "--model", "minilm-untrained-3")
+    assert said.endswith("Make it by its checkpoint and seed: --model minilm, --untrained 3")
+
+
+def test_the_nearest_stored_name_comes_first(refusal, made):
+    said = refusal("query", "anisotropy", "--model", "othre", "--store", made.root)
+    assert said.startswith("embstore: unknown model 'othre'. Did you mean 'other'? Known: ")
