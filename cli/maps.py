@@ -58,7 +58,7 @@ Most = Annotated[
     Option(
         metavar="N",
         help="The N items that change most, and the N that change least.",
-        show_default="10",
+        show_default="10; 3 in a figure",
     ),
 ]
 K = Annotated[int, Option("-k", "--k", metavar="N", help="Number of neighbours.")]

@@ -19,6 +19,7 @@ from ._options import (
     StoreOptions,
     check_items,
     check_place,
+    divided,
     examples,
     given_options,
     open_store,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from embstore.metrics import Metric
 
 PICTURE = "Picture"
+_MOST_DRIFTING = 3  # curves of the items that change most, and least
 
 
 def drawing(
@@ -147,6 +149,17 @@ def drawing(
             rich_help_panel=PICTURE,
         ),
     ] = "",
+    label_words: Annotated[
+        list[str] | None,
+        Option(
+            "--label-words",
+            metavar="WORDS",
+            help="Write the texts of these items only (repeatable, or with commas).",
+            show_default="all of at most 60",
+            callback=divided,
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
     logy: Annotated[
         bool,
         Option("--logy", help="Make the scale of the values logarithmic.", rich_help_panel=PICTURE),
@@ -186,6 +199,7 @@ def drawing(
         range=value_range,
         caption=caption,
         colours=colours,
+        label_words=label_words,
     )
     for file in output or ():
         check_place(Path(file))
@@ -216,8 +230,9 @@ def _stored(
 
 
 _CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context)
-_DRAWING = [parameter for parameter in declared(drawing) if parameter.name != "compute"]
-_NAMES = {parameter.name for parameter in _DRAWING}
+_DRAWING_MAP = [parameter for parameter in declared(drawing) if parameter.name != "compute"]
+_DRAWING = [parameter for parameter in _DRAWING_MAP if parameter.name != "label_words"]
+_NAMES = {parameter.name for parameter in _DRAWING_MAP}
 _OF_STORE = declared(_stored)
 
 
@@ -287,6 +302,8 @@ def _plot_drift(**options: Any) -> None:
     ) -> "list[Table]":
         if selected["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
+        if not (texts or selected["marked"]):
+            selected["most"] = selected["most"] or _MOST_DRIFTING
         opened = open_store(store, store_option)
         return [opened.drift(texts or (), cache=not no_cache, **selected)]
 
@@ -367,7 +384,7 @@ _plots.command("map", epilog=examples("how-to/maps.md", "embstore plot map -o ma
                 for parameter in inspect.signature(maps.map).parameters.values()
                 if parameter.name not in _OUTPUT | {"ctx", "force", "stored"}
             ),
-            *_DRAWING,
+            *_DRAWING_MAP,
         ],
     )
 )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.ticker import (
 )
 
 from embstore.base.errors import UsageError
-from embstore.base.messages import printable
+from embstore.base.messages import first_of, printable
 from embstore.base.table import Row
 from embstore.plot.caption import BASELINE_STYLES
 from embstore.plot.look import Look, is_light, looks_of, mark_colours, sequence, type_size
@@ -28,18 +29,14 @@ from embstore.plot.plan import CURVE, SAME, Plan, layer_places, varies
 
 _MOST_ITEMS = 40
 _LONGEST_NAME = 60  # of a curve
-_MOST_NAMED, _MOST_OF_SEVERAL = 60, 30  # items of a map, or of each of several, with their texts
+_MOST_NAMED = 60  # items of a map with their texts
 _NEAR_ZERO = -0.05  # lowest similarity that a scale from 0 shows as 0
 
 
 def draw_panel(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
     """Draw the rows of a panel; return notes on what is not drawn."""
-    if plan.kind == "curves":
-        return _curves(ax, plan, rows, options)
-    if plan.kind == "strip":
-        return _strip(ax, plan, rows, options)
-    {"bars": _bars, "heat map": _heat_map, "map": _map}[plan.kind](ax, plan, rows, options)
-    return []
+    draw = {"curves": _curves, "strip": _strip, "bars": _bars, "heat map": _heat_map, "map": _map}
+    return draw[plan.kind](ax, plan, rows, options)
 
 
 def layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
@@ -217,7 +214,7 @@ def strip_items(plan: Plan, rows: Sequence[Row]) -> tuple[list[str], int]:
     return [*order[: _MOST_ITEMS // 2], *order[-_MOST_ITEMS // 2 :]], len(order)
 
 
-def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
+def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
     layers, colours, n_bars = layer_names(rows), mark_colours(options), count_bars(plan)
     stacked = 0.0
     for row in rows:
@@ -237,6 +234,7 @@ def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> No
     ax.set_xticks(ticks, [cut(layers[place], 16) for place in ticks])
     ax.tick_params(axis="x", length=0)
     _value_axis(ax.yaxis, options, plan.values and [stacked])
+    return []
 
 
 def name_bars(ax: Axes) -> None:
@@ -297,7 +295,7 @@ def heat_colours(plan: Plan, options: PlotOptions) -> Colormap:
     return colours.reversed() if is_distance else colours
 
 
-def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
+def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
     down, across = layer_names(rows), layer_names(rows, "_2")
     values = np.full((len(down), len(across)), np.nan)
     for row in rows:
@@ -325,6 +323,7 @@ def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -
         sides = (f"{sides[0]}, {cut(first, 40)}", f"{sides[1]}, {cut(second, 40)}")
     ax.set_ylabel(printable(sides[0] if options.y_label is None else options.y_label))
     ax.set_xlabel(printable(sides[1] if options.x_label is None else options.x_label))
+    return []
 
 
 def write_cells(ax: Axes, plan: Plan, options: PlotOptions) -> None:
@@ -354,18 +353,43 @@ def write_cells(ax: Axes, plan: Plan, options: PlotOptions) -> None:
                         color="black" if is_light(colour) else "white", fontsize=size)  # fmt: skip
 
 
-def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> None:
+def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
     x, y = ([row[name] for row in rows] for name in ("x", "y"))
     colour = next(iter(looks_of(plan, options).values())).color
     size = max(1.0, min(12.0, 2000 / len(rows)))
-    ax.scatter(x, y, s=size, color=colour, linewidths=0, rasterized=len(rows) > 20_000)
-    if len(rows) <= (_MOST_NAMED if len(ax.figure.axes) == 1 else _MOST_OF_SEVERAL):
-        for row in rows:
-            ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
-                        textcoords="offset points", fontsize="small")  # fmt: skip
+    words, notes = options.label_words, []
+    has_label = [not words or row["text"] in words for row in rows]
+    alpha: Any = np.where(has_label, 1.0, 0.3)
+    ax.scatter(x, y, s=size, color=colour, alpha=alpha, linewidths=0,
+               rasterized=len(rows) > 20_000)  # fmt: skip
+    named = [*compress(rows, has_label)]
+    if missing := {*words} - {row["text"] for row in named}:
+        notes = [f"not on the map: {first_of(map(repr, sorted(missing)))}."]
+    if not words and len(rows) > _MOST_NAMED:
+        named = []
+        notes = [f"no texts, as there are more than {_MOST_NAMED}: choose some by `label_words`."]
+    for row in named:
+        ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
+                    textcoords="offset points", fontsize="small")  # fmt: skip
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
+    return notes
+
+
+def separate_labels(ax: Axes) -> list[str]:
+    """Remove the texts of a map that cover others, and return them."""
+    ax.apply_aspect()
+    boxes: list[Any] = []
+    removed = []
+    for label in [*ax.texts]:
+        box = label.get_window_extent()
+        if box.count_overlaps(boxes):
+            removed.append(label.get_text())
+            label.remove()
+        else:
+            boxes.append(box)
+    return removed
 
 
 def cut(text: str, most: int) -> str:

@@ -128,6 +128,8 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
             figure.panels += axes
             notes += more
         figure.draw_without_rendering()
+        if covering := [text for ax in figure.panels for text in charts.separate_labels(ax)]:
+            notes.append(f"not written, as they would cover others: {first_of(covering)}.")
         unnamed: dict[str, Any] = {}
         for part, plan in zip(parts, plans, strict=False):
             unnamed |= _finish(part, plan, options)
@@ -159,6 +161,8 @@ def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
                 ax.set_ylabel(_y_title(plan, options))
             if plan.kind == "curves" and charts.is_labelled(plan):
                 ax.legend()
+            elif plan.kind == "map":
+                charts.separate_labels(ax)
         figure = axes[0].get_figure()
         assert figure is not None
         _add_key(
@@ -303,7 +307,8 @@ def _fill(
     most = int(130 * room / type_size("axes.titlesize"))
     for at, (ax, (title, rows)) in enumerate(zip(axes, panels, strict=True)):
         found = charts.draw_panel(ax, plan, rows, options)
-        notes += [f"{title}: {note}" if title else note for note in found]
+        prefix = f"{title}: " if title and plan.kind != "map" else ""  # its notes are of all layers
+        notes += [prefix + note for note in found]
         if title:
             ax.set_title(_title_lines(title, most))
         ax.xaxis.set_tick_params(labelbottom=True)

@@ -42,6 +42,7 @@ class PlotOptions:
     range: Any = None  # once read, two numbers
     caption: str | None = None  # None for one that is made; "" for none
     colours: Any = ()  # once read, a tuple of #rrggbb; none for those of the style
+    label_words: Any = ()  # once read, a tuple of texts
 
     def __post_init__(self) -> None:
         if self.style is not None and self.style.endswith(".mplstyle"):
@@ -58,6 +59,7 @@ class PlotOptions:
             "height": None if self.height is None else read_length("height", self.height),
             "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
             "labels": read_labels(self.labels),
+            "label_words": tuple(map(str, as_list(self.label_words))),
             "colours": tuple(map(_read_colour, colours)),
             "caption": "" if self.caption == "none" else self.caption,
         }

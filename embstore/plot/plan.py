@@ -149,6 +149,8 @@ def make_plan(table: Table, options: PlotOptions) -> Plan:
             "this table has no figure: only the results of metrics, drift, cosine and maps have."
         )
     plan = _plan(table, table.chart)
+    if options.label_words and plan.kind != "map":
+        raise UsageError("`label_words` is about maps. Leave it out.")
     if options.x == "step":
         plan = _over_steps(plan)
     elif plan.kind in ("curves", "strip"):

@@ -38,6 +38,8 @@ class Result(Table):
                 ``"none"`` for none.
                 ``colours``: colours of the curves, in their order, or of a scale from its first to
                 its last, as ``#rrggbb``.
+                ``label_words``: on a map the only items with their texts; by default all of at
+                most 60.
 
         Raises:
             UsageError: The result has no figure, an option does not suit it, or matplotlib is

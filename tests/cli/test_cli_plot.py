@@ -40,6 +40,16 @@ def test_a_stored_result_is_drawn_as_the_computed_one(cli, made, tmp_path, reque
     assert len({(tmp_path / f"{letter}.svg").read_bytes() for letter in "abc"}) == 1
 
 
+def test_drift_has_curves_of_the_three_items_that_change_most_and_least(cli, made, tmp_path):
+    done = cli("plot", "drift", *SPACE, "-k", "3", "--store", made.root, "-o", "a.svg")
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    ranked = made.store.drift(most=3, k=3, spaces="toy.word.last")
+    texts = made.store.drift(k=3, spaces="toy.word.last")["text"]
+    assert written(tmp_path / "a.svg", dict.fromkeys(texts)) == [*dict.fromkeys(ranked["text"])]
+    done = cli("plot", "drift", "text3", *SPACE, "-k", "3", "--store", made.root, "-o", "a.svg")
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+
+
 def test_metrics_stand_side_by_side(cli, made, tmp_path):
     options = (*SPACE, "--store", made.root, "-k", "3", "-o", "a.svg")
     done = cli("plot", "hubness", "norms", *options)
@@ -65,13 +75,27 @@ def test_a_map_is_drawn_at_the_stored_places(cli, made, tmp_path):
 def test_a_map_names_words_that_it_lacks_and_has_texts_where_they_have_room(cli, made, tmp_path):
     one = ("--words", "dog,absent", *SPACE, "--store", made.root)
     assert "'absent'" in cli("plot", "map", *one, "-o", "a.svg").stderr
-    for layers, n, are_named in (("0", 40, True), ("0,1", 30, True), ("0,1", 31, False)):
-        options = ("--layer", layers, "--sample", n, *SPACE, "--store", made.root)
-        assert cli("plot", "map", *options, "-o", "b.svg").exit_code == 0
-        texts = made.store.map_items(layers=layers, sample=n, spaces="toy.word.last")["text"]
-        svg = (tmp_path / "b.svg").read_text()
-        shown = [text for text in texts if f">{escape(printable(text))}</text>" in svg]
-        assert len(shown) == (len(texts) if are_named else 0)
+    options = (*SPACE, "--layer", "0,1", "--store", made.root, "-o", "b.svg")
+    done = cli("plot", "map", "--sample", 40, *options)
+    assert done.exit_code == 0
+    texts = made.store.map_items(layers="0,1", sample=40, spaces="toy.word.last")["text"]
+    shown = written(tmp_path / "b.svg", texts)
+    assert shown
+    assert ("would cover others" in done.stderr) == (len(shown) < len(texts))
+
+
+def test_words_of_a_map_are_labelled_on_request(cli, made, tmp_path):
+    options = (*SPACE, "--layer", "0", "--store", made.root, "-o", "b.svg")
+    words = ("--label-words", "text3,absent", "--label-words", "text7")
+    done = cli("plot", "map", *words, *options)
+    assert (done.exit_code, done.stderr) == (0, "not on the map: 'absent'.\n")
+    texts = made.store.map_items(layers="0", spaces="toy.word.last")["text"]
+    assert sorted(written(tmp_path / "b.svg", texts)) == ["text3", "text7"]
+
+
+def written(file, texts):
+    svg = file.read_text()
+    return [text for text in texts if f">{escape(printable(text))}</text>" in svg]
 
 
 @pytest.mark.parametrize(
