@@ -424,7 +424,7 @@ IdsAsText = Annotated[
 ]
 _QUIET = "Show only the result and errors; no progress and no notes."
 Quiet = Annotated[bool, Option("--quiet", "-q", help=_QUIET, rich_help_panel=OUTPUT)]
-QuietMetric = Annotated[  # -q may be a parameter of a metric
+QuietMetric = Annotated[  # of a metric with a parameter -q
     bool, Option("--quiet", help=_QUIET, rich_help_panel=OUTPUT)
 ]
 Labels = Annotated[

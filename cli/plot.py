@@ -14,7 +14,7 @@ from ._errors import say
 from ._options import (
     TOP,
     NoCache,
-    QuietMetric,
+    Quiet,
     StoreDir,
     StoreOptions,
     check_items,
@@ -23,6 +23,8 @@ from ._options import (
     examples,
     given_options,
     open_store,
+    stored_models,
+    stored_spaces,
 )
 from ._output import show_progress
 from .query import MetricGroup, declared, metric_command, selection, with_parameters
@@ -176,7 +178,7 @@ def drawing(
             "--logx", help="With --x step: make its scale logarithmic.", rich_help_panel=PICTURE
         ),
     ] = False,
-    quiet: QuietMetric = False,
+    quiet: Quiet = False,
     compute: Callable[[], list["Table"]] | None = None,
 ) -> None:
     """Draw a result into files; say where, unless they were named. A stored one may need no
@@ -259,7 +261,7 @@ def _beside(
         list[str] | None,
         Argument(
             metavar="METRIC",
-            help="Metrics to draw beside it, with the same spaces and items.",
+            help="Metrics to draw beside it, of the same spaces and items; or as --space.",
             show_default=False,
         ),
     ] = None,
@@ -268,10 +270,13 @@ def _beside(
 
 
 def _plot_metric(metric: "Metric", **options: Any) -> None:
-    from embstore.metrics import get_metric
+    from embstore.metrics import METRICS, get_metric
 
     own = {parameter.name for parameter in metric.parameters}
-    others = [get_metric(name).name for name in options.get("beside") or ()]
+    given, ctx = options["beside"] or (), options["ctx"]
+    stored = {*given} - {*METRICS} and {*stored_spaces(ctx), *stored_models(ctx)}
+    options["models"] = [*(options["models"] or ()), *(name for name in given if name in stored)]
+    others = [get_metric(name).name for name in given if name not in stored]
 
     def compute(
         store: list[str] | None,

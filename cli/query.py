@@ -36,6 +36,7 @@ from ._options import (
     OfTemplate,
     OfUnit,
     OutputFile,
+    Quiet,
     QuietMetric,
     Revisions,
     Sample,
@@ -153,7 +154,7 @@ def _query(
     as_csv: AsCsv = False,
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
-    quiet: QuietMetric = False,
+    quiet: Quiet = False,
     **selected: Any,
 ) -> None:
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
@@ -219,6 +220,11 @@ def metric_command(
     """Return the command of a metric: its own parameters, and options that all metrics have."""
     own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
     others = [parameter for parameter in shared if parameter.name not in own]
+    if "q" in own:
+        others = [
+            each.replace(annotation=QuietMetric) if each.name == "quiet" else each
+            for each in others
+        ]
     if metric.needs == "layers":  # of which the query says what is meant
         hidden = Annotated[str | None, Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY

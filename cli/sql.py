@@ -20,6 +20,7 @@ from ._options import (
     Format,
     IdsAsText,
     OutputFile,
+    Quiet,
     StoreDir,
     StoreOptions,
     examples,
@@ -93,6 +94,7 @@ def sql(
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
     ids_as_text: IdsAsText = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and
     cannot write.
@@ -101,7 +103,7 @@ def sql(
     (--tables). Macros: vec(space, layer, text), cosine(a, b), and the table neighbours(space,
     layer, text, k := 10). A store at a URL has to be pulled first.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text)
+    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
     _check_together(
         tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter
     )

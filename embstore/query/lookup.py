@@ -10,7 +10,7 @@ from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.errors import NotStoredError, UsageError, shortened
 from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
-from embstore.storage.card import Card
+from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.storage.vectors import is_among
 
@@ -215,6 +215,8 @@ def _not_stored(
     nearest = _hint_for_several(query)
     if near:
         nearest += f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}."
+    if any(query.shown in SpaceFilter.names(card) for card in catalog.cards.values()):
+        nearest += f" It is the name of a model or space: models={query.shown!r}."
     made = {card.space: card.made_otherwise for card in cards}
     if all(made.values()):
         how = " or ".join(dict.fromkeys(map(str, made.values())))

@@ -1,5 +1,8 @@
 """Calls that mean another option or file: what is done, or how the message names it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from synthetic import synthetic_store
@@ -95,3 +98,43 @@ def test_a_model_without_training_that_is_not_stored(refusal):
 def test_the_nearest_stored_name_comes_first(refusal, made):
     said = refusal("query", "anisotropy", "--model", "othre", "--store", made.root)
     assert said.startswith("embstore: unknown model 'othre'. Did you mean 'other'? Known: ")
+
+
+def test_a_space_beside_a_metric_is_the_one_to_draw(cli, refusal, made):
+    picture = ("--store", made.root, "-q", "-o", "own.svg")
+    for name in ("other", "other.word.last"):
+        assert cli("plot", "norms", name, "isoscore", *picture).output == ""
+        both = cli("plot", "norms", "isoscore", "--space", name, *picture[:2], "-o", "named.svg")
+        assert both.exit_code == 0
+        own, named = (Path(f"{file}.svg").read_text() for file in ("own", "named"))
+        assert ("toy" in own, own.count("isoscore") > 0) == (False, True)
+        assert re.findall(r"<!-- .* -->", own) == re.findall(r"<!-- .* -->", named)
+    assert "unknown metric 'toys'" in refusal("plot", "norms", "toys", *picture)
+
+
+def test_a_name_of_a_space_is_no_text(refusal, made):
+    for name in ("toy", made.space):
+        said = refusal("neighbours", "dog", name, "--store", made.root)
+        assert f"It is the name of a model or space: --model {name}." in said
+    assert "It is the name" not in refusal("neighbours", "dogs", "--store", made.root)
+
+
+def test_one_text_is_removed_without_a_comma(cli, refusal, tmp_path):
+    store = synthetic_store(tmp_path / "store", texts=["she", "he", "it"], index=False).store
+    assert "there is no such item in any space" in refusal("remove", "--items", "shexx", "--yes")
+    assert "she.csv does not exist" in refusal("remove", "--items", "she.csv", "--yes")
+    (tmp_path / "own.csv").write_text("id,word\n1,it\n")
+    for items, left in (("she", {"he", "it"}), ("own.csv", {"he"})):
+        assert cli("remove", "--items", items, "--yes").exit_code == 0
+        assert {text for (text,) in store.sql("SELECT text FROM items").fetchall()} == left
+
+
+def test_quiet_and_space_have_one_meaning_in_all_commands(cli, made):
+    store = ("--store", made.root)
+    for call in (("query", "norms"), ("sql", "SELECT 1 AS a"), ("info",)):
+        short, long = (cli(*call, *store, option) for option in ("-q", "--quiet"))
+        assert (short.exit_code, short.stderr, short.stdout) == (0, "", long.stdout)
+    for option in ("--space", "--model"):
+        assert cli("info", option, made.space, *store).stdout == (
+            cli("info", made.space, *store).stdout
+        )
