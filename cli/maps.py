@@ -43,7 +43,7 @@ from ._options import (
     open_store,
     stored_spaces,
 )
-from ._output import Output
+from ._output import Output, say
 
 app = Typer()
 
@@ -248,5 +248,8 @@ def map(
         if mapped:
             from embstore.plot import PlotOptions, draw
 
-            draw(mapped, PlotOptions()).savefig(picture)
+            drawn = draw(mapped, PlotOptions())
+            drawn.savefig(picture)
+            for note in () if quiet else drawn.notes:
+                say(note)
         out.emit(done)

@@ -56,8 +56,15 @@ def explore(
 )
 def report(
     output: Annotated[
-        Path, Option("--output", "-o", metavar="FILE", help="File to write; - for standard output.")
-    ] = Path("report.html"),
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; - for standard output.",
+            show_default="report.html",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         Option(
@@ -89,6 +96,7 @@ def report(
 
     The file opens without a network, in any browser. It needs the extra plot.
     """
+    named, output = output, output or Path("report.html")
     if output.suffix.lower() not in ("", ".html", ".htm"):
         raise UsageError(
             f"--output {output}: a report is an HTML page. Name it"
@@ -102,5 +110,5 @@ def report(
             recipe=recipe, models=models or (), sentences=sentences, quick=quick
         )
     write(page, file)
-    if file is not None and not quiet:
+    if named is None and not quiet:
         say(f"Written: {file}")
