@@ -174,8 +174,8 @@ def repair(
     """Repair a store: take out what is damaged, rebuild sums and indexes, remove leftovers.
 
     A damaged shard is moved into the folder "damaged" of the store, and its items go out of all
-    layers: the next build of the same sources embeds exactly these again. Exit 1 if something is
-    left that must be repaired in another way.
+    layers: the next build of the same sources embeds exactly these again. Cached answers and maps
+    go with any damaged file. Exit 1 if something is left that must be repaired in another way.
     """
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. What was repaired stays; run the same command again."):

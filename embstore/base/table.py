@@ -1,5 +1,6 @@
 """Define ``Table``, the result of every query, and how it is printed."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,7 @@ class ShownColumn(NamedTuple):
 
     column: str
     head: str = ""  # heading; the name by default
-    # format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default
+    # format: ``bytes`` (43.4 MB), ``count`` (10,000), ``part`` of a store, or empty for the default
     kind: str = ""
 
 
@@ -464,7 +465,16 @@ def show_count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else show(value)
 
 
-_KINDS: Mapping[str, Callable[[object], str]] = {"bytes": show_size, "count": show_count}
+def show_part(key: object) -> str:
+    """Format the key of a file as the part of the store that it is of: ``gpt2.word.last/layer=06``,
+    ``sums/gpt2.word.last``.
+    """
+    return re.sub(r"^vectors/space=|[-/][0-9a-f]{32}\.\w+$", "", str(key))
+
+
+_KINDS: Mapping[str, Callable[[object], str]] = {
+    "bytes": show_size, "count": show_count, "part": show_part,
+}  # fmt: skip
 
 
 def table(

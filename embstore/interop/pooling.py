@@ -152,8 +152,9 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
     report = PoolReport(files.place, card.space, parent.space, *counts)
     if _is_there(catalog, card):
         return report
-    for shard in (shard for id in parent.layers.ids for shard in catalog.shards(parent.space, id)):
-        shard.file.check()  # or altered vectors would be pooled into a sound file
+    named = catalog.manifest
+    for file in files.files_of(named, named.keys_of_space(parent.space)):
+        file.check()  # or altered vectors would be pooled into a sound file
     texts = [contexts.names[group] for group in groups.tolist()]
 
     def blocks() -> Iterator[Block]:

@@ -12,7 +12,7 @@ from embstore.base.errors import DamagedError, NotStoredError, StoreError, Usage
 from embstore.base.messages import count, first_of
 from embstore.base.table import Table
 from embstore.base.text import escaped, source_name
-from embstore.maintain.upkeep import Action, locked, rebuild, tabulate
+from embstore.maintain.upkeep import Action, kept_notes, locked, rebuild, tabulate
 from embstore.storage import keys, tables
 from embstore.storage.arrow import from_numpy
 from embstore.storage.cache import StoreFiles
@@ -69,7 +69,7 @@ def remove(
         if not dry_run:
             files.commit(lambda base: without(files, base, spaces, columns, datasets))
             _discard(files, spaces)
-    return tabulate(actions, files.root, dry_run=dry_run)
+        return tabulate(actions, files.root, kept_notes(files, named), dry_run=dry_run)
 
 
 def _discard(files: StoreFiles, spaces: Iterable[str]) -> None:
@@ -221,14 +221,16 @@ def remove_items(
         actions = []
         for space, ids in items.items():
             folder = files.root / keys.folder_of(keys.VECTORS, space)
-            actions.append(Action("removed", folder, "vectors of all layers", len(ids)))
+            actions.append(Action("removed", folder, f"{len(left[space]):,} left", len(ids)))
             card, rest = catalog.cards[space], items_with(left[space])
-            actions += rebuild(files, catalog.manifest, card, rest, dry_run=dry_run)
+            list(rebuild(files, catalog.manifest, card, rest, dry_run=dry_run))
         if not dry_run:
             _discard(files, items)
-    names = first_of(map(repr, missing))
-    notes = [f"Not there: {len(missing):,} of the {len(texts):,} texts and ids: {names}."]
-    return tabulate(actions, files.root, notes if missing else (), dry_run=dry_run)
+        notes = kept_notes(files, catalog.manifest)
+    if missing:
+        names = first_of(map(repr, missing))
+        notes.append(f"Not there: {len(missing):,} of the {len(texts):,} texts and ids: {names}.")
+    return tabulate(actions, files.root, notes, dry_run=dry_run)
 
 
 def _missing(catalog: Catalog, ids: Ids, texts: Sequence[str]) -> list[str]:

@@ -2,9 +2,7 @@
 derived again.
 """
 
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from embstore.storage.arrow import from_numpy, to_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.check import (
-    BUILD_AGAIN,
     Ids,
     Problem,
     StoreCheck,
@@ -36,7 +33,7 @@ from embstore.storage.writer import rewrite_shard
 
 LEFT = "left"
 """The action for damage that this command cannot repair."""
-_COMPUTED = (keys.SUMS.folder, keys.INDEXES.folder)
+_DERIVED_TOO = "Cached answers and maps go too: they may have been computed from damaged vectors."
 _NO_IDS: Ids = np.empty(0, np.int64)
 
 
@@ -60,19 +57,13 @@ def repair(place: Path | StoreFiles, *, dry_run: bool = False) -> Table:
         work = _Repair(files, dry_run)
         work.run()
         work.remove_leftovers(leftovers)
-        return tabulate(work.actions, files.root, dry_run=dry_run)
+        return tabulate(work.actions, files.root, work.notes, dry_run=dry_run)
 
 
-def _leftovers(files: StoreFiles) -> dict[Path, int]:
-    """Return the temporary files and folders that killed processes have left in a store, with their
-    bytes.
-    """
-    found: dict[Path, int] = {}
-    for entry in disk.entries_below(files.root) if files.is_local else ():
-        if atomic.is_leftover(path := Path(entry.path)):
-            with suppress(FileNotFoundError):  # another process has removed it meanwhile
-                found[path] = os.path.getsize(path)
-    return found
+def _leftovers(files: StoreFiles) -> list[Path]:
+    """Return the temporary files and folders that killed processes have left in a store."""
+    below = disk.entries_below(files.root) if files.is_local else ()
+    return [path for entry in below if atomic.is_leftover(path := Path(entry.path))]
 
 
 class _Repair:
@@ -84,6 +75,7 @@ class _Repair:
         self.files, self.dry_run = files, dry_run
         self.check = StoreCheck(files, files.manifest())
         self.actions: list[Action] = []
+        self.notes: list[str] = []
         self._added: dict[str, Entry] = {}
         self._removed: list[str] = []
         # Those of the removed files that were copied into the folder for them.
@@ -98,11 +90,14 @@ class _Repair:
         items = {space: self._repair_space(card, texts) for space, card in check.cards.items()}
         for key, problem in check.problems.items():
             self._repair_file(key, problem)
-        # What follows for spaces comes after the files that it follows from.
-        self.actions.sort(key=lambda action: action.file.name.startswith("space="))
+        # What follows from damaged files comes after them.
+        self.actions.sort(key=lambda action: action.action == LEFT or "space=" in action.file.name)
         if self._removed:
-            self._discard_derived()
+            self.notes.append(_DERIVED_TOO)
         if self._removed and not self.dry_run:
+            for path in disk.files_below(self.files.root / "derived"):
+                if keys.parse(path.relative_to(self.files.root).as_posix()):
+                    path.unlink(missing_ok=True)
             self.files.commit(lambda base: in_place(self.files, base, self._added, self._removed))
             self.files.objects.delete(key for key in self._damaged if key not in self._added)
         for space, of_space in items.items():
@@ -112,27 +107,10 @@ class _Repair:
                     dry_run=self.dry_run,
                 )  # fmt: skip
 
-    def _discard_derived(self) -> None:
-        """Remove answers and maps: they may be of damaged vectors, which queries do not hash, and
-        would be current again if the shards came back.
-        """
-        root = self.files.root
-        below = disk.files_below(root / "derived")
-        derived = [path for path in below if keys.parse(path.relative_to(root).as_posix())]
-        if derived:
-            self._act("removed", "derived", "answers and maps from before the repair")
-        for path in derived if not self.dry_run else ():
-            path.unlink(missing_ok=True)
-
-    def _act(
-        self,
-        verb: str,
-        key: str,
-        detail: str,
-        n_items: int | None = None,
-        n_bytes: int | None = None,
-    ) -> None:
-        self.actions.append(Action(verb, self.files.root / key, detail, n_items, n_bytes))
+    def _act(self, verb: str, key: str, detail: str, n_items: int | None = None) -> None:
+        cause, _, remedy = detail.partition(". ")
+        self.actions.append(Action(verb, self.files.root / key, cause, n_items))
+        self.notes += [f"{remedy}."] * bool(remedy)
 
     def _repair_file(self, key: str, problem: Problem) -> None:
         """Take a file out that has a problem, unless that was repaired in another way."""
@@ -144,7 +122,7 @@ class _Repair:
             if not self.dry_run:
                 (self.files.root / key).unlink(missing_ok=True)
         elif parts is not None and parts.kind is keys.CARDS:
-            remedy = f"Else give the space up: embstore remove --space {parts.name}"
+            remedy = f"Or give the space up: embstore remove --space {parts.name}"
             self._act(LEFT, key, f"{problem.problem.rstrip('.')}. {remedy}")
         elif parts is None or entry is None or not problem.is_damage:
             self._act(LEFT, key, problem.problem)
@@ -153,7 +131,7 @@ class _Repair:
             self._act("removed", key, problem.problem, entry.get("n"))
         else:
             detail = f"{problem.problem.rstrip('.')}. {parts.kind.remedy}"
-            self._act("taken out", key, detail, entry.get("n"), entry["bytes"])
+            self._act("taken out", key, detail, entry.get("n"))
             self._take_out(key)
 
     def _take_out(self, key: str) -> None:
@@ -188,7 +166,7 @@ class _Repair:
             detail = (
                 problem.problem if problem else "other tables, or other rows, have items of it too"
             )
-            detail = f"{detail.rstrip('.')}. The items whose ids agree with their texts are kept"
+            detail += f". Texts that agree with their ids are kept. {keys.ITEMS.remedy}"
             self._act("rewritten", file.key, detail, int(is_kept.sum()))
             rows = salvaged[file.key] if problem else tables.read_unchecked(file)
             self._take_out(file.key)
@@ -243,7 +221,7 @@ class _Repair:
             self._act(
                 LEFT,
                 keys.ITEMS.folder,
-                f"items of {space} have no text here. {BUILD_AGAIN}",
+                f"items of {space} have no text here. {keys.ITEMS.remedy}",
                 n_missing,
             )
         items = items_with(common)
@@ -251,22 +229,17 @@ class _Repair:
             check.check_sums(card)
             check_indexes(check, card, common, deep=True)
         else:  # they would be current again if the shards came back
-            self._removed += [
-                key
-                for key in check.named.keys_of_space(space)
-                if key.startswith(_COMPUTED) and key not in check.problems
-            ]
+            self._removed += check.named.keys_of(keys.SUMS, space)
+            self._removed += keys_of_layers(check.named, keys.INDEXES, space, card.layers.ids)
         return items
 
-    def remove_leftovers(self, leftovers: Mapping[Path, int]) -> None:
+    def remove_leftovers(self, leftovers: Iterable[Path]) -> None:
         """Remove temporary files of killed processes, and what no manifest of the last day
         names.
         """
-        for path, n_bytes in leftovers.items():
+        for path in leftovers:
             detail = "a process that was killed left it"
-            self._act(
-                "removed", path.relative_to(self.files.root).as_posix(), detail, n_bytes=n_bytes
-            )
+            self._act("removed", path.relative_to(self.files.root).as_posix(), detail)
             if not self.dry_run:
                 atomic.discard(path)
         if garbage := self.files.garbage():

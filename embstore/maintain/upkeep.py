@@ -9,7 +9,7 @@ from typing import Any
 from embstore.base.messages import count
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.base.table import ShownColumn, Table, table
+from embstore.base.table import ShownColumn, Table, show_size, table
 from embstore.index import shown_parameters
 from embstore.index.card import readable_card
 from embstore.index.updating import (
@@ -59,7 +59,7 @@ _ACTION_COLUMNS = ("action", "file", "items", "bytes", "detail")
 # The file comes first: a terminal that is too narrow repeats the first column beside those that go
 # below.
 _SHOWN_ACTIONS = (
-    ShownColumn("file"),
+    ShownColumn("file", "part", "part"),
     ShownColumn("action"),
     ShownColumn("items", kind="count"),
     ShownColumn("bytes", "size", "bytes"),
@@ -98,7 +98,7 @@ def tabulate(
     actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False
 ) -> Table:
     """Return a table with one row per action, of a file below a folder; after a dry run,
-    ``would remove``.
+    ``would remove``. Columns without a value are not printed.
     """
     rows = []
     for each in actions:
@@ -110,7 +110,8 @@ def tabulate(
         )
         values = (verb, file, each.n_items, each.n_bytes, each.detail)
         rows.append(dict(zip(_ACTION_COLUMNS, values, strict=True)))
-    return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=_SHOWN_ACTIONS)
+    shown = [col for col in _SHOWN_ACTIONS if any(row[col.column] is not None for row in rows)]
+    return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=shown)
 
 
 def locked(files: StoreFiles, *, dry_run: bool = False) -> AbstractContextManager[None]:
@@ -253,7 +254,18 @@ def compact(
                 )
         if not dry_run:
             files.collect()
-    return tabulate(actions, files.root, dry_run=dry_run)
+        return tabulate(actions, files.root, kept_notes(files, catalog.manifest), dry_run=dry_run)
+
+
+def kept_notes(files: StoreFiles, before: Manifest) -> list[str]:
+    """Return a note on the files that were dropped since a manifest, if there are any."""
+    dropped = before.files.keys() - files.manifest().files.keys()
+    size = show_size(sum(before.files[key]["bytes"] for key in dropped))
+    note = (
+        f"Old files ({size}) stay on the disk for a day, for those who are reading them. The first"
+        " build, compact, remove or repair after that deletes them."
+    )
+    return [note] if dropped else []
 
 
 def _action(

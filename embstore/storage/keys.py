@@ -47,7 +47,9 @@ class Kind:
     is_derived: bool = False
 
 
-_SAME_SOURCES = "build the same sources again"
+_SAME_SOURCES = (
+    "build the same sources again, or merge a sound copy of the store: embstore merge COPY"
+)
 
 
 ITEMS = Kind(
@@ -55,28 +57,28 @@ ITEMS = Kind(
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of texts",
-    f"To have its texts, {_SAME_SOURCES}",
+    f"To get the texts back, {_SAME_SOURCES}",
 )
 COLUMNS = Kind(
     "columns",
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of columns",
-    f"To have its values, {_SAME_SOURCES}, with the same `keep`",
+    f"To get the values back, {_SAME_SOURCES}. Give `build` the same `keep`",
 )
 SKIPPED = Kind(
     "skipped",
     rf"{_HASH}\.parquet",
     "{hash}.parquet",
     "table of skipped texts",
-    "The next build lists its texts again",
+    "The next build lists the skipped texts again",
 )
 DATASETS = Kind(
     "datasets",
     rf"{_DATASET}-{_HASH}\.parquet",
     "{name}-{hash}.parquet",
     "dataset",
-    "Build it again",
+    "To get the dataset back, build it again, or merge a sound copy of the store",
 )
 CARDS = Kind(
     "spaces", rf"{_SPACE}-{_HASH}\.json", "{name}-{hash}.json", "card", "Restore it from a copy"
@@ -86,21 +88,21 @@ VECTORS = Kind(
     rf"space={_SPACE}/{_LAYER}/{_HASH}\.parquet",
     "space={name}/layer={layer:02d}/{hash}.parquet",
     "shard",
-    f"To have its items, {_SAME_SOURCES}, or merge a sound copy of the store",
+    f"To get the items back, {_SAME_SOURCES}",
 )
 SUMS = Kind(
     "sums",
     rf"{_SPACE}-{_HASH}\.npz",
     "{name}-{hash}.npz",
     "file of sums",
-    "The next build computes it again",
+    "Sums are computed again",
 )
 INDEXES = Kind(
     "indexes",
     rf"space={_SPACE}/{_LAYER}-{_HASH}\.faiss",
     "space={name}/layer={layer:02d}-{hash}.faiss",
     "index",
-    "Make it again: embstore index",
+    "Indexes are built again",
 )
 ANSWERS = Kind("derived/answers", rf"{_HASH}\.json", "{hash}.json", "answer", is_derived=True)
 MAPS = Kind(

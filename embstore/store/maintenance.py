@@ -101,6 +101,8 @@ class MaintenanceMethods(OpenStore):
 
         What is taken out moves into the folder ``damaged`` of the store. With a damaged shard, its
         items go out of all layers; the next build of the same sources embeds exactly these again.
+        If any file was damaged, stored answers and maps go too: queries do not hash vectors, so
+        that they may have been computed from damaged ones.
 
         Args:
             dry_run: Whether to write nothing, and only report what would be done.
@@ -108,7 +110,7 @@ class MaintenanceMethods(OpenStore):
 
         Returns:
             One row per action: action (``left`` where something else must be done), file, items,
-            bytes, detail.
+            bytes, detail. Notes say how to get back what is lost.
 
         Raises:
             DamagedError: The newest manifest is damaged: restore it from a copy. No older state is
@@ -137,7 +139,8 @@ class MaintenanceMethods(OpenStore):
             progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
-            One row per group of files that became one: action, folder, items, bytes, detail.
+            One row per group of files that became one: action, folder, items, bytes, detail. A
+            note says how many bytes the old files take, which stay for a day.
 
         Raises:
             StoreError: Another process writes to the store, a file was altered, or the disk is
@@ -218,8 +221,8 @@ class MaintenanceMethods(OpenStore):
             progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
-            One row per space, column, dataset, and sums or indexes computed anew: action, file,
-            items, bytes, detail. A note counts the texts and ids of ``items`` that are not there.
+            One row per space, column or dataset: action, file, items, bytes, detail. Notes count
+            the texts and ids of ``items`` that are not there, and the bytes that stay for a day.
 
         Raises:
             UnknownNameError: There is no such space, column or dataset; lists the nearest.

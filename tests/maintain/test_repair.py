@@ -82,7 +82,7 @@ def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store):
     made = make_store(n=30, n_shards=3)
     lost = made.shards_of(2)[1]
     flip(lost)
-    rows = made.store.repair().to_pylist()
+    rows = (done := made.store.repair()).to_pylist()
     assert [(row["action"], row["file"], row["items"]) for row in rows] == [
         ("taken out", lost.relative_to(made.root).as_posix(), 10),
         ("removed", f"vectors/space={made.space}", 10),
@@ -90,7 +90,7 @@ def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store):
         ("rebuilt", f"indexes/space={made.space}", 20),
     ]
     assert rows[1]["detail"].startswith("4 shards with items that another layer lacks")
-    assert "build the same sources again" in rows[0]["detail"]
+    assert done.notes[0].startswith("To get the items back, build the same sources again, or merge")
     assert made.store.verify(deep=True).ok
     assert made.store.info()["items"] == [20]
     assert made.store.info()["index"] == ["flat"]
@@ -128,9 +128,9 @@ def test_nothing_computed_from_damaged_vectors_outlives_the_repair(
     assert answers(made.root)[:3] == wrong[:3], "all are stored"
     assert not made.store.verify().ok
     assert_planned(
-        made.store.repair(dry_run=True).to_pylist(), done := made.store.repair().to_pylist()
+        made.store.repair(dry_run=True).to_pylist(), (done := made.store.repair()).to_pylist()
     )
-    assert "derived" in {row["file"] for row in done}
+    assert "Cached answers and maps go too: they may have been computed" in done.notes[-1]
     if remedy == "build":
         make_store(n=30, n_shards=n_shards, new_only=True)
     else:
@@ -249,10 +249,10 @@ def test_items_that_are_there_twice(make_store):
         for row in done
         if row["file"].startswith(("items", "vectors"))
     ] == [
-        ("left", "items of "),
         ("taken out", "other tab"),
         ("removed", "10 shards"),
         ("rewritten", "5 shards "),
+        ("left", "items of "),
     ]
     vectors = content(made.root)[made.space][2]
     assert vectors.keys() == {*made.ids.tolist(), 7}
