@@ -367,7 +367,10 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> lis
         notes = [f"not on the map: {first_of(map(repr, sorted(missing)))}."]
     if not words and len(rows) > _MOST_NAMED:
         named = []
-        notes = [f"no texts, as items are over {_MOST_NAMED}; `label_words` of plot map names some."]
+        notes = [
+            f"more than {_MOST_NAMED} items: no text is drawn. `label_words` of plot map chooses"
+            " some."
+        ]
     for row in named:
         ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
                     textcoords="offset points", fontsize="small")  # fmt: skip

@@ -493,6 +493,7 @@ def test_texts_of_a_map_do_not_cover_each_other(layers):
     more = [*rows, *(row | {"text": "more"} for row in rows if row["text"] == "word 0")]
     crowded = figure_of(result_of(more, columns=list(rows[0]), chart=MAP))
     assert not any(ax.texts for ax in crowded.panels)
-    assert crowded.notes == ("no texts, as items are over 60; `label_words` of plot map names some.",)
+    [note] = crowded.notes
+    assert note.startswith("more than 60 items: no text is drawn.")
     with pytest.raises(UsageError, match="`label_words` is about maps"):
         figure_of(result(rows_of()), label_words="word 3")
