@@ -333,9 +333,8 @@ def info(
             show_default=False,
         ),
     ] = None,
-    spaces: Annotated[
-        list[str] | None, Option("--space", "--model", callback=divided, hidden=True)
-    ] = None,
+    models: Models = None,
+    spaces: Spaces = None,
     skipped: Annotated[
         bool, Option("--skipped", help="List the texts without a vector, and why.")
     ] = False,
@@ -370,7 +369,7 @@ def info(
         if skipped
         else opened.columns()
         if columns
-        else opened.info(spaces=[*(names or ()), *(spaces or ())])
+        else opened.info(spaces=[*(names or ()), *(models or ()), *(spaces or ())])
     )
     out.emit_actions(
         table.exact_sizes() if exact else table,

@@ -149,7 +149,7 @@ def cite(
     results = [name for name in names or () if name.endswith((".json", ".jsonl"))]
     rows = [row for name in results for row in read_rows(Path(name))]
     others = [name for name in names or () if name not in results]
-    entries = open_store(store, store_option).cite(others, result=rows if results else None)
+    entries = open_store(store, store_option).cite(others, result=rows or None)
     for note in entries.notes:
         say(note)
     write(str(entries), file)

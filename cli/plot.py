@@ -275,7 +275,7 @@ def _plot_metric(metric: "Metric", **options: Any) -> None:
     own = {parameter.name for parameter in metric.parameters}
     given, ctx = options["beside"] or (), options["ctx"]
     stored = {*given} - {*METRICS} and {*stored_spaces(ctx), *stored_models(ctx)}
-    options["models"] = [*(options["models"] or ()), *(name for name in given if name in stored)]
+    options["models"] = [*(options["models"] or ()), *filter(stored.__contains__, given)]
     others = [get_metric(name).name for name in given if name not in stored]
 
     def compute(

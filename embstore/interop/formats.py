@@ -17,13 +17,10 @@ _TEXTS, _COLUMNS, _ALL = (
     ("texts", "column", "vector_column"),
 )
 
-HOW_TO_KEEP = (
-    "To keep columns, give the vectors as .npy with a table as `texts`, or as .parquet with these"
-    " columns."
-)
+HOW_TO_KEEP = "columns to keep come with .parquet, or with .npy and a table as `texts`"
 
 _NO_USE = {
-    "texts": "is for arrays without texts, and this format has its own",
+    "texts": f"is for arrays without texts, and this format has its own; {HOW_TO_KEEP}",
     "column": (
         "is for files with columns, or for `texts`, and this format has one text for each vector"
     ),
@@ -46,10 +43,7 @@ class Reader(NamedTuple):
         """Open a file; raise UsageError if an option is given that the format has no use for."""
         for option, reason in _NO_USE.items():
             if option not in self.reads and getattr(options, option) is not None:
-                raise UsageError(
-                    f"{path}: `{option}` {reason}. Leave it out."
-                    + (f" {HOW_TO_KEEP}" if option == "texts" else "")
-                )
+                raise UsageError(f"{path}: `{option}` {reason}. Leave it out.")
         return _function(self.function)(path, options)  # type: ignore[no-any-return]
 
 

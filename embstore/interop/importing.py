@@ -101,15 +101,13 @@ def columns_to_keep(
     """Return the tables of which columns are kept: the files of vectors, or that of their texts."""
     if unit is Unit.TOKEN:
         raise UsageError("`keep` is for words, sentences and occurrences, not for tokens.")
+    first = files[0]
+    if not (read.texts or first.text_column):
+        raise UsageError(f"{first.name} ({first.format}) has no columns: {HOW_TO_KEEP}.")
     paths = [read.texts] if read.texts else [path for file in files for path in file.hashed]
-    if read.texts is None and files[0].text_column is None:
-        raise UsageError(
-            f"{files[0].name}: a file of the format {files[0].format} has no columns to keep."
-            f" {HOW_TO_KEEP}"
-        )
     if keep.is_all:
-        keep = Keep(files[0].others or keep.names)
-    column = "context" if unit.has_context else read.column or files[0].text_column
+        keep = Keep(first.others or keep.names)
+    column = "context" if unit.has_context else read.column or first.text_column
     targets = SPAN if unit.has_context else None
     return Sources(tuple(map(str, paths)), unit, as_names(column), keep, targets=targets)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from embstore.base import documents
 from embstore.base.arrays import slices
-from embstore.base.errors import SourceError, UsageError, check_known
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.keywords import as_names
 from embstore.base.space import Layers
 from embstore.base.text import Span
@@ -238,11 +238,10 @@ def _lines(path: Path) -> Iterator[str]:
 def _column(path: Path, column: str | None) -> Iterator[str]:
     """Yield the texts in a column of a table."""
     name = str(path) if path.is_absolute() else f"./{path}"
-    names = column_names(path, name, file_type(path))[0]
-    check_known("column", column, names)
     try:
         source = open_source(name, columns=as_names(column))
-    except UsageError as error:
+    except (UsageError, UnknownNameError) as error:
+        names, _ = column_names(path, name, file_type(path))
         raise UsageError(
             f"{path} has the columns {', '.join(names)}. Name the one with the texts: column='NAME'"
         ) from error

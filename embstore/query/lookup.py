@@ -10,7 +10,7 @@ from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.errors import NotStoredError, UsageError, shortened
 from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
-from embstore.storage.card import Card, SpaceFilter
+from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.vectors import is_among
 
@@ -215,7 +215,7 @@ def _not_stored(
     nearest = _hint_for_several(query)
     if near:
         nearest += f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}."
-    if any(query.shown in SpaceFilter.names(card) for card in catalog.cards.values()):
+    if query.shown in {*catalog.cards, *(card.model for card in cards)}:
         nearest += f" It is the name of a model or space: models={query.shown!r}."
     made = {card.space: card.made_otherwise for card in cards}
     if all(made.values()):

@@ -168,7 +168,7 @@ def _guessed_texts(table: rows.Table) -> Sequence[str]:
 
 def _begins_with_a_row(table: rows.Table) -> bool:
     """Return whether the first line of a table of several columns has a number, unlike a header."""
-    is_plain = len(table.names) == 1 or {*rows.DEFAULT_COLUMNS} & {*table.names}
+    is_plain = len(table.names) == 1 or rows.DEFAULT_COLUMNS[0] in table.names
     return not is_plain and any(map(_is_number, table.names))
 
 

@@ -27,7 +27,7 @@ def own(tmp_path):
 def test_a_table_has_its_texts_in_the_column_word(cli, refusal, own):
     arguments = ("import", "own.npy", "--texts", "own.csv", "--keep", "freq,class")
     said = refusal(*arguments, "--column", "wrod")
-    assert "unknown column 'wrod'. Did you mean 'word'? Known: freq, word, class." in said
+    assert "own.csv has the columns freq, word, class. Name the one with the texts: --col" in said
     said = refusal(*arguments, "--column", "word", "--keep", "frek")
     assert "Did you mean 'freq'?" in said
     assert said.endswith("Name a column of own.csv with --keep.")
@@ -46,9 +46,9 @@ def test_the_column_word_is_no_default_beside_targets(refusal, tmp_path):
 
 
 def test_how_to_keep_columns_of_a_text_format(refusal, own):
-    way = "To keep columns, give the vectors as .npy with a table as --texts, or as .parquet"
+    way = "columns to keep come with .parquet, or with .npy and a table as --texts."
     said = refusal("import", "own.vec", "--keep", "freq,class")
-    assert f"own.vec: a file of the format word2vec has no columns to keep. {way}" in said
+    assert f"own.vec (word2vec) has no columns: {way}" in said
     assert way in refusal("import", "own.vec", "--texts", "own.csv", "--keep", "freq")
     assert not (own / "store").exists()
 
