@@ -341,7 +341,8 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
         try:
             return await answer(request)
         except EmbstoreError as error:
-            return _json({"error": str(error), "kind": type(error).__name__}, 422)
+            message = str(error).replace("add embed=True", "tick “encode a new text”")
+            return _json({"error": message, "kind": type(error).__name__}, 422)
         except Refusal as refusal:
             report(report_line(request.scope, refusal))
             return refusal_response(refusal)

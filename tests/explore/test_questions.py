@@ -202,6 +202,8 @@ def test_messages_and_helps_name_the_fields_of_the_page(client):
             "/api/metric", status=422, name=name, options=options, parameters=parameters
         )["error"]
         assert message in error
+    error = client.post("/api/neighbours", status=422, text="unheard-of", spaces=[SPACE])["error"]
+    assert "To encode it now, tick “encode a new text”; to keep it: embstore build FILE" in error
     error = client.post("/api/neighbours", status=422, text="bank", spaces=["toy.occurrence.last"])[
         "error"
     ]

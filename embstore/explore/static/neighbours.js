@@ -52,6 +52,6 @@ export function show(main, store) {
   fill(main, h("section", { class: "page" }, h("h1", {}, "Neighbours"), h("p", { class: "lead" }, "The nearest items of a text by cosine, exact, layers side by side."),
     h("div", { class: "columns" }, h("form", { onsubmit: (event) => { event.preventDefault(); run(); } }, search.element, field("Space", space),
       field("Layers", layers, "all, top, or numbers and ranges: 0-3,6"), field("Neighbours (k)", k), field("Only items where", where, "SQL over the item columns"),
-      h("div", { class: "field" }, h("label", { class: "inline" }, embed, "encode a text that is not stored")), h("button", {}, "Find")), result)));
+      h("div", { class: "field" }, h("label", { class: "inline" }, embed, "encode a new text")), h("button", {}, "Find")), result)));
   if (state.q || state.marked) run();
 }

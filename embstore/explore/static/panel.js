@@ -88,8 +88,8 @@ export class Panel {
     const scale = devicePixelRatio || 1;
     const size = Math.max(2.2, Math.min(9, 260 / Math.sqrt(this.map.n) * Math.sqrt(this.whole.half / this.view.half))) * scale;
     this.scatter.draw(this.depth, this.view, size, this.isMoving);
-    drawOverlay(this);
     this.describe();
+    drawOverlay(this);
     this.frameMilliseconds = performance.now() - started;
   }
 
