@@ -422,10 +422,14 @@ IdsAsText = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-_QUIET = "Show only the result and errors; no progress and no notes."
-Quiet = Annotated[bool, Option("--quiet", "-q", help=_QUIET, rich_help_panel=OUTPUT)]
-QuietMetric = Annotated[  # of a metric with a parameter -q
-    bool, Option("--quiet", help=_QUIET, rich_help_panel=OUTPUT)
+Quiet = Annotated[
+    bool,
+    Option(
+        "--quiet",
+        "-q",
+        help="Show only the result and errors; no progress and no notes.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Labels = Annotated[
     list[str] | None,

@@ -333,7 +333,6 @@ def info(
             show_default=False,
         ),
     ] = None,
-    models: Models = None,
     spaces: Spaces = None,
     skipped: Annotated[
         bool, Option("--skipped", help="List the texts without a vector, and why.")
@@ -369,7 +368,7 @@ def info(
         if skipped
         else opened.columns()
         if columns
-        else opened.info(spaces=[*(names or ()), *(models or ()), *(spaces or ())])
+        else opened.info(spaces=[*(names or ()), *(spaces or ())])
     )
     out.emit_actions(
         table.exact_sizes() if exact else table,

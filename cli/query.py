@@ -37,7 +37,6 @@ from ._options import (
     OfUnit,
     OutputFile,
     Quiet,
-    QuietMetric,
     Revisions,
     Sample,
     Seed,
@@ -219,12 +218,8 @@ def metric_command(
 ) -> Any:
     """Return the command of a metric: its own parameters, and options that all metrics have."""
     own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
-    others = [parameter for parameter in shared if parameter.name not in own]
-    if "q" in own:
-        others = [
-            each.replace(annotation=QuietMetric) if each.name == "quiet" else each
-            for each in others
-        ]
+    taken = {*own, *(["quiet"] if "q" in own else [])}  # -q is that of the metric
+    others = [parameter for parameter in shared if parameter.name not in taken]
     if metric.needs == "layers":  # of which the query says what is meant
         hidden = Annotated[str | None, Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY

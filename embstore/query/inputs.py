@@ -150,8 +150,8 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
                 raise _OtherUnitError(str(error)) from error
             raise
     if not is_stored and known is None:
-        if (path := Path(name.partition(":")[0])).suffix:
-            raise missing_file(path, str(path))
+        if Path(path := name.partition(":")[0]).suffix:
+            raise missing_file(path)
         hint = "A file of your own is given by its path, as in pairs.csv."
         names = dict.fromkeys([*catalog.dataset_names, *known_datasets()])
         raise UnknownNameError("dataset", name, names, hint)

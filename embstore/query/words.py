@@ -93,7 +93,7 @@ def _read_file(file: str, name: str) -> tuple[str, ...]:
             raise
         message = f"{error} If {file} holds {name}, one a line, rename it to {file}.txt."
         if error.kind != "file type":
-            message = f"{name}: a single word needs a comma after it: '{file},'. As a file: {error}"
+            message = f"a single word needs a comma after it: '{file},'. As a file: {error}"
         error.args = (message,)
         raise
     except UsageError:

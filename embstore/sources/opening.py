@@ -144,7 +144,7 @@ def _check_file(path: Path, spec: str) -> str:
     """Check that a file exists, is not empty and can be opened; return its type as a suffix."""
     file_status = status(path, spec)
     if file_status is None:
-        raise missing_file(path, spec)
+        raise missing_file(spec)
     if S_ISDIR(file_status.st_mode) and (path / "config.json").is_file():
         raise SourceError(
             f"{spec} is a checkpoint, not a source. To embed with several checkpoints, repeat "
@@ -169,8 +169,9 @@ def _check_file(path: Path, spec: str) -> str:
     return suffix
 
 
-def missing_file(path: Path, spec: str) -> UnknownNameError | SourceError:
+def missing_file(spec: str) -> UnknownNameError | SourceError:
     """Return the error for a path that does not exist, with similar files and datasets."""
+    path = Path(spec)
     if not path.parent.is_dir():
         return SourceError(
             f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path."

@@ -492,7 +492,7 @@ def split_given(
 
 def _are_names(names: Sequence[str]) -> bool:
     """Return whether strings are names of sources; raise UsageError if only some of them are."""
-    are_names = [names_source(name, may_be_misspelt=len(names) <= _MAX_NAMES) for name in names]
+    are_names = [_is_name(name, may_be_misspelt=len(names) <= _MAX_NAMES) for name in names]
     if any(are_names) and not all(are_names):
         name, text = names[are_names.index(True)], names[are_names.index(False)]
         raise UsageError(
@@ -502,7 +502,7 @@ def _are_names(names: Sequence[str]) -> bool:
     return any(are_names)
 
 
-def names_source(name: str, *, may_be_misspelt: bool = False) -> bool:
+def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
     """Return whether a string is, or resembles, the name of a source."""
     from embstore.sources.datasets import find_dataset, known_datasets
     from embstore.sources.opening import is_known_type

@@ -289,7 +289,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
 
         if Path(paper).is_file():
             raise UsageError(
-                f"{paper} is a file, and what is reproduced is a paper: {NAME}. To check a stored"
+                f"{paper} is a file, and what is reproduced is a paper. To check a stored"
                 " result, run its embstore query again with --no-cache, and compare the files."
             )
         check_known("paper", paper, [NAME])

@@ -211,7 +211,7 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             spaces: Names of the spaces.
-            items: Text or id of an item, or several; or a file with one a line or in a column, as
+            items: Texts or ids of items, or a file with one a line or in a column of a table, as
                 ``words`` in :meth:`query`. A word is all occurrences of it, too.
             where: SQL expression over the columns of the items, as in :meth:`query`. With
                 ``items``, both must hold.
@@ -232,7 +232,6 @@ class MaintenanceMethods(OpenStore):
             StoreError: Another process writes to the store, or it cannot be written.
         """
         from embstore.maintain.removal import remove, remove_items
-        from embstore.store.building import names_source
 
         names, others = as_names(spaces), (as_names(columns), as_names(datasets))
         is_of_items = items is not None or where is not None
@@ -244,8 +243,6 @@ class MaintenanceMethods(OpenStore):
         with self._writing(dry_run=dry_run) as files, observing(progress):
             if not is_of_items:
                 return remove(files, names, *others, dry_run=dry_run)
-            if isinstance(items, str) and not ("," in items or names_source(items)):
-                items = [items]
             if not (items is None or isinstance(items, str | os.PathLike)):
                 items = [str(item) for item in items]
             chosen = selection_of(where=where, words=items)

@@ -182,7 +182,7 @@ def test_lists_that_are_missing_or_empty(make_store, tmp_path):
     with pytest.raises(SourceError, match=r"gone\.txt does not exist"):
         store.query("norms", words=tmp_path / "gone.txt")
     with pytest.raises(
-        UnknownNameError, match=r"^words: a single word needs a comma .*: 'text1,'.*unknown dat"
+        UnknownNameError, match=r"^a single word needs a comma .*: 'text1,'.*unknown dat"
     ):
         store.query("norms", words="text1")
 
