@@ -230,7 +230,8 @@ def test_a_damaged_dataset_is_named_and_a_build_replaces_it_after_a_repair(make_
     ):
         path.write_bytes(damage)
         with pytest.raises(
-            DamagedError, match=rf"{path} is damaged: .*embstore repair. Build it again"
+            DamagedError,
+            match=rf"{path} is damaged: .*embstore repair. To get the dataset back, build it",
         ):
             made.store.catalog.dataset("mine", Unit.WORD)
     assert made.store.catalog.datasets() == {"mine": "word pairs"}, "the manifest knows the kind"

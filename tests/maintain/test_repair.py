@@ -165,15 +165,38 @@ def test_shards_of_layers_that_were_cut_in_other_places_keep_what_all_have(make_
     )
 
 
-def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store):
+@pytest.mark.parametrize("remedy", ["build", "merge"])
+def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store, tmp_path, remedy):
     made = make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1)
+    shutil.copytree(made.root, tmp_path / "sound")
     [table] = (made.root / "items").glob("*.parquet")
     data = table.read_bytes()
     at = data.index(b"charlie")
     table.write_bytes(data[: at + 4] + b"x" + data[at + 5 :])
-    assert actions(made.root) == ["rewritten", "left"]
+    done = made.store.repair()
+    assert done["action"] == ["rewritten", "left"]
+    assert "Texts that agree with their ids are kept. To get the texts back, build" in done.notes[0]
     assert texts(made.root) == {item.id: item.text for item in made.items if item.text != "charlie"}
-    make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1, new_only=True)
+    if remedy == "build":
+        make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1, new_only=True)
+    else:
+        made.store.merge(tmp_path / "sound")
+    assert made.store.verify(deep=True).ok
+    assert len(texts(made.root)) == 5
+
+
+def test_an_index_of_vectors_that_were_damaged_is_built_anew(make_store):
+    """Its shard was put back by hand."""
+    made = make_store(n=30)
+    shard, before = made.shards_of(1)[0], made.index_file(1).read_bytes()
+    sound = shard.read_bytes()
+    entry = made.files.manifest().files[shard.relative_to(made.root).as_posix()]
+    flip(shard, entry["offsets"][1] + 3, 0x40)
+    made.store.index(force=True)
+    assert made.index_file(1).read_bytes() != before
+    shard.write_bytes(sound)
+    assert made.store.repair()["action"] == ["taken out", "rebuilt"]
+    assert made.index_file(1).read_bytes() == before
     assert made.store.verify(deep=True).ok
 
 

@@ -247,7 +247,7 @@ def test_a_dataset_that_is_lost_is_named(root):
     file.unlink()
     with pytest.raises(
         DamagedError,
-        match=rf"{file.name} is damaged: it is missing.*embstore repair.*Build it again",
+        match=rf"{file.name} is damaged: it is missing.*embstore repair.*build it again",
     ):
         store.query("similarity", dataset="pairs", spaces="toy.word.last")
 
