@@ -43,7 +43,7 @@ from ._options import (
     open_store,
     stored_spaces,
 )
-from ._output import Output, say
+from ._output import Output
 
 app = Typer()
 
@@ -248,8 +248,5 @@ def map(
         if mapped:
             from embstore.plot import PlotOptions, draw
 
-            drawn = draw(mapped, PlotOptions())
-            drawn.savefig(picture)
-            for note in () if quiet else drawn.notes:
-                say(note)
+            draw(mapped, PlotOptions()).savefig(picture)
         out.emit(done)

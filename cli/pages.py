@@ -56,15 +56,8 @@ def explore(
 )
 def report(
     output: Annotated[
-        Path | None,
-        Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to write; - for standard output.",
-            show_default="report.html",
-        ),
-    ] = None,
+        Path, Option("--output", "-o", metavar="FILE", help="File to write; - for standard output.")
+    ] = Path("report.html"),
     recipe: Annotated[
         str | None,
         Option(
@@ -96,7 +89,6 @@ def report(
 
     The file opens without a network, in any browser. It needs the extra plot.
     """
-    named, output = output, output or Path("report.html")
     if output.suffix.lower() not in ("", ".html", ".htm"):
         raise UsageError(
             f"--output {output}: a report is an HTML page. Name it"
@@ -110,5 +102,5 @@ def report(
             recipe=recipe, models=models or (), sentences=sentences, quick=quick
         )
     write(page, file)
-    if named is None and not quiet:
+    if str(file) == "report.html" and not quiet:
         say(f"Written: {file}")

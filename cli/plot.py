@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Container
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric
 
-PICTURE = "Picture"
+_picture: Any = partial(Option, rich_help_panel="Picture")
 _MOST_DRIFTING = 3  # curves of the items that change most, and least
 
 
@@ -42,141 +43,102 @@ def drawing(
     *,
     output: Annotated[
         list[str] | None,
-        Option(
+        _picture(
             "--output",
             "-o",
             metavar="FILE",
             help="Write the picture there (repeatable): .pdf, .png or .svg.",
             show_default="METRIC.svg",
-            rich_help_panel=PICTURE,
         ),
     ] = None,
     result: Annotated[
         Path | None,
-        Option(
-            "--from",
-            metavar="FILE",
-            help="Draw a result that query wrote as JSON; read no store.",
-            rich_help_panel=PICTURE,
+        _picture(
+            "--from", metavar="FILE", help="Draw a result that query wrote as JSON; read no store."
         ),
     ] = None,
     column: Annotated[
         str | None,
-        Option(
-            "--column",
-            metavar="COLUMN",
-            help="Column to draw, where the metric has several.",
-            rich_help_panel=PICTURE,
+        _picture(
+            "--column", metavar="COLUMN", help="Column to draw, where the metric has several."
         ),
     ] = None,
     title: Annotated[
         str | None,
-        Option(
-            "--title",
-            metavar="TEXT",
-            help="Title; '' for none.",
-            show_default="the metric's name",
-            rich_help_panel=PICTURE,
+        _picture(
+            "--title", metavar="TEXT", help="Title; '' for none.", show_default="the metric's name"
         ),
     ] = None,
     width: Annotated[
         str,
-        Option(
-            "--width",
-            metavar="LENGTH",
-            help="Width of the whole picture on paper: 80mm, 3.3in.",
-            rich_help_panel=PICTURE,
+        _picture(
+            "--width", metavar="LENGTH", help="Width of the whole picture on paper: 80mm, 3.3in."
         ),
     ] = "170mm",
     height: Annotated[
         str | None,
-        Option(
+        _picture(
             "--height",
             metavar="LENGTH",
             help="Height of the whole picture.",
             show_default="one that suits it",
-            rich_help_panel=PICTURE,
         ),
     ] = None,
     style: Annotated[
         Literal["paper", "screen", "dark"],
-        Option(
-            "--style",
-            help="paper (black on white, small type), screen (larger type) or dark.",
-            rich_help_panel=PICTURE,
+        _picture(
+            "--style", help="paper (black on white, small type), screen (larger type) or dark."
         ),
     ] = "paper",
     labels: Annotated[
         list[str] | None,
-        Option(
-            "--space-label",
-            metavar="SPACE=TEXT",
-            help="Call a space so (repeatable).",
-            rich_help_panel=PICTURE,
-        ),
+        _picture("--space-label", metavar="SPACE=TEXT", help="Call a space so (repeatable)."),
     ] = None,
     x_label: Annotated[
-        str | None,
-        Option("--x-label", metavar="TEXT", help="Title of the x axis.", rich_help_panel=PICTURE),
+        str | None, _picture("--x-label", metavar="TEXT", help="Title of the x axis.")
     ] = None,
     y_label: Annotated[
-        str | None,
-        Option("--y-label", metavar="TEXT", help="Title of the y axis.", rich_help_panel=PICTURE),
+        str | None, _picture("--y-label", metavar="TEXT", help="Title of the y axis.")
     ] = None,
     value_range: Annotated[
-        str | None,
-        Option(
-            "--range",
-            metavar="MIN,MAX",
-            help="Ends of the scale of values.",
-            rich_help_panel=PICTURE,
-        ),
+        str | None, _picture("--range", metavar="MIN,MAX", help="Ends of the scale of values.")
     ] = None,
     caption: Annotated[
         str | None,
-        Option(
+        _picture(
             "--caption",
             metavar="none|TEXT",
             help="Caption.",
             show_default="the number of vectors and what was chosen",
-            rich_help_panel=PICTURE,
         ),
     ] = None,
     colours: Annotated[
         str,
-        Option(
+        _picture(
             "--colours",
             metavar="LIST",
             help="Colours of the curves or the scale, with commas: '#0072B2,#D55E00'.",
-            rich_help_panel=PICTURE,
         ),
     ] = "",
     label_words: Annotated[
         list[str] | None,
-        Option(
+        _picture(
             "--label-words",
             metavar="WORDS",
             help="Write the texts of these items only (repeatable, or with commas).",
             show_default="all of at most 60",
             callback=divided,
-            rich_help_panel=PICTURE,
         ),
     ] = None,
     logy: Annotated[
-        bool,
-        Option("--logy", help="Make the scale of the values logarithmic.", rich_help_panel=PICTURE),
+        bool, _picture("--logy", help="Make the scale of the values logarithmic.")
     ] = False,
     x_axis: Annotated[
         Literal["layer", "step"],
-        Option(
-            "--x", help="What the x axis shows: layers, or training steps.", rich_help_panel=PICTURE
-        ),
+        _picture("--x", help="What the x axis shows: layers, or training steps."),
     ] = "layer",
     logx: Annotated[
-        bool,
-        Option(
-            "--logx", help="With --x step: make its scale logarithmic.", rich_help_panel=PICTURE
-        ),
+        bool, _picture("--logx", help="With --x step: make its scale logarithmic.")
     ] = False,
     quiet: Quiet = False,
     compute: Callable[[], list["Table"]] | None = None,

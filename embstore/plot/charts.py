@@ -326,31 +326,28 @@ def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -
     return []
 
 
-def write_cells(ax: Axes, plan: Plan, options: PlotOptions) -> None:
+def write_cells(ax: Axes) -> None:
     """Write the numbers into the cells of a heat map if they have room in the layout, and names of
     layers that have none across.
     """
-    mesh = ax.collections[0]
-    values = np.ma.filled(mesh.get_array().astype(float), np.nan)  # type: ignore[union-attr]
+    mesh: Any = ax.collections[0]
+    values = np.ma.filled(mesh.get_array().astype(float), np.nan)
     n_down, n_across = values.shape
     box, size = ax.get_window_extent(), ax.yaxis.get_ticklabels()[0].get_fontsize()
     points = 72 / ax.figure.dpi
     names = [label.get_text() for label in ax.xaxis.get_ticklabels()]
     if max(map(len, names)) * 0.6 * float(size) > 1.6 * box.width * points / len(names):
         ax.tick_params(axis="x", labelrotation=90)
-    low, high = heat_limits(plan, options)
+    low, high = mesh.get_clim()
     decimals = min(4, max(0, 2 - round(math.log10(high - low))))
-    texts = [[f"{value:z.{decimals}f}".replace("-", "−") for value in line] for line in values]
-    widest = max(len(text) for line in texts for text in line) * 0.64 * float(size)
+    texts = [f"{value:z.{decimals}f}".replace("-", "−") for value in values.flat]
+    widest = max(map(len, texts)) * 0.64 * float(size)
     if box.width * points / n_across < widest + 1 or box.height * points / n_down < float(size) + 2:
         return
-    scale = ScalarMappable(mesh.norm, mesh.cmap)
-    for row in range(n_down):
-        for column in range(n_across):
-            if not math.isnan(values[row, column]):
-                colour = scale.to_rgba(values[row, column])
-                ax.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center",
-                        color="black" if is_light(colour) else "white", fontsize=size)  # fmt: skip
+    for text, ((row, column), value) in zip(texts, np.ndenumerate(values), strict=True):
+        if not math.isnan(value):
+            ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=size,
+                    color="black" if is_light(mesh.to_rgba(value)) else "white")  # fmt: skip
 
 
 def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:

@@ -411,7 +411,7 @@ def _finish(part: Figure | SubFigure, plan: Plan, options: PlotOptions) -> dict[
     axes = [ax for ax in part.axes if ax.get_label() != "<colorbar>"]
     for ax in axes if plan.values else ():
         if plan.kind == "heat map":
-            charts.write_cells(ax, plan, options)
+            charts.write_cells(ax)
         elif plan.kind == "bars":
             charts.name_bars(ax)
     if not plan.values or plan.kind != "curves" or not charts.is_labelled(plan):

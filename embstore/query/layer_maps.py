@@ -21,7 +21,7 @@ from embstore.query import provenance
 from embstore.query.cache import minor_version
 from embstore.query.layer_data import stored_layers
 from embstore.query.provenance import Row
-from embstore.query.request import NOTHING_SELECTED, Selection, missing_words, stored_ids
+from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage import keys
 from embstore.storage.card import SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog, Ids
@@ -93,27 +93,20 @@ def map_spaces(
     force: bool = False,
 ) -> Table:
     """Map the layers of spaces, and store the maps; return one row per space and layer."""
-    cards = spaces.select(catalog.cards)
-    chosen, missing = select_layers(cards, layers)
-    cards = [card for card in cards if card.space in chosen]
-    requests = [MapRequest(card.space, chosen[card.space], method, selection) for card in cards]
+    chosen, notes = _chosen(catalog, spaces, layers, selection)
+    requests = [MapRequest(space, members, method, selection) for space, members in chosen.items()]
     for request in requests:  # before hours of work, if the store is read-only
         disk.make_folder(catalog.root / keys.folder_of(keys.MAPS, request.space))
-    notes = [*missing]
     rows: list[Row] = []
-    for request, card in zip(requests, cards, strict=True):
+    for request in requests:
+        card = catalog.cards[request.space]
         word_columns, word_notes = missing_words(catalog, selection.words, card)
         notes += word_notes
-        n_before = len(rows)
         for found, did in _maps(catalog, request, store=True, force=force):
             own = {"model": card.model, "did": did, **word_columns}
             own |= {"revision": card.revision_name, "step": card.step}
             rows.append(own | _row_of(found))
             notes += _notes_on(found)
-        if len(rows) == n_before:
-            notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
-    if not rows:
-        raise _nothing_selected(chosen)
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
         [columns | row for row in rows],
@@ -154,19 +147,10 @@ def map_items(
     selection: Selection,
 ) -> Table:
     """Return the maps of some layers, mapped together with others, with a row per item."""
-    chosen, missing = select_layers(spaces.select(catalog.cards), layers)
-    cards = [catalog.cards[space] for space in chosen]
-    reasons = {
-        space: "none of its items is selected."
-        for space in chosen
-        if not len(_selected(catalog, space, selection))
-    }
-    if len(reasons) == len(chosen):
-        raise _nothing_selected(chosen)
-    drawn = [card for card in cards if card.space not in reasons]
+    chosen, notes = _chosen(catalog, spaces, layers, selection)
     rows: list[Row] = []
-    for space in (card.space for card in drawn):
-        for layer in chosen[space]:
+    for space, members in chosen.items():
+        for layer in members:
             ids, positions = map_points(catalog, space, layer.name, together, method, selection)
             shown = {"space": space, "layer": layer.id, "layer_name": layer.name, "n": len(ids)}
             texts = catalog.texts(ids)
@@ -174,8 +158,8 @@ def map_items(
                 rows.append({**shown, "item_id": item_id, "text": text, "x": x, "y": y})
     settings = selection.columns() | {"method": method, "reason": None}
     columns = ["space", "layer", "layer_name", "n", "item_id", "text", "x", "y", *settings]
-    notes = [*missing, *spaces.left_out(cards, reasons)]
-    notes += missing_words(catalog, selection.words, *drawn)[1]
+    cards = [catalog.cards[space] for space in chosen]
+    notes += missing_words(catalog, selection.words, *cards)[1]
     return table([row | settings for row in rows], columns=columns, notes=notes, chart=MAP)
 
 
@@ -257,6 +241,19 @@ def _maps(
             mapping.finish(part)
             below = found
             yield found, did
+
+
+def _chosen(
+    catalog: Catalog, spaces: SpaceFilter, layers: str, selection: Selection
+) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
+    """Return the layers of each space that has a selected item, and notes on what is left out."""
+    cards = spaces.select(catalog.cards)
+    chosen, notes = select_layers(cards, layers)
+    empty = [space for space in chosen if not len(_selected(catalog, space, selection))]
+    if len(empty) == len(chosen):
+        raise _nothing_selected(chosen)
+    notes += spaces.left_out(cards, dict.fromkeys(empty, "none of its items is selected."))
+    return {space: chosen[space] for space in chosen if space not in empty}, notes
 
 
 def _nothing_selected(spaces: Iterable[str]) -> QueryError:

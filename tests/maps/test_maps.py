@@ -275,7 +275,9 @@ def test_a_space_without_selected_items_gets_no_map(tmp_path):
         store.add_vectors(name, texts, np.eye(3, dtype=np.float32))
     table = store.map(where="text = 'a'")
     assert [row["space"] for row in table] == ["one"]
-    assert "other: no item is selected: no map is made." in table.notes
+    assert not any("left out" in note for note in table.notes)
+    named = store.map(where="text = 'a'", spaces=["one", "other"])
+    assert "other is left out: none of its items is selected." in named.notes
     items = store.map_items(where="text = 'a'")
     assert ({*items["space"]}, items.notes) == ({"one"}, ())
     named = store.map_items(where="text = 'a'", spaces=["one", "other"])
