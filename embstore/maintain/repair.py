@@ -123,8 +123,12 @@ class _Repair:
                 (self.files.root / key).unlink(missing_ok=True)
         elif parts is not None and parts.kind is keys.CARDS:
             cause = problem.problem.partition(". ")[0]
-            remedy = "Restore it from a copy of the store, or give the space up: embstore remove"
-            self._act(LEFT, key, f"{cause}. {remedy} --space {parts.name}")
+            self._act(
+                LEFT,
+                key,
+                f"{cause}. Restore it from a copy of the store, or give the space up: embstore"
+                f" remove --space {parts.name}",
+            )
         elif parts is None or entry is None or not problem.is_damage:
             self._act(LEFT, key, problem.problem)
         elif problem.state == "missing":
