@@ -82,7 +82,7 @@ def test_texts_are_left_and_a_missing_value_is_a_dash():
     lines = table(rows, columns=["text", "value"]).to_latex().splitlines()
     assert lines[0] == "\\begin{tabular}{lr}"
     assert lines[4] == "sub-word & -- \\\\"
-    assert lines[5] in ("-- & 1.000e$-$09 \\\\", "-- & 1.000e-09 \\\\")
+    assert lines[5] in ("-- & 1.0e$-$09 \\\\", "-- & 1.0e-09 \\\\")
 
 
 @pytest.mark.parametrize(

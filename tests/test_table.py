@@ -97,7 +97,7 @@ def test_layers_go_down_in_numeric_order_and_spaces_across():
     header, lines = made(pivot=PIVOT).layout()
     assert header == ["layer", "a", "b"]
     assert lines == [
-        ["2", "0.5000", "1.000e-07"],
+        ["2", "0.5000", "1.0e-07"],
         ["3", "", "0.1250"],
         ["10", "-", ""],
         ["raw", "0.2500", ""],
@@ -112,7 +112,7 @@ def test_several_values_have_a_column_each_or_share_one():
     joined = Pivot(down=("layer_name",), across=("space",), values=("n", "value"), joined=True)
     header, lines = made(pivot=joined).layout()
     assert header == ["layer_name", "a", "b"]
-    assert lines[0] == ["2", "3  0.5000", "3  1.000e-07"]
+    assert lines[0] == ["2", "3  0.5000", "3  1.0e-07"]
 
 
 def test_html_is_escaped():

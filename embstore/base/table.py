@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
+_Value = str | tuple[str, ...]
+
+
 class Pivot(NamedTuple):
     """The printed layout of a table as a pivot: some columns down, some across, values in the
     cells.
@@ -37,11 +40,21 @@ class Pivot(NamedTuple):
 
     down: tuple[str, ...]  # columns whose values identify a printed row
     across: tuple[str, ...]  # columns whose values identify a group of printed columns
-    values: tuple[str | tuple[str, ...], ...]
+    values: tuple[_Value, ...]
     heads: tuple[str, ...] = ()  # headings of the columns ``down``; their names by default
     joined: bool = False
     order: str | None = None  # numeric column to sort the printed rows by; None keeps their order
     mark: str | None = None  # boolean column; where it is true, a star follows the first value
+
+    def values_of(self, rows: Sequence[Row]) -> list[_Value]:
+        """Return the values to print of a group: the first, and of the others those that a row
+        has.
+        """
+        return [
+            value
+            for at, value in enumerate(self.values)
+            if not at or any(row[column] is not None for column in _columns(value) for row in rows)
+        ]
 
 
 class ShownColumn(NamedTuple):
@@ -193,12 +206,12 @@ class Table:
         named = [i for i in parts if pivot.joined or len({head[i] for head in heads}) > 1] or [
             *parts[:1]
         ]
-        cells = self._cells(pivot)
         starred = self._starred(pivot)
         for head in heads:
-            header += _column_heads(
-                pivot, " ".join(str(head[i]) for i in named), alone=len(heads) == 1
-            )
+            values = pivot.values_of([row for (_, at), row in rows.items() if at == head])
+            cells = self._cells(values)
+            title = " ".join(str(head[i]) for i in named)
+            header += _column_heads(pivot, values, title, alone=len(heads) == 1)
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
                 texts = ["" if row is None else cell(row) for cell in cells]
@@ -207,13 +220,13 @@ class Table:
                 line += ["  ".join(texts).strip()] if pivot.joined else texts
         return header, lines
 
-    def _cells(self, pivot: Pivot) -> list[Callable[[Row], str]]:
-        """Return a function per value of the pivot that writes its cell; all numbers of a column
-        have one format.
+    def _cells(self, values: Iterable[_Value]) -> list[Callable[[Row], str]]:
+        """Return a function per value of a pivot that writes its cell; all numbers of a column have
+        one format.
         """
         cells: list[Callable[[Row], str]] = []
-        for value in pivot.values:
-            columns = (value,) if isinstance(value, str) else value
+        for value in values:
+            columns = _columns(value)
             write = number_format([row[column] for column in columns for row in self.rows])
             cells.append(partial(_cell, columns, write))
         return cells
@@ -353,17 +366,21 @@ def _optional(package: str) -> Iterator[None]:
         raise UsageError(f"{package} is not installed. Run: pip install {package}") from error
 
 
+def _columns(value: _Value) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
 def _cell(columns: tuple[str, ...], write: Callable[[object], str], row: Row) -> str:
     """Format the first value of some columns that is not None."""
     value = next((row[column] for column in columns if row[column] is not None), None)
     return write(value)
 
 
-def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
+def _column_heads(pivot: Pivot, values: Iterable[_Value], head: str, *, alone: bool) -> list[str]:
     """Return the headings of one group of printed columns."""
     if pivot.across and (pivot.joined or len(pivot.values) == 1):
         return [head]
-    names = [value if isinstance(value, str) else value[-1] for value in pivot.values]
+    names = [_columns(value)[-1] for value in values]
     names = [name.removeprefix("difference_") for name in names]  # its limits are beside it
     return names if alone else [f"{head} {name}" for name in names]
 
@@ -411,8 +428,8 @@ def number_format(values: Iterable[object]) -> Callable[[object], str]:
     as they can be.
 
     Floats have four decimals, six if all are below 0.001. Those that these would round to 0, and
-    those from 100,000 on, have an exponent. Integers have the decimals of floats if the column has
-    any.
+    those from 100,000 on, have an exponent: with two digits and with four. Integers have the
+    decimals of floats if the column has any.
 
     Args:
         values: All values of the column.
@@ -428,7 +445,8 @@ def number_format(values: Iterable[object]) -> Callable[[object], str]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return show(value)
         is_fixed = isinstance(value, int) or value == 0 or smallest <= abs(value) < 1e5
-        return format(value, f".{decimals}f" if is_fixed else ".3e")
+        exponent = ".3e" if abs(value) >= 1 else ".1e"
+        return format(value, f".{decimals}f" if is_fixed else exponent)
 
     return write
 

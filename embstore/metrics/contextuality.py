@@ -11,13 +11,15 @@ import numpy as np
 
 from embstore.base import messages
 from embstore.base.arrays import Mask
-from embstore.base.space import IN_CONTEXT
+from embstore.base.space import IN_CONTEXT, Unit
 from embstore.base.summary import Float64Array
+from embstore.base.text import item_id
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result
+from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result, with_scores
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, key, named, share
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import (
     Groups,
     GroupSums,
@@ -128,6 +130,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     needs="contexts",
     units=IN_CONTEXT,
     options=(_FOLD_CASE,),
+    versus="units",
     label="Self-similarity",
     drawn_values=("adjusted", "self_similarity", "baseline"),
     elsewhere=(
@@ -200,6 +203,7 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
             in_rows=True,
         ),
     ),
+    versus="units",
     label="Intra-sentence similarity",
     drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
     version=2,
@@ -299,6 +303,7 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     needs="contexts",
     units=IN_CONTEXT,
     options=(_FOLD_CASE,),
+    versus="units",
     label="Maximum explainable variance",
     drawn_values=("adjusted", "mev", "baseline"),
     elsewhere=(
@@ -456,9 +461,15 @@ class _GroupRows:
                 reason += f"; the most has {self.names[int(n.argmax())]!r}: {n.max()}"
         value = float(values[is_used].mean()) if n_used else None
         counts = (int(n[is_used if n_used else has_vectors].sum()), int(self.values.n_zero.sum()))
-        return [
-            self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)
-        ]
+        row = self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)
+        return [with_scores(row, self._scores(np.flatnonzero(is_used)))]
+
+    def _scores(self, used: Groups) -> Scores:
+        """Return the values of some groups, less the baseline, on which layers can be compared."""
+        ids = np.array([item_id(Unit.SENTENCE, self.names[group]) for group in used], np.int64)
+        order = np.argsort(ids)
+        values = self.values.value[used] - (self.baseline.value if self.baseline else 0.0)
+        return Scores(ids[order], values[order], "mean")
 
     def _group(self, group: int) -> Result:
         """Return the row of the group with this number."""

@@ -336,9 +336,11 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     with_value = [name for name in shown if any(row[name] is not None for row in rows)]
     printed = with_value or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
-        with_interval = [c.name for c in metric.columns if c.limits and c.name in printed]
-        value = metric.best if metric.best in printed else [*with_interval, *printed][0]
-        printed = [name for name in printed if name in (value, *versus_columns(metric))]
+        compared = versus_columns(metric)
+        with_interval = [column.name for column in metric.columns if column.limits]
+        names = [metric.best, *with_interval, *metric.drawn_values, *printed]
+        value = next(name for name in names if name in printed and name not in compared)
+        printed = [name for name in printed if name in (value, *compared) and name != "p"]
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
     down = tuple(key for key in metric.key_names if key not in measured.across)
     return Pivot(

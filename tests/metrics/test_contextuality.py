@@ -160,7 +160,11 @@ def check(
     function, group = FUNCTIONS[value], "sentence" if value.startswith("intra") else "word"
     rows = function(made.data, contexts=made.contexts, **{f"per_{group}": True}, **parameters)
     mean = single_row(function(made.data, contexts=made.contexts, **parameters))
+    scores = mean.pop("scores")  # on which layers are compared
+    assert sorted(scores.values) == pytest.approx(sorted(expected.values()), abs=1e-9, rel=0)
+    assert (np.diff(scores.units) > 0).all()
     if not expected:
+        assert not rows[0].pop("scores").units.size
         assert rows == [mean]
         assert (mean[value], mean["n"], mean[f"n_{group}s"]) == (None, len(made.x), 0)
         assert f"no {group} has {minimum}" in mean["reason"]

@@ -364,6 +364,33 @@ def texts_of(made: Synthetic) -> dict[str, list[int]]:
     }
 
 
+@pytest.mark.parametrize(
+    ("metric", "group"),
+    [("self-similarity", "word"), ("mev", "word"), ("intra-sentence", "sentence")],
+)
+def test_layers_are_compared_over_the_words_or_sentences_of_both(make_store, metric, group):
+    words = [f"word{number}" for number in range(16)]
+    sentences = [" ".join(words[first : first + 4]) for first in range(13)]
+    occurrences = make_store(unit="occurrence", texts=sentences, dim=5, top_form=None, index=False)
+    least = {"min_words" if group == "sentence" else "min_contexts": 2}
+    asked = {"adjusted": True, **least}
+    each = occurrences.store.query(metric, **{f"per_{group}": True}, **asked)
+    by_layer: dict[str, dict[str, float]] = {}
+    for row in each:
+        by_layer.setdefault(row["layer_name"], {})[row[group]] = row["adjusted"]
+    names = sorted(set.intersection(*map(set, by_layer.values())))
+    found = occurrences.store.query(metric, versus="0", **asked)
+    for row in found:
+        if row["layer_name"] == "0":
+            assert (row["difference"], row["p"]) == (None, None)
+            continue
+        own, other = ([by_layer[at][name] for name in names] for at in (row["layer_name"], "0"))
+        assert row["n_common"] == len(names)
+        assert row["difference"] == pytest.approx(np.mean(own) - np.mean(other), abs=1e-12)
+        assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert found.layout()[0][:4] == ["layer", group, "adjusted", "difference"]
+
+
 def test_context_is_a_column_of_occurrences(occurrences):
     texts = texts_of(occurrences)
     found = occurrences.store.query("norms", by="context", layers=1)
