@@ -156,7 +156,8 @@ def self_similarity(
     pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the
     anisotropy. A word is its exact text, unless fold_case=True; two occurrences in one sentence
     are two contexts. The mean counts each word once, however many contexts it has. Zero vectors are
-    left out and counted, and are no contexts.
+    left out and counted, and are no contexts. Layers are compared over their words, each baseline
+    taken as known.
     """
     values = group_values(data, contexts, min_contexts, _mean_cosines)
     baseline = _Baseline.mean_cosine(data) if adjusted else None
@@ -237,7 +238,8 @@ def intra_sentence(
     are left out and counted. One word is its own mean, so that its cosine of 1 says nothing:
     sentences of one word are left out, unless min_words=1, which is the paper's. The baseline is
     the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean counts
-    each sentence once. Zero vectors are left out and counted.
+    each sentence once. Zero vectors are left out and counted. Layers are compared over their
+    sentences, each baseline taken as known.
     """
     if sentences is None:
         values = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
@@ -338,6 +340,7 @@ def mev(
     baseline, of many vectors, does not correct that: compare words of like n. A word is its exact
     text, unless fold_case=True; two occurrences in one sentence are two contexts. The mean counts
     each word once, however many contexts it has. Zero vectors are counted and stay in the matrix.
+    Layers are compared over their words, each baseline taken as known.
     """
     centred = variant == "centred"
     values = _explained_by_group(data, contexts, min_contexts, centred=centred)
