@@ -1,6 +1,7 @@
 """The command line: the group of all commands, each of which is loaded when it is called."""
 
 import re
+from functools import cache
 from importlib import import_module
 from shlex import join
 from typing import Any
@@ -95,6 +96,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+@cache
 def load(name: str) -> Any:
     """Return a command by its name."""
     [module] = [commands[name][0] for commands in COMMANDS.values() if name in commands]
