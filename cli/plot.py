@@ -232,11 +232,11 @@ def _beside(
 
 
 def _plot_metric(metric: "Metric", **options: Any) -> None:
-    from embstore.metrics import get_metric
+    from embstore.metrics import METRICS, get_metric
 
     own = {parameter.name for parameter in metric.parameters}
     given, ctx = options["beside"] or (), options["ctx"]
-    stored = given and {*stored_spaces(ctx), *stored_models(ctx)}
+    stored = {*given} - {*METRICS} and {*stored_spaces(ctx), *stored_models(ctx)}
     options["models"] = [*(options["models"] or ()), *filter(stored.__contains__, given)]
     others = [get_metric(name).name for name in given if name not in stored]
 

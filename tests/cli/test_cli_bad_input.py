@@ -129,7 +129,7 @@ OF_A_CALL = {
         ["table.csv", "--column", "wrod"],
         ["unknown column 'wrod'", "Did you mean 'word'?", "table.csv"],
     ),
-    "no column named": (["table.csv"], ["table.csv", "columns", "word"]),
+    "no column named": (["terms.csv"], ["terms.csv", "columns", "term"]),
     "standard input twice": (["-", "-"], ["standard input", "once"]),
     "model of a checkpoint without a recipe": (
         ["words:9", "--pooling", "model"],
@@ -169,6 +169,7 @@ OF_A_CALL = {
 def test_a_build_that_cannot_be_done(cli, checkpoint, tmp_path, case):
     (tmp_path / "texts.txt").write_text("dog\n")
     (tmp_path / "table.csv").write_text("word,other\ndog,cat\n")
+    (tmp_path / "terms.csv").write_text("term,other\ndog,cat\n")
     call, parts = OF_A_CALL[case]
     result = cli("build", *call, "--model", f"tiny={checkpoint}")
     error_line = result.stderr.splitlines()[-1]
