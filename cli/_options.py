@@ -453,13 +453,6 @@ NoCache = Annotated[
 ]
 
 
-def check_place(output: Path) -> None:
-    """Raise UsageError if a file cannot be at a place, before anything is computed for it."""
-    if output.is_dir() or not output.parent.is_dir():
-        problem = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
-        raise UsageError(f"{output} cannot be written: {problem}. Name another file with --output.")
-
-
 def split_names(values: Sequence[str] | None) -> list[str]:
     """Return the names of a repeatable option in which they may also be separated by commas."""
     return [name for value in values or () for part in value.split(",") if (name := part.strip())]

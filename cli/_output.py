@@ -21,7 +21,7 @@ from embstore.base.messages import printable, printable_json
 from embstore.base.progress import observing
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import Format, check_place
+from ._options import Format
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -129,6 +129,13 @@ class Output:
             say(nothing)
         if len(done) or self.form is not Format.TABLE or self.file is not None:
             self.emit(done)
+
+
+def check_place(output: Path) -> None:
+    """Raise UsageError if a file cannot be at a place, before anything is computed for it."""
+    if output.is_dir() or not output.parent.is_dir():
+        problem = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        raise UsageError(f"{output} cannot be written: {problem}. Name another file with --output.")
 
 
 def _format_of(file: Path | None) -> Format:

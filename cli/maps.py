@@ -36,14 +36,13 @@ from ._options import (
     Where,
     Word,
     Words,
-    check_place,
     examples,
     filters,
     given_options,
     open_store,
     stored_spaces,
 )
-from ._output import Output
+from ._output import Output, check_place
 
 app = Typer()
 

@@ -8,8 +8,8 @@ from typer import Option, Typer, echo
 from embstore.base.errors import UsageError
 
 from ._errors import explained
-from ._options import Quiet, StoreDir, StoreOptions, check_place, divided, examples, open_store
-from ._output import say, show_progress, write
+from ._options import Quiet, StoreDir, StoreOptions, divided, examples, open_store
+from ._output import check_place, say, show_progress, write
 
 app = Typer()
 

@@ -20,12 +20,11 @@ from ._options import (
     Quiet,
     StoreDir,
     StoreOptions,
-    check_place,
     divided,
     examples,
     open_store,
 )
-from ._output import Output, say, write
+from ._output import Output, check_place, say, write
 
 app = Typer()
 

@@ -19,7 +19,6 @@ from ._options import (
     StoreDir,
     StoreOptions,
     check_items,
-    check_place,
     divided,
     examples,
     given_options,
@@ -27,7 +26,7 @@ from ._options import (
     stored_models,
     stored_spaces,
 )
-from ._output import show_progress
+from ._output import check_place, show_progress
 from .query import MetricGroup, declared, metric_command, selection, with_parameters
 
 if TYPE_CHECKING:

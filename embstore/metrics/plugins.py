@@ -51,7 +51,7 @@ RESERVED_PARAMETERS = frozenset((
     "named",
 ))  # fmt: skip
 # Options of every metric that a metric may have itself, with a meaning of its own.
-OWN_PARAMETERS = frozenset(("word", "words"))
+OWN_PARAMETERS = frozenset(("word", "words", "q"))
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _OTHER_CODE = (str(Path(__file__).parents[1]), "<frozen", str(Path(importlib.__file__).parent))

@@ -218,7 +218,7 @@ def test_a_damaged_graph_is_named_with_the_remedy(made, change, problem):
     change(path)
     close_graphs()
     with pytest.raises(
-        DamagedError, match=rf"is damaged: {problem}.*embstore repair.*Make it again: "
+        DamagedError, match=rf"is damaged: {problem}.*embstore repair.*built again"
     ) as caught:
         made.store.neighbours("text1")
     assert str(path) in str(caught.value)

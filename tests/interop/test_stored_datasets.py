@@ -9,7 +9,13 @@ from synthetic import synthetic_store
 from tiny_checkpoint import named
 
 from embstore import Store
-from embstore.base.errors import NotStoredError, QueryError, StoreError, UnknownNameError
+from embstore.base.errors import (
+    NotStoredError,
+    QueryError,
+    SourceError,
+    StoreError,
+    UnknownNameError,
+)
 
 RNG = np.random.default_rng(5)
 WORDS = ["dog", "cat", "sun", "sea", "tree", "king", "queen", "man", "woman", "boy"]
@@ -117,7 +123,9 @@ def test_mistakes_are_told_with_the_remedy(store, tmp_path):
         QueryError, match=r"if its texts have vectors.* embstore datasets store rg65"
     ):
         store.query("similarity", dataset="rg65")
-    with pytest.raises(UnknownNameError, match=r"unknown dataset 'pears\.csv'.*given by its path"):
+    with pytest.raises(
+        SourceError, match=r"pears\.csv does not exist\. Check the path, or name a da"
+    ):
         store.query("similarity", dataset="pears.csv")
     with pytest.raises(UnknownNameError, match=r"give its path to the query"):
         store.store_datasets(str(tmp_path / "pairs.csv"))
