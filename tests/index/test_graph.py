@@ -143,6 +143,6 @@ def test_a_link_that_leads_nowhere_is_damage_not_a_crash(made, tmp_path):
     assert len(wrong) == file.entry["bytes"]
     file.path.write_bytes(wrong)
     with pytest.raises(
-        DamagedError, match=r"layer=03-[0-9a-f]{32}\.faiss is damaged: .*Make it again"
+        DamagedError, match=r"layer=03-[0-9a-f]{32}\.faiss is damaged: .*built again"
     ):
         made.data.search(file, made.data.queries[:1], 5)
