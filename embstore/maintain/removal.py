@@ -213,8 +213,9 @@ def remove_items(
         }
         if whole := ",".join(space for space in items if not len(left[space])):
             raise UsageError(
-                f"these are all items of {whole}: nothing is removed. To remove whole spaces:"
-                f" embstore remove --space {whole}; the whole store: its folder."
+                f"these are all items of {whole}: nothing is removed. Name the spaces to remove"
+                f" them from, with `spaces`. To remove whole spaces: embstore remove --space"
+                f" {whole}; the whole store: its folder."
             )
         if not dry_run:
             files.commit(partial(_without_items, catalog, items, np.concatenate([*left.values()])))

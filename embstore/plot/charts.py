@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import compress
+from itertools import compress, product
 from typing import Any
 
 import numpy as np
@@ -378,17 +378,23 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> lis
 
 
 def separate_labels(ax: Axes) -> list[str]:
-    """Remove the texts of a map that cover others, and return them."""
+    """Write the texts of a map on a side of their points where they cover no other; remove those
+    for which there is none, and return them.
+    """
     ax.apply_aspect()
     boxes: list[Any] = []
     removed = []
     for label in [*ax.texts]:
-        box = label.get_window_extent()
-        if box.count_overlaps(boxes):
+        for right, top in product((False, True), repeat=2):
+            label.set(ha="right" if right else "left", va="top" if top else "baseline")
+            label.set_position((-2 if right else 2, -2 if top else 2))
+            box = label.get_window_extent()
+            if not box.count_overlaps(boxes):
+                boxes.append(box)
+                break
+        else:
             removed.append(label.get_text())
             label.remove()
-        else:
-            boxes.append(box)
     return removed
 
 

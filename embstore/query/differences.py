@@ -47,6 +47,9 @@ def with_versus(
     if request.grouping is not None:
         means = ", or add `average`" if "average" in request.parameters else ""
         raise UsageError(f"`versus` compares layers, not groups of items: leave out `by`{means}.")
+    single = ("word", "per_word", "per_sentence") if request.metric.needs == "contexts" else ()
+    for name in filter(request.parameters.get, single):
+        raise UsageError(f"`versus` compares means over words or sentences: leave out `{name}`.")
     if versus == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer: name a layer in `versus`.")
     if versus in catalog.cards:

@@ -389,6 +389,8 @@ def test_layers_are_compared_over_the_words_or_sentences_of_both(make_store, met
         assert row["difference"] == pytest.approx(np.mean(own) - np.mean(other), abs=1e-12)
         assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert found.layout()[0][:4] == ["layer", group, "adjusted", "difference"]
+    with pytest.raises(UsageError, match=rf"compares means .*: leave out `per_{group}`"):
+        occurrences.store.query(metric, versus="0", **{f"per_{group}": True})
 
 
 def test_context_is_a_column_of_occurrences(occurrences):
