@@ -389,7 +389,7 @@ def separate_labels(ax: Axes) -> list[str]:
             label.set(ha="right" if right else "left", va="top" if top else "baseline")
             label.set_position((-2 if right else 2, -2 if top else 2))
             box = label.get_window_extent()
-            if not box.count_overlaps(boxes):
+            if box.x0 >= 0 and not box.count_overlaps(boxes):
                 boxes.append(box)
                 break
         else:

@@ -128,8 +128,6 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
             figure.panels += axes
             notes += more
         figure.draw_without_rendering()
-        if covering := [text for ax in figure.panels for text in charts.separate_labels(ax)]:
-            notes.append(f"not written, as they would cover others: {first_of(covering)}.")
         unnamed: dict[str, Any] = {}
         for part, plan in zip(parts, plans, strict=False):
             unnamed |= _finish(part, plan, options)
@@ -137,6 +135,12 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
             legend = _add_legend(figure, unnamed, foot[1] / height)
             height += 0.0 if options.height else legend
             _place_texts(figure, height, heading, foot, legend)
+        if any(plan.kind == "map" for plan in plans):
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # which would move apart what is placed now
+            covering = [text for ax in figure.panels for text in charts.separate_labels(ax)]
+            if covering:
+                notes.append(f"not written, as they would cover others: {first_of(covering)}.")
         _as_text(figure)
         notes += _note_on_glyphs(figure)
     figure.notes = tuple(dict.fromkeys(notes))
