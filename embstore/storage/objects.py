@@ -136,11 +136,14 @@ class Folder(Objects):
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
         folder = self.root / keys.MANIFESTS.folder
-        for entry in reversed(disk.entries(folder)):
-            key = f"{keys.MANIFESTS.folder}/{entry.name}"
-            with suppress(FileNotFoundError):  # it was deleted meanwhile
-                if keys.parse(key):
-                    return _info(key, os.lstat(folder / entry.name))
+        while found := [
+            entry.name
+            for entry in disk.entries(folder)
+            if keys.parse(f"{keys.MANIFESTS.folder}/{entry.name}")
+        ]:
+            for name in reversed(found):
+                with suppress(FileNotFoundError):  # deleted meanwhile, for a newer one
+                    return _info(f"{keys.MANIFESTS.folder}/{name}", os.lstat(folder / name))
         return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

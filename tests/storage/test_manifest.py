@@ -14,6 +14,7 @@ from embstore.base.errors import DamagedError, StoreError, UnsupportedFormatErro
 from embstore.storage import keys, manifest
 from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.manifest import Change, ItemSet
+from embstore.storage.objects import Folder
 
 
 @pytest.fixture
@@ -334,3 +335,23 @@ def test_digests_of_item_sets_add_up(parts):
     total = sum(sets, ItemSet(0, 0))
     assert total == sum(reversed(sets), ItemSet(0, 0))
     assert ItemSet.of_entry({**total.facts}) == total
+
+
+def test_a_manifest_that_is_replaced_while_the_folder_is_listed_is_found(tmp_path, monkeypatch):
+    """As by a commit, which deletes the manifest before it."""
+    folder = tmp_path / keys.MANIFESTS.folder
+    folder.mkdir()
+    old, new = (tmp_path / keys.manifest_key(number) for number in (7, 8))
+    old.touch()
+    entries = disk.entries
+
+    def replaced_meanwhile(path):
+        found = entries(path)
+        if old.exists():
+            old.rename(new)
+        return found
+
+    monkeypatch.setattr(disk, "entries", replaced_meanwhile)
+    assert Folder(tmp_path).newest_manifest().key == keys.manifest_key(8)
+    new.unlink()
+    assert Folder(tmp_path).newest_manifest() is None
