@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option
 
@@ -25,9 +26,12 @@ Pooling = Literal[
     "last", "first", "mean", "mean-all", "bos", "cls", "eos", "projection", "model", "imported"
 ]  # fmt: skip
 
-SPACES, ITEMS, OUTPUT = "Spaces", "Layers and items", "Output"
-MODELS, COMPUTATION = "Models", "Computation"
-"""Titles of the panels of a help text with options that many commands have."""
+_in_panels: Any = (
+    partial(Option, rich_help_panel=title)
+    for title in ("Spaces", "Layers and items", "Output", "Models", "Computation")
+)
+space_option, item_option, output_option, model_option, computing_option = _in_panels
+"""Declare an option in a panel of a help text that many commands have."""
 
 DOCS = f"https://github.com/embstore/embstore/blob/v{__version__}/docs/"
 """Address of the pages of this version, in the repository."""
@@ -97,30 +101,27 @@ def divided(values: list[str] | None) -> list[str] | None:
 
 StoreDir = Annotated[
     list[str] | None,
-    Option(
+    output_option(
         "--store",
         metavar="DIR",
         help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.",
         show_default="$EMBSTORE_STORE, else ./store",
-        rich_help_panel=OUTPUT,
     ),
 ]
 StoreOptions = Annotated[
     list[str] | None,
-    Option(
+    output_option(
         "--store-option",
         metavar="KEY=VALUE",
         help="Option for a store at a URL (repeatable); such as endpoint or region.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 Models = Annotated[
     list[str] | None,
-    Option(
+    space_option(
         "--model",
         metavar="NAME",
         help="Keep the spaces of this checkpoint (repeatable, or with commas).",
-        rich_help_panel=SPACES,
         callback=divided,
         autocompletion=stored_models,
     ),
@@ -137,46 +138,40 @@ Named = Annotated[
 ]
 Revisions = Annotated[
     list[str] | None,
-    Option(
+    space_option(
         "--revision",
         metavar="NAMES",
         help="Keep the spaces of these revisions (repeatable); as in step0,step1000.",
-        rich_help_panel=SPACES,
     ),
 ]
 Spaces = Annotated[
     list[str] | None,
-    Option(
+    space_option(
         "--space",
         metavar="NAME",
         help="Keep this space (repeatable, or with commas).",
-        rich_help_panel=SPACES,
         callback=divided,
         autocompletion=stored_spaces,
     ),
 ]
-OfUnit = Annotated[
-    Unit | None, Option("--unit", help="Keep the spaces of this unit.", rich_help_panel=SPACES)
-]
+OfUnit = Annotated[Unit | None, space_option("--unit", help="Keep the spaces of this unit.")]
 OfPooling = Annotated[
     Pooling | None,
-    Option(
+    space_option(
         "--pooling",
         metavar="NAME",
         help=(
             "Keep the spaces of this pooling: last, first, mean, mean-all, bos, eos, projection,"
             " model or imported."
         ),
-        rich_help_panel=SPACES,
     ),
 ]
 OfTemplate = Annotated[
     str | None,
-    Option(
+    space_option(
         "--template",
         metavar="TEXT",
         help="Keep the spaces of this template; as in 'This is {text}'.",
-        rich_help_panel=SPACES,
     ),
 ]
 
@@ -185,88 +180,67 @@ LAYER_HELP = (
     " commas."
 )
 ALL, TOP = ["all"], ["top"]  # layers by default
-Layers = Annotated[
-    list[str], Option("--layer", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS)
-]
+Layers = Annotated[list[str], item_option("--layer", metavar="LAYERS", help=LAYER_HELP)]
 CopiedLayers = Annotated[
-    list[str],
-    Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP, rich_help_panel=ITEMS),
+    list[str], item_option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)
 ]
 Where = Annotated[
     str | None,
-    Option(
+    item_option(
         "--where",
         metavar="SQL",
         help=(
             "Keep the items for which this holds; over item_id, unit, text, context_id, start,"
             ' "end" and columns (embstore info --columns): --where "length(text) > 3".'
         ),
-        rich_help_panel=ITEMS,
     ),
 ]
 Words = Annotated[
     str | None,
-    Option(
+    item_option(
         "--words",
         metavar="FILE|WORDS",
         help=(
             "Keep the items of these words; a file with a word a line, or words with commas:"
             " rose,tulip."
         ),
-        rich_help_panel=ITEMS,
     ),
 ]
 Word = Annotated[
     list[str] | None,
-    Option(
+    item_option(
         "--word",
         metavar="WORD",
         help="Keep the items of this word too (repeatable, or with commas).",
         callback=divided,
-        rich_help_panel=ITEMS,
     ),
 ]
 Timeout = Annotated[
     float | None,
-    Option(
-        "--timeout",
-        metavar="SECONDS",
-        help="Time limit of --where.",
-        show_default="no limit",
-        rich_help_panel=ITEMS,
+    item_option(
+        "--timeout", metavar="SECONDS", help="Time limit of --where.", show_default="no limit"
     ),
 ]
 Memory = Annotated[
     str | None,
-    Option(
+    item_option(
         "--memory",
         metavar="SIZE",
         help="Memory limit of --where, as in 2GB.",
         show_default="half of the machine's memory",
-        rich_help_panel=ITEMS,
     ),
 ]
 Sample = Annotated[
     int | None,
-    Option(
-        "--sample",
-        metavar="N",
-        help="Draw N items at random, without replacement.",
-        rich_help_panel=ITEMS,
-    ),
+    item_option("--sample", metavar="N", help="Draw N items at random, without replacement."),
 ]
 Seed = Annotated[
     int,
-    Option(
-        "--seed",
-        metavar="S",
-        help="Random seed of samples, resamples and permutations.",
-        rich_help_panel=ITEMS,
-    ),
+    item_option("--seed", metavar="S", help="Random seed of samples, resamples and permutations."),
 ]
 Transforms = Annotated[
     list[str] | None,
-    Option(
+    item_option(
         "--transform",
         metavar="NAME",
         help=(
@@ -274,50 +248,43 @@ Transforms = Annotated[
             " abtt-original:K, drop:138,378, whiten, normalize or clamp:0.95, fitted on the"
             " selected items."
         ),
-        rich_help_panel=ITEMS,
     ),
 ]
 By = Annotated[
     list[str] | None,
-    Option(
+    item_option(
         "--by",
         metavar="COLUMNS",
         help=(
             "A row for each value of this column of the items (pos, position …), or of several:"
             " genre,label."
         ),
-        rich_help_panel=ITEMS,
     ),
 ]
 Bins = Annotated[
     str | None,
-    Option(
+    item_option(
         "--bins",
         metavar="N|EDGES",
         help=(
             "With --by, for numbers: N intervals with equally many items, or the edges of"
             " intervals, as in 0,10,100."
         ),
-        rich_help_panel=ITEMS,
     ),
 ]
 Fit = Annotated[
     str | None,
-    Option(
+    item_option(
         "--fit",
         metavar="all|group",
         help=(
             "With --by: fit transforms on all selected items, or on each group; with --average on"
             " each group by default."
         ),
-        rich_help_panel=ITEMS,
     ),
 ]
 Common = Annotated[
-    bool,
-    Option(
-        "--common", help="Keep the items that all spaces of the query have.", rich_help_panel=ITEMS
-    ),
+    bool, item_option("--common", help="Keep the items that all spaces of the query have.")
 ]
 Marked = Annotated[
     list[str] | None,
@@ -330,69 +297,56 @@ Marked = Annotated[
 
 Embed = Annotated[
     bool,
-    Option(
-        "--embed",
-        help="Encode a text that is not stored, by each space's own checkpoint.",
-        rich_help_panel=MODELS,
+    model_option(
+        "--embed", help="Encode a text that is not stored, by each space's own checkpoint."
     ),
 ]
 Download = Annotated[
     bool,
-    Option(
-        "--download",
-        help="With --embed: download checkpoints that are not on this machine.",
-        rich_help_panel=MODELS,
+    model_option(
+        "--download", help="With --embed: download checkpoints that are not on this machine."
     ),
 ]
 AllowPickle = Annotated[
     bool,
-    Option(
-        "--allow-pickle",
-        help="Load pickled weights if there are no others; these can run code.",
-        rich_help_panel=MODELS,
+    model_option(
+        "--allow-pickle", help="Load pickled weights if there are no others; these can run code."
     ),
 ]
 DeviceName = Annotated[
     str | None,
-    Option(
-        "--device",
-        metavar="NAME",
-        help="cpu, cuda, mps …",
-        show_default="an accelerator if any",
-        rich_help_panel=COMPUTATION,
+    computing_option(
+        "--device", metavar="NAME", help="cpu, cuda, mps …", show_default="an accelerator if any"
     ),
 ]
 IndexKind = Literal["auto", "flat", "hnsw", "none"]
 IndexMemory = Annotated[
     str | None,
-    Option(
+    computing_option(
         "--index-memory",
         metavar="SIZE",
         help="Memory limit for building an index, as in 8GB.",
         show_default="half of the machine's memory",
-        rich_help_panel=COMPUTATION,
     ),
 ]
 DryRun = Annotated[
-    bool,
-    Option("--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=OUTPUT),
+    bool, output_option("--dry-run", help="Say what would be done, and write nothing.")
 ]
 
 Form = Annotated[
     Format | None,
-    Option(
+    output_option(
         "--format",
         metavar="FORMAT",
         help="table, json, jsonl, csv, markdown, latex or parquet.",
         show_default="table, or by the suffix of --output",
-        rich_help_panel=OUTPUT,
     ),
 ]
-AsJson = Annotated[bool, Option("--json", help="Short for --format json.", rich_help_panel=OUTPUT)]
-AsCsv = Annotated[bool, Option("--csv", help="Short for --format csv.", rich_help_panel=OUTPUT)]
+AsJson = Annotated[bool, output_option("--json", help="Short for --format json.")]
+AsCsv = Annotated[bool, output_option("--csv", help="Short for --format csv.")]
 OutputFile = Annotated[
     Path | None,
-    Option(
+    output_option(
         "--output",
         "-o",
         metavar="FILE",
@@ -400,55 +354,46 @@ OutputFile = Annotated[
             "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt)"
             " chooses the format."
         ),
-        rich_help_panel=OUTPUT,
     ),
 ]
 CsvSafe = Annotated[
     bool,
-    Option(
+    output_option(
         "--csv-safe",
         help="In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).",
-        rich_help_panel=OUTPUT,
     ),
 ]
 IdsAsText = Annotated[
     bool,
-    Option(
+    output_option(
         "--ids-as-text",
         help=(
             "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round"
             " numbers beyond 2^53."
         ),
-        rich_help_panel=OUTPUT,
     ),
 ]
 Quiet = Annotated[
     bool,
-    Option(
-        "--quiet",
-        "-q",
-        help="Show only the result and errors; no progress and no notes.",
-        rich_help_panel=OUTPUT,
+    output_option(
+        "--quiet", "-q", help="Show only the result and errors; no progress and no notes."
     ),
 ]
 Labels = Annotated[
     list[str] | None,
-    Option(
+    output_option(
         "--space-label",
         metavar="SPACE=TEXT",
         help=(
             "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by"
             " default."
         ),
-        rich_help_panel=OUTPUT,
     ),
 ]
 NoCache = Annotated[
     bool,
-    Option(
-        "--no-cache",
-        help="Compute all answers again; use no stored ones, and store none.",
-        rich_help_panel=OUTPUT,
+    output_option(
+        "--no-cache", help="Compute all answers again; use no stored ones, and store none."
     ),
 ]
 

@@ -1,16 +1,14 @@
 """``embstore build``."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
 from ._options import (
     ALL,
-    COMPUTATION,
-    MODELS,
-    OUTPUT,
     AllowPickle,
     DeviceName,
     DryRun,
@@ -20,10 +18,13 @@ from ._options import (
     StoreDir,
     StoreOptions,
     Unit,
+    computing_option,
     divided,
     examples,
     known_datasets,
+    model_option,
     open_store,
+    output_option,
     split_names,
 )
 from ._output import show_progress
@@ -35,7 +36,10 @@ _INTERRUPTED = (
     "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 )
 
-_TEXTS, _VECTORS, _MACHINES = "Texts", "Vectors", "Several machines"
+_in_panels: Any = (
+    partial(Option, rich_help_panel=title) for title in ("Texts", "Vectors", "Several machines")
+)
+_text_option, _vector_option, _machine_option = _in_panels
 Float = Literal["float32", "float16"]
 
 
@@ -72,7 +76,7 @@ def build(
     ] = None,
     models: Annotated[
         list[str] | None,
-        Option(
+        model_option(
             "--model",
             metavar="NAME",
             help=(
@@ -80,14 +84,13 @@ def build(
                 " id@revision and name=folder."
             ),
             show_default="gpt2, clip",
-            rich_help_panel=MODELS,
             callback=divided,
             autocompletion=lambda: ["gpt2", "clip", "minilm"],
         ),
     ] = None,
     revisions: Annotated[
         list[str] | None,
-        Option(
+        model_option(
             "--revision",
             metavar="NAMES",
             help=(
@@ -95,124 +98,106 @@ def build(
                 " step0,step1000 (repeatable), a pattern such as 'step*', or all; each makes a"
                 " space of its own."
             ),
-            rich_help_panel=MODELS,
         ),
     ] = None,
     weights_dtype: Annotated[
         Literal["float32", "bfloat16", "float16"],
-        Option(
-            help="Type of the weights and of the computation; 16 bits take half the memory.",
-            rich_help_panel=MODELS,
+        model_option(
+            help="Type of the weights and of the computation; 16 bits take half the memory."
         ),
     ] = "float32",
     adapter: Annotated[
         str | None,
-        Option(
+        model_option(
             metavar="PATH|ID",
             help="LoRA adapter of peft, a folder or hub id, to merge into the checkpoint.",
-            rich_help_panel=MODELS,
         ),
     ] = None,
     untrained: Annotated[
         int | None,
-        Option(
+        model_option(
             metavar="SEED",
             help=("Take random weights, not the checkpoint's; the control for what training adds."),
-            rich_help_panel=MODELS,
         ),
     ] = None,
     allow_pickle: AllowPickle = False,
     columns: Annotated[
         list[str] | None,
-        Option(
+        _text_option(
             "--column",
             metavar="NAME",
             help="Column of a table that holds texts (repeatable).",
             show_default="text, word, or the only one",
-            rich_help_panel=_TEXTS,
         ),
     ] = None,
     keep: Annotated[
         list[str] | None,
-        Option(
+        _text_option(
             metavar="NAMES",
             help=(
                 "Columns of a table to store, or all (repeatable), as in pos,freq; for --where,"
                 " --by, sql and export. n_tokens is stored without it."
             ),
-            rich_help_panel=_TEXTS,
         ),
     ] = None,
     no_header: Annotated[
         bool,
-        Option(
+        _text_option(
             "--no-header",
             help="CSV and TSV files begin with a text; --column 1, 2 … are their columns.",
-            rich_help_panel=_TEXTS,
         ),
     ] = False,
     delimiter: Annotated[
         str | None,
-        Option(
+        _text_option(
             metavar="CHAR",
             help="Separator of CSV and TSV files, as in ';' or tab.",
             show_default="detected",
-            rich_help_panel=_TEXTS,
         ),
     ] = None,
     span: Annotated[
         str | None,
-        Option(
+        _text_option(
             metavar="START,END",
             help=(
                 "Columns with the start and end of a target in each sentence; in characters as in"
                 " Python's text\\[start:end], or a column with both (4:8). Only these occurrences"
                 " are embedded."
             ),
-            rich_help_panel=_TEXTS,
         ),
     ] = None,
     targets: Annotated[
         str | None,
-        Option(
+        _text_option(
             metavar="brackets|COLUMN",
             help=(
                 "Embed only the target of each sentence; in brackets, as in 'the \\[bank] of the"
                 " river', or named by a column and once in the text."
             ),
-            rich_help_panel=_TEXTS,
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        Option(
-            metavar="N",
-            help="Stop after N texts; half a dataset is not kept as a dataset.",
-            rich_help_panel=_TEXTS,
+        _text_option(
+            metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."
         ),
     ] = None,
     per_text: Annotated[
         int | None,
-        Option(
-            metavar="N",
-            help="Draw N occurrences from each sentence, or tokens from each text.",
-            rich_help_panel=_TEXTS,
+        _text_option(
+            metavar="N", help="Draw N occurrences from each sentence, or tokens from each text."
         ),
     ] = None,
     special: Annotated[
         bool,
-        Option(
-            "--special",
-            help="With --unit token, take the model's own special tokens too.",
-            rich_help_panel=_TEXTS,
+        _text_option(
+            "--special", help="With --unit token, take the model's own special tokens too."
         ),
     ] = False,
-    seed: Annotated[
-        int, Option(metavar="S", help="Random seed of --per-text.", rich_help_panel=_TEXTS)
-    ] = 0,
+    seed: Annotated[int, _text_option(metavar="S", help="Random seed of --per-text.")] = 0,
     unit: Annotated[
         Unit | None,
-        Option(
+        _vector_option(
             help=(
                 "What a vector stands for; occurrence: each word of each sentence, in its context;"
                 " token: each token of each text, in order. Each unit has a space of its own."
@@ -221,12 +206,11 @@ def build(
                 "that of a dataset; of a file sentence if most of its texts have white space, word"
                 " if hardly any have some"
             ),
-            rich_help_panel=_VECTORS,
         ),
     ] = None,
     poolings: Annotated[
         list[str] | None,
-        Option(
+        _vector_option(
             "--pooling",
             metavar="NAME",
             help=(
@@ -239,136 +223,106 @@ def build(
                 "last; for sentences model if the checkpoint has a recipe, else eos if a causal"
                 " model's input ends with it, else mean"
             ),
-            rich_help_panel=_VECTORS,
         ),
     ] = None,
     prompt: Annotated[
         str | None,
-        Option(
+        _vector_option(
             metavar="NAME",
             help="Prompt for --pooling model; '' for none.",
             show_default="that of the checkpoint's recipe",
-            rich_help_panel=_VECTORS,
         ),
     ] = None,
     template: Annotated[
         str,
-        Option(
+        _vector_option(
             metavar="TEXT",
             help="Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
-            rich_help_panel=_VECTORS,
         ),
     ] = "{text}",
     layers: Annotated[
         list[str],
-        Option(
-            "--layer",
-            metavar="LAYERS",
-            help="all, or as in 0,6,12, 0-6, -1.",
-            rich_help_panel=_VECTORS,
-        ),
+        _vector_option("--layer", metavar="LAYERS", help="all, or as in 0,6,12, 0-6, -1."),
     ] = ALL,
     dtype: Annotated[
-        Float,
-        Option(
-            help="Type of the stored vectors; float16 takes half the room.",
-            rich_help_panel=_VECTORS,
-        ),
+        Float, _vector_option(help="Type of the stored vectors; float16 takes half the room.")
     ] = "float32",
     long: Annotated[
         Literal["skip", "truncate", "error"] | None,
-        Option(
+        _vector_option(
             help="What to do with a text longer than the context.",
             show_default="skip; of --pooling model truncate",
-            rich_help_panel=_VECTORS,
         ),
     ] = None,
     name: Annotated[
         str | None,
-        Option(
-            metavar="NAME",
-            help="Name of the space.",
-            show_default="model.unit.pooling",
-            rich_help_panel=_VECTORS,
+        _vector_option(
+            metavar="NAME", help="Name of the space.", show_default="model.unit.pooling"
         ),
     ] = None,
     device: DeviceName = None,
     device_map: Annotated[
         Literal["auto", "balanced", "sequential"] | None,
-        Option(help="Spread a model over all devices, by accelerate.", rich_help_panel=COMPUTATION),
+        computing_option(help="Spread a model over all devices, by accelerate."),
     ] = None,
     batch_tokens: Annotated[
         int | None,
-        Option(
-            metavar="N",
-            help="Number of tokens in a batch.",
-            show_default="what suits the device",
-            rich_help_panel=COMPUTATION,
+        computing_option(
+            metavar="N", help="Number of tokens in a batch.", show_default="what suits the device"
         ),
     ] = None,
     shard: Annotated[
         str | None,
-        Option(
+        _machine_option(
             metavar="I/N",
             help=(
                 "Embed the I-th of N parts of the sources. N machines build one store between"
                 " them, in a shared folder or bucket, or each in its own, to be merged; items are"
                 " divided by item id."
             ),
-            rich_help_panel=_MACHINES,
         ),
     ] = None,
     on: Annotated[
         Literal["ray"] | None,
-        Option(
-            help="Encode on a Ray cluster, whose nodes share the store's folder or its bucket.",
-            rich_help_panel=_MACHINES,
+        _machine_option(
+            help="Encode on a Ray cluster, whose nodes share the store's folder or its bucket."
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        Option(
-            metavar="N",
-            help="Number of workers on Ray.",
-            show_default="as many as fit",
-            rich_help_panel=_MACHINES,
+        _machine_option(
+            metavar="N", help="Number of workers on Ray.", show_default="as many as fit"
         ),
     ] = None,
     worker_gpus: Annotated[
         float | None,
-        Option(
-            metavar="G",
-            help="GPUs of each worker.",
-            show_default="1 if the cluster has any",
-            rich_help_panel=_MACHINES,
+        _machine_option(
+            metavar="G", help="GPUs of each worker.", show_default="1 if the cluster has any"
         ),
     ] = None,
     worker_cpus: Annotated[
         int | None,
-        Option(
+        _machine_option(
             metavar="C",
             help="CPU cores of each worker.",
             show_default="1 beside a GPU, else all of the smallest node",
-            rich_help_panel=_MACHINES,
         ),
     ] = None,
     ray_address: Annotated[
         str | None,
-        Option(
+        _machine_option(
             metavar="HOST:PORT",
             help="Address of the Ray cluster.",
             show_default="$RAY_ADDRESS; without, Ray is started for this build",
-            rich_help_panel=_MACHINES,
         ),
     ] = None,
     index: Annotated[
         IndexKind,
-        Option(
+        output_option(
             help=(
                 "An index of each layer for neighbours, or none; auto: exact (flat) while that is"
                 " fast."
-            ),
-            rich_help_panel=OUTPUT,
+            )
         ),
     ] = "auto",
     index_memory: IndexMemory = None,
@@ -376,8 +330,7 @@ def build(
     store_option: StoreOptions = None,
     dry_run: DryRun = False,
     strict: Annotated[
-        bool,
-        Option("--strict", help="Exit with 1 if any text was skipped.", rich_help_panel=OUTPUT),
+        bool, output_option("--strict", help="Exit with 1 if any text was skipped.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -9,7 +9,6 @@ from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
 from ._options import (
-    MODELS,
     AllowPickle,
     AsCsv,
     AsJson,
@@ -22,6 +21,7 @@ from ._options import (
     StoreOptions,
     divided,
     examples,
+    model_option,
     open_store,
 )
 from ._output import Output, check_place, say, write
@@ -47,7 +47,7 @@ def reproduce(
     ],
     models: Annotated[
         list[str] | None,
-        Option(
+        model_option(
             "--model",
             metavar="NAME",
             help=(
@@ -56,7 +56,6 @@ def reproduce(
             ),
             callback=divided,
             show_default="the paper's models",
-            rich_help_panel=MODELS,
         ),
     ] = None,
     sentences: Annotated[

@@ -16,7 +16,6 @@ from embstore.base.labels import read_labels
 from ._errors import say, speak_of
 from ._options import (
     ALL,
-    OUTPUT,
     AsCsv,
     AsJson,
     Bins,
@@ -56,6 +55,7 @@ from ._options import (
     filters,
     known_datasets,
     open_store,
+    output_option,
 )
 from ._output import Output, json_text, write
 
@@ -110,7 +110,7 @@ def selection(
 
 def _rows(flag: str, text: str) -> Any:
     """Return an option that is a number of rows."""
-    return Option(flag, metavar="N", min=1, help=text, rich_help_panel=OUTPUT)
+    return output_option(flag, metavar="N", min=1, help=text)
 
 
 def _query(
@@ -119,11 +119,10 @@ def _query(
     named: Named = None,
     intervals: Annotated[
         Literal["columns", "inline"] | None,
-        Option(
+        output_option(
             "--intervals",
             help="In a printed table: columns of their own, or value \\[low, high].",
             show_default="columns",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     labels: Labels = None,
@@ -136,13 +135,12 @@ def _query(
     ] = None,
     explain: Annotated[
         bool,
-        Option(
+        output_option(
             "--explain",
             help=(
                 "Explain the metric, and compute nothing; formula, citation, estimator, columns and"
                 " options, and which answers are stored."
             ),
-            rich_help_panel=OUTPUT,
         ),
     ] = False,
     no_cache: NoCache = False,
