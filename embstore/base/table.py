@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
-_Value = str | tuple[str, ...]
-
-
 class Pivot(NamedTuple):
     """The printed layout of a table as a pivot: some columns down, some across, values in the
     cells.
@@ -40,21 +37,11 @@ class Pivot(NamedTuple):
 
     down: tuple[str, ...]  # columns whose values identify a printed row
     across: tuple[str, ...]  # columns whose values identify a group of printed columns
-    values: tuple[_Value, ...]
+    values: tuple[str | tuple[str, ...], ...]
     heads: tuple[str, ...] = ()  # headings of the columns ``down``; their names by default
     joined: bool = False
     order: str | None = None  # numeric column to sort the printed rows by; None keeps their order
     mark: str | None = None  # boolean column; where it is true, a star follows the first value
-
-    def values_of(self, rows: Sequence[Row]) -> list[_Value]:
-        """Return the values to print of a group: the first, and of the others those that a row
-        has.
-        """
-        return [
-            value
-            for at, value in enumerate(self.values)
-            if not at or any(row[column] is not None for column in _columns(value) for row in rows)
-        ]
 
 
 class ShownColumn(NamedTuple):
@@ -206,29 +193,34 @@ class Table:
         named = [i for i in parts if pivot.joined or len({head[i] for head in heads}) > 1] or [
             *parts[:1]
         ]
+        every = self._cells(pivot)
         starred = self._starred(pivot)
         for head in heads:
-            values = pivot.values_of([row for (_, at), row in rows.items() if at == head])
-            cells = self._cells(values)
+            own = [row for (_, across), row in rows.items() if across == head]
+            cells = {  # but for the first, those that have a value there
+                name: cell
+                for at, (name, cell) in enumerate(every.items())
+                if not at or any(cell(row) != "-" for row in own)
+            }
             title = " ".join(str(head[i]) for i in named)
-            header += _column_heads(pivot, values, title, alone=len(heads) == 1)
+            header += _column_heads(pivot, cells, title, alone=len(heads) == 1)
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
-                texts = ["" if row is None else cell(row) for cell in cells]
+                texts = ["" if row is None else cell(row) for cell in cells.values()]
                 if row is not None and id(row) in starred:
                     texts[0] = mark(texts[0])
                 line += ["  ".join(texts).strip()] if pivot.joined else texts
         return header, lines
 
-    def _cells(self, values: Iterable[_Value]) -> list[Callable[[Row], str]]:
-        """Return a function per value of a pivot that writes its cell; all numbers of a column have
-        one format.
+    def _cells(self, pivot: Pivot) -> dict[str, Callable[[Row], str]]:
+        """Return, for each value of the pivot, a function that writes its cell; all numbers of a
+        column have one format.
         """
-        cells: list[Callable[[Row], str]] = []
-        for value in values:
-            columns = _columns(value)
+        cells: dict[str, Callable[[Row], str]] = {}
+        for value in pivot.values:
+            columns = (value,) if isinstance(value, str) else value
             write = number_format([row[column] for column in columns for row in self.rows])
-            cells.append(partial(_cell, columns, write))
+            cells[columns[-1]] = partial(_cell, columns, write)
         return cells
 
     def _starred(self, pivot: Pivot) -> set[int]:
@@ -366,21 +358,16 @@ def _optional(package: str) -> Iterator[None]:
         raise UsageError(f"{package} is not installed. Run: pip install {package}") from error
 
 
-def _columns(value: _Value) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
-
-
 def _cell(columns: tuple[str, ...], write: Callable[[object], str], row: Row) -> str:
     """Format the first value of some columns that is not None."""
     value = next((row[column] for column in columns if row[column] is not None), None)
     return write(value)
 
 
-def _column_heads(pivot: Pivot, values: Iterable[_Value], head: str, *, alone: bool) -> list[str]:
+def _column_heads(pivot: Pivot, names: Iterable[str], head: str, *, alone: bool) -> list[str]:
     """Return the headings of one group of printed columns."""
     if pivot.across and (pivot.joined or len(pivot.values) == 1):
         return [head]
-    names = [_columns(value)[-1] for value in values]
     names = [name.removeprefix("difference_") for name in names]  # its limits are beside it
     return names if alone else [f"{head} {name}" for name in names]
 

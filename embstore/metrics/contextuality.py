@@ -79,6 +79,9 @@ _Word = Annotated[
 _PerWord = Annotated[
     bool, Option("A row for every word that has enough contexts.", only_with=("word", ((),)))
 ]
+_Adjusted = Annotated[
+    bool, Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences.")
+]
 _FOLD_CASE = Parameter(
     "fold_case", False, "Take words that differ only in case for one.", is_input=True, in_rows=True
 )
@@ -145,10 +148,7 @@ def self_similarity(
     word: _Word = (),
     per_word: _PerWord = False,
     min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", minimum=2)] = 5,
-    adjusted: Annotated[
-        bool,
-        Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences."),
-    ] = False,
+    adjusted: _Adjusted = False,
 ) -> list[Result]:
     """Mean cosine between the occurrences of a word.
 
@@ -222,10 +222,7 @@ def intra_sentence(
         bool, Option("A row for every sentence that has enough words.")
     ] = False,
     min_words: Annotated[int, Option("Leave out sentences with fewer words.", minimum=1)] = 2,
-    adjusted: Annotated[
-        bool,
-        Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences."),
-    ] = False,
+    adjusted: _Adjusted = False,
 ) -> list[Result]:
     """Mean cosine between the words of a sentence and the sentence's vector.
 
