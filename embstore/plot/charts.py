@@ -18,6 +18,7 @@ from matplotlib.ticker import (
     NullLocator,
     StrMethodFormatter,
 )
+from matplotlib.transforms import Bbox
 
 from embstore.base.errors import UsageError
 from embstore.base.messages import first_of, printable
@@ -378,18 +379,24 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> lis
 
 
 def separate_labels(ax: Axes) -> list[str]:
-    """Write the texts of a map on a side of their points where they cover no other; remove those
-    for which there is none, and return them.
+    """Write the texts of a map on a side of their points where they cover no other text, nor the
+    point of one; remove those for which there is none, and return them.
     """
     ax.apply_aspect()
+    labels: list[Any] = [*ax.texts]
+    points = [
+        Bbox([place, place]).padded(3)
+        for place in ax.transData.transform([each.xy for each in labels])
+    ]
     boxes: list[Any] = []
     removed = []
-    for label in [*ax.texts]:
+    for at, label in enumerate(labels):
+        others = [*boxes, *points[:at], *points[at + 1 :]]
         for right, top in product((False, True), repeat=2):
             label.set(ha="right" if right else "left", va="top" if top else "baseline")
             label.set_position((-2 if right else 2, -2 if top else 2))
             box = label.get_window_extent()
-            if box.x0 >= 0 and not box.count_overlaps(boxes):
+            if box.x0 >= 0 and not box.count_overlaps(others):
                 boxes.append(box)
                 break
         else:
