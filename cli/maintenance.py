@@ -232,7 +232,7 @@ def remove(
         Option(
             "--space",
             metavar="NAME",
-            help="Remove this space, or items of it (repeatable, or with commas).",
+            help="Remove this space or model, or items of it (repeatable, or with commas).",
             callback=divided,
             autocompletion=stored_spaces,
         ),
@@ -293,7 +293,7 @@ def remove(
 
     Items (--items, --where) go out of --space, or of all spaces, with the texts and columns that no
     space needs then. Texts of whole spaces stay, since other spaces may have them too. The files
-    are deleted a day later, by the next command that writes to the store.
+    are deleted a day later, by the next build, compact, remove or repair.
     """
     out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. The store is as it was, unless that was removed already."):

@@ -213,7 +213,7 @@ def remove_items(
         }
         if whole := ",".join(space for space in items if not len(left[space])):
             raise UsageError(
-                f"these are all items of {whole}: nothing is removed. Name the spaces to remove"
+                f"these are all items of {whole}: nothing is removed. Name others to remove"
                 f" them from, with `spaces`. To remove whole spaces: embstore remove --space"
                 f" {whole}; the whole store: its folder."
             )

@@ -378,26 +378,32 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> lis
     return notes
 
 
+_AWAY = (2, 9, 18, 27)  # points from an item to its text: by a line, but for the first
+_SIDES = tuple(product(((1, "left"), (-1, "right"), (0, "center")), ((1, "bottom"), (-1, "top"))))
+
+
 def separate_labels(ax: Axes) -> list[str]:
-    """Write the texts of a map on a side of their points where they cover no other text, nor the
-    point of one; remove those for which there is none, and return them.
+    """Write the texts of a map where they cover no other text, nor the point of one, at their
+    points or by a line from there; remove those for which there is no such place, and return them.
     """
     ax.apply_aspect()
     labels: list[Any] = [*ax.texts]
-    points = [
-        Bbox([place, place]).padded(3)
-        for place in ax.transData.transform([each.xy for each in labels])
-    ]
+    places = [ax.transData.transform(label.xy) for label in labels]
+    points = [Bbox([place, place]).padded(3) for place in places]
     boxes: list[Any] = []
     removed = []
     for at, label in enumerate(labels):
         others = [*boxes, *points[:at], *points[at + 1 :]]
-        for right, top in product((False, True), repeat=2):
-            label.set(ha="right" if right else "left", va="top" if top else "baseline")
-            label.set_position((-2 if right else 2, -2 if top else 2))
+        for away, ((right, ha), (up, va)) in product(_AWAY, _SIDES):
+            label.set(ha=ha, va=va)
+            label.set_position((away * right, away * up))
             box = label.get_window_extent()
             if box.x0 >= 0 and not box.count_overlaps(others):
                 boxes.append(box)
+                if away > _AWAY[0]:
+                    end = ax.transData.inverted().transform(places[at].clip(box.min, box.max))
+                    ax.plot(*zip(label.xy, end, strict=True), color="gray", linewidth=0.5,
+                            scalex=False, scaley=False)  # fmt: skip
                 break
         else:
             removed.append(label.get_text())

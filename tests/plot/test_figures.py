@@ -469,9 +469,9 @@ def test_maps_share_their_axes_within_a_space_only(spaces, layers):
 def test_texts_of_a_map_do_not_cover_each_other(layers):
     rng = np.random.default_rng(0)
     rows = [
-        row | {"text": f"the long word {place}", "x": x, "y": y, "n": 60}
+        row | {"text": f"word {place}", "x": x, "y": y, "n": 60}
         for row in rows_of(MODELS[:1], layers)
-        for place, (x, y) in enumerate(rng.normal(size=(60, 2)))
+        for place, (x, y) in enumerate(rng.normal(size=(60, 2)) ** 5)
     ]
     found = result_of(rows, columns=list(rows[0]), chart=MAP)
     figure = figure_of(found)
@@ -483,14 +483,14 @@ def test_texts_of_a_map_do_not_cover_each_other(layers):
         assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
         n_written += len(boxes)
     [note] = figure.notes
-    assert note.startswith("not written, as they would cover others: the long word ")
+    assert note.startswith("not written, as they would cover others: word ")
     n_left_out = 5 + int(note.removesuffix(" more.").rpartition(" ")[2]) if "more" in note else 0
     assert (n_left_out or note.count("word")) == 60 * len(layers) - n_written
     shown = [text.get_text() for text in figure.panels[0].texts]
     named = figure_of(found, label_words=[shown[0], shown[1], "absent"])
     assert [text.get_text() for text in named.panels[0].texts] == shown[:2]
     assert "not on the map: 'absent'." in named.notes
-    more = [*rows, *(row | {"text": "more"} for row in rows if row["text"] == "the long word 0")]
+    more = [*rows, *(row | {"text": "more"} for row in rows if row["text"] == "word 0")]
     crowded = figure_of(result_of(more, columns=list(rows[0]), chart=MAP))
     assert not any(ax.texts for ax in crowded.panels)
     [note] = crowded.notes
