@@ -393,12 +393,14 @@ def separate_labels(ax: Axes) -> list[str]:
     boxes: list[Any] = []
     removed = []
     for at, label in enumerate(labels):
-        others = [*boxes, *points[:at], *points[at + 1 :]]
+        others = [*points[:at], *points[at + 1 :]]
         for away, ((right, ha), (up, va)) in product(_AWAY, _SIDES):
             label.set(ha=ha, va=va)
             label.set_position((away * right, away * up))
             box = label.get_window_extent()
-            if box.x0 >= 0 and not box.count_overlaps(others):
+            # A text without a line is nearer to its own point than to another.
+            room = box if away > _AWAY[0] else box.padded(5)
+            if box.x0 >= 0 and not box.count_overlaps(boxes) + room.count_overlaps(others):
                 boxes.append(box)
                 if away > _AWAY[0]:
                     end = ax.transData.inverted().transform(places[at].clip(box.min, box.max))
