@@ -17,7 +17,7 @@ GROWTH = 1.2
 _PREPARE = """
 from embstore import Store
 from embstore.storage.staging import staging
-staging._MEMORY = "64MB"  # of DuckDB, which may fill it: what is held beside must not grow
+staging._MEMORY = "96MB"  # of DuckDB, which may fill it: what is held beside must not grow
 """
 _BUILD = """
 report = Store({store!r}).build({source!r}, models={model!r}, unit={unit!r}, index="none")

@@ -30,10 +30,10 @@ def peak(work: str, prepare: str = "") -> tuple[int, int]:
     code = _SCRIPT.format(prepare=prepare, work=work)
     done = subprocess.run(
         (sys.executable, "-W", "ignore", "-c", code),
-        check=True,
         capture_output=True,
         text=True,
         env=os.environ | _ALLOCATOR,
     )
+    assert done.returncode == 0, done.stderr
     total, grown = map(int, done.stdout.split()[-2:])  # the work may print too
     return total, grown
