@@ -224,6 +224,7 @@ def remove_items(
             folder = files.root / keys.folder_of(keys.VECTORS, space)
             actions.append(Action("removed", folder, f"{len(left[space]):,} left", len(ids)))
             card, rest = catalog.cards[space], items_with(left[space])
+            # It works as its actions are read; the row above says enough of the space.
             list(rebuild(files, catalog.manifest, card, rest, dry_run=dry_run))
         if not dry_run:
             _discard(files, items)
