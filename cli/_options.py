@@ -19,7 +19,6 @@ from ._errors import say
 if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.store import Store
-    from embstore.store.opened import SpaceFilters
 
 Unit = Literal["word", "sentence", "occurrence", "token"]
 Pooling = Literal[
@@ -452,25 +451,6 @@ def given_options(ctx: Context, besides: Sequence[str]) -> list[str]:
     ]
 
 
-def filters(
-    models: Sequence[str] | None,
-    revisions: Sequence[str] | None,
-    spaces: Sequence[str] | None,
-    unit: Unit | None,
-    pooling: Pooling | None,
-    template: str | None,
-) -> "SpaceFilters":
-    """Return the options of the panel "Spaces" as arguments of methods of Store."""
-    return {
-        "models": models or (),
-        "revisions": revisions or (),
-        "spaces": spaces or (),
-        "unit": unit,
-        "pooling": pooling,
-        "template": template,
-    }
-
-
 def open_store(
     stores: Sequence[str] | None = None, options: Sequence[str] | None = None
 ) -> "Store":
@@ -502,19 +482,13 @@ def store_options(values: Sequence[str] | None) -> dict[str, str] | None:
     return options or None
 
 
-def open_all(
-    stores: Sequence[str] | None, options: Sequence[str] | None, remedy: str, *, quiet: bool
-) -> "Store":
-    """Return the store of which a command reads each byte; of one at a URL, say how many it
-    fetches, and a remedy.
-    """
+def say_fetched(store: "Store", remedy: str) -> None:
+    """Say how many bytes a command fetches that reads all of a store at a URL, and a remedy."""
     from embstore.base.table import show_size
 
-    store = open_store(stores, options)
-    if store.url is not None and not quiet:
+    if store.url is not None:
         size = show_size(store.remote_bytes())
         say(f"{store.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}")
-    return store
 
 
 def open_both(

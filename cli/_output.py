@@ -21,7 +21,7 @@ from embstore.base.messages import printable, printable_json
 from embstore.base.progress import observing
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import Format
+from ._options import AsCsv, AsJson, CsvSafe, Form, Format, IdsAsText, OutputFile, Quiet
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -61,20 +61,20 @@ class Output:
 
     def __init__(
         self,
-        form: Format | None = None,
-        as_json: bool = False,
-        as_csv: bool = False,
-        file: Path | None = None,
-        csv_safe: bool = False,
         *,
-        ids_as_text: bool = False,
-        quiet: bool = False,
+        form: Form = None,
+        as_json: AsJson = False,
+        as_csv: AsCsv = False,
+        output: OutputFile = None,
+        csv_safe: CsvSafe = False,
+        ids_as_text: IdsAsText = False,
+        quiet: Quiet = False,
     ) -> None:
         given = [form, *([Format.JSON] * as_json), *([Format.CSV] * as_csv)]
         forms = {form for form in given if form is not None}
         if len(forms) > 1:
             raise UsageError(f"a result has one format, not {' and '.join(sorted(forms))}.")
-        self.file = None if file is None or str(file) == "-" else file
+        self.file = None if output is None or str(output) == "-" else output
         if self.file is not None:
             check_place(self.file)
         self.form = forms.pop() if forms else _format_of(self.file)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
+from ._groups import opened_store, with_groups
 from ._options import (
     ALL,
     AllowPickle,
@@ -15,20 +16,20 @@ from ._options import (
     IndexKind,
     IndexMemory,
     Quiet,
-    StoreDir,
-    StoreOptions,
     Unit,
     computing_option,
     divided,
     examples,
     known_datasets,
     model_option,
-    open_store,
     output_option,
     split_names,
 )
 from ._output import show_progress
 from ._progress import summarise
+
+if TYPE_CHECKING:
+    from embstore.store import Store
 
 app = Typer()
 
@@ -61,6 +62,7 @@ class SourceName:
         "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
     )
 )
+@with_groups(opened=opened_store)
 def build(
     sources: Annotated[
         list[str] | None,
@@ -326,8 +328,8 @@ def build(
         ),
     ] = "auto",
     index_memory: IndexMemory = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
     dry_run: DryRun = False,
     strict: Annotated[
         bool, output_option("--strict", help="Exit with 1 if any text was skipped.")
@@ -339,7 +341,7 @@ def build(
         from embstore.store import DEFAULT_MODELS
 
         with show_progress(quiet):
-            report = open_store(store, store_option).build(
+            report = opened.build(
                 [SourceName(name) for name in sources or ()] or None,
                 models=models or DEFAULT_MODELS,
                 revisions=revisions or (),

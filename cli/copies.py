@@ -1,28 +1,16 @@
 """Commands that copy between stores: ``embstore merge``, ``push`` and ``pull``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Typer
 
 from ._errors import explained
-from ._options import (
-    ALL,
-    AsCsv,
-    AsJson,
-    CopiedLayers,
-    CsvSafe,
-    DryRun,
-    Form,
-    OutputFile,
-    Quiet,
-    Spaces,
-    StoreDir,
-    StoreOptions,
-    examples,
-    open_both,
-    open_store,
-)
+from ._groups import opened_store, plain_output, with_groups
+from ._options import ALL, CopiedLayers, DryRun, Spaces, StoreDir, StoreOptions, examples, open_both
 from ._output import Output
+
+if TYPE_CHECKING:
+    from embstore.store import Store
 
 app = Typer()
 
@@ -30,6 +18,7 @@ _INTERRUPTED = "Interrupted. Nothing was committed; the same command goes on wit
 
 
 @app.command(epilog=examples("how-to/machines.md", "embstore merge ../other/store"))
+@with_groups(opened=opened_store, out=plain_output)
 def merge(
     other: Annotated[
         str,
@@ -37,14 +26,9 @@ def merge(
     ],
     spaces: Spaces = None,
     dry_run: DryRun = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Copy from another store what is missing in this one: whole spaces, and items of the same
     spaces.
@@ -53,14 +37,11 @@ def merge(
     here. A space of the same name with another checkpoint, template or layers is refused, and the
     difference shown. Where there is no store yet, embstore pull makes a copy of the other.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(
         "Interrupted. Nothing counts but what was committed; run the same command again."
     ):
         with out.progress():
-            done = open_store(store, store_option).merge(
-                other, spaces=spaces or (), dry_run=dry_run
-            )
+            done = opened.merge(other, spaces=spaces or (), dry_run=dry_run)
         out.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
 
 
@@ -71,6 +52,7 @@ def merge(
         "embstore push ../small --space gpt2.word.last --layer 0,6,top",
     )
 )
+@with_groups(out=plain_output)
 def push(
     dest: Annotated[
         str,
@@ -84,12 +66,8 @@ def push(
     dry_run: DryRun = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    out: Output,
 ) -> None:
     """Copy the store, or some of its spaces and layers, to another place.
 
@@ -98,7 +76,6 @@ def push(
     after an interruption. What else the place has stays; if each side has items of a space that the
     other lacks, it is refused.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(_INTERRUPTED):
         with out.progress():
             here, options = open_both(store, dest, store_option)
@@ -115,6 +92,7 @@ def push(
         "embstore pull ../other/store --space gpt2.word.last --dry-run",
     )
 )
+@with_groups(out=plain_output)
 def pull(
     source: Annotated[
         str,
@@ -131,12 +109,8 @@ def pull(
     dry_run: DryRun = False,
     store: StoreDir = None,
     store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    out: Output,
 ) -> None:
     """Copy another store, or some of its spaces and layers, into this one.
 
@@ -144,7 +118,6 @@ def pull(
     side has items of a space that the other lacks, it is refused. Each file is checked against its
     hash, and the same command goes on after an interruption.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(_INTERRUPTED):
         with out.progress():
             here, options = open_both(store, source, store_option)

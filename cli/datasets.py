@@ -1,32 +1,17 @@
 """``embstore datasets``: list the datasets, download them, add copies, store their rows."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Context, Option, Typer
 
-from ._options import (
-    AsCsv,
-    AsJson,
-    CsvSafe,
-    Form,
-    IdsAsText,
-    Models,
-    OfPooling,
-    OfTemplate,
-    OfUnit,
-    OutputFile,
-    Quiet,
-    Revisions,
-    Spaces,
-    StoreDir,
-    StoreOptions,
-    examples,
-    filters,
-    known_datasets,
-    open_store,
-)
+from ._groups import filters, opened_store, plain_output, with_groups
+from ._options import Quiet, examples, known_datasets
 from ._output import Output, say, show_progress
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+    from embstore.store.opened import SpaceFilters
 
 app = Typer()
 _datasets = Typer()
@@ -46,14 +31,8 @@ Names = Annotated[
     invoke_without_command=True,
     epilog=examples("how-to/datasets.md", "embstore datasets", "embstore datasets fetch rg65 stsb"),
 )
-def datasets(
-    ctx: Context,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-) -> None:
+@with_groups(out=plain_output)
+def datasets(ctx: Context, *, out: Output) -> None:
     """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format
     json has more).
     """
@@ -61,7 +40,7 @@ def datasets(
         return
     from embstore.store import Store
 
-    Output(form, as_json, as_csv, output, csv_safe).emit(Store.datasets())
+    out.emit(Store.datasets())
 
 
 @_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets fetch rg65 stsb"))
@@ -98,21 +77,22 @@ def add(
 @_datasets.command(
     "store", epilog=examples("how-to/vectors.md", "embstore datasets store rg65 simlex999")
 )
+@with_groups(opened=opened_store)
 def store_(
     names: Names,
     unit: Annotated[
         Literal["word", "sentence"] | None,
         Option(help="What the texts are as items.", show_default="the dataset's own unit"),
     ] = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
     quiet: Quiet = False,
 ) -> None:
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as
     imported ones.
     """
     with show_progress(quiet):
-        stored = open_store(store, store_option).store_datasets(names, unit=unit)
+        stored = opened.store_datasets(names, unit=unit)
     if not quiet:
         for row in stored:
             say(
@@ -124,6 +104,7 @@ def store_(
 @_datasets.command(
     epilog=examples("how-to/datasets.md", "embstore datasets missing rg65 --model gpt2")
 )
+@with_groups(opened=opened_store, chosen=filters, out=Output)
 def missing(
     sources: Annotated[
         list[str],
@@ -141,25 +122,10 @@ def missing(
         str | None,
         Option(metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
     ] = None,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    ids_as_text: IdsAsText = False,
-    quiet: Quiet = False,
+    *,
+    chosen: "SpaceFilters",
+    opened: "Store",
+    out: Output,
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
-    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
-    chosen = filters(models, revisions, spaces, unit, pooling, template)
-    out.emit(
-        open_store(store, store_option).missing(sources, span=span or (), targets=targets, **chosen)
-    )
+    out.emit(opened.missing(sources, span=span or (), targets=targets, **chosen))

@@ -11,47 +11,33 @@ from typer import Argument, Exit, Option, Typer, confirm
 from embstore.base.errors import UsageError
 
 from ._errors import MISTAKE, NO, explained
+from ._groups import named_filters, opened_store, plain_output, with_groups
 from ._options import (
     ALL,
-    AsCsv,
-    AsJson,
-    CsvSafe,
     DryRun,
-    Form,
     Format,
-    IdsAsText,
     IndexKind,
     IndexMemory,
     Layers,
-    Models,
-    Named,
-    OfPooling,
-    OfTemplate,
-    OfUnit,
-    OutputFile,
-    Quiet,
-    Revisions,
     Spaces,
-    StoreDir,
-    StoreOptions,
     divided,
     examples,
-    filters,
-    open_all,
-    open_store,
+    say_fetched,
     stored_spaces,
 )
 from ._output import Output, say
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
+    from embstore.store import Store
+    from embstore.store.opened import SpaceFilters
 
 app = Typer()
 
 
 @app.command(epilog=examples("how-to/neighbours.md", "embstore index --kind hnsw --recall 0.99"))
+@with_groups(opened=opened_store, chosen=named_filters, out=plain_output)
 def index(
-    named: Named = None,
     kind: Annotated[
         IndexKind | None,
         Option(
@@ -67,41 +53,23 @@ def index(
     force: Annotated[
         bool, Option("--force", help="Rebuild indexes that are up to date, too.")
     ] = False,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
+    *,
+    chosen: "SpaceFilters",
     layers: Layers = ALL,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not
     reached.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(
         "Interrupted. The indexes that were done are kept; the others are as they were."
     ):
         with out.progress():
-            done = open_store(store, store_option).index(
-                **filters(
-                    [*(models or ()), *(named or ())], revisions, spaces, unit, pooling, template
-                ),
-                layers=layers,
-                kind=kind,
-                memory=index_memory,
-                recall=recall,
-                force=force,
+            done = opened.index(
+                **chosen, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
             )
-        if not len(done) and not quiet:
+        if not len(done) and not out.quiet:
             say("There is nothing to index: no space has a shard.")
         out.emit(done)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
@@ -109,6 +77,7 @@ def index(
 
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore verify --deep"))
+@with_groups(opened=opened_store, out=plain_output)
 def verify(
     deep: Annotated[
         bool,
@@ -130,28 +99,19 @@ def verify(
             ),
         ),
     ] = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Check every file of a store: hashes, columns, finite values, ids and indexes.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with out.progress():
-        opened = (
-            open_store(store, store_option)
-            if quick
-            else open_all(store, store_option, "add --quick.", quiet=quiet)
-        )
+        if not quick and not out.quiet:
+            say_fetched(opened, "add --quick.")
         result = opened.verify(deep=deep, quick=quick)
-    for line in () if quiet else result.lines():
+    for line in () if out.quiet else result.lines():
         say(line)
     if not result.ok or out.form is not Format.TABLE or out.file is not None:
         out.emit(result.to_table())
@@ -160,31 +120,20 @@ def verify(
 
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore repair --dry-run"))
-def repair(
-    dry_run: DryRun = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
-) -> None:
+@with_groups(opened=opened_store, out=plain_output)
+def repair(dry_run: DryRun = False, *, opened: "Store", out: Output) -> None:
     """Repair a store: take out what is damaged, rebuild sums and indexes, remove leftovers.
 
     A damaged shard is moved into the folder "damaged" of the store, and its items go out of all
     layers: the next build of the same sources embeds exactly these again. Cached answers and maps
     go with any damaged file. Exit 1 if something is left that must be repaired in another way.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
 
         with out.progress():
-            opened = open_all(
-                store, store_option, "begin with embstore verify --quick.", quiet=quiet
-            )
+            if not out.quiet:
+                say_fetched(opened, "begin with embstore verify --quick.")
             done = opened.repair(dry_run=dry_run)
         out.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)
         if LEFT in done["action"]:
@@ -192,29 +141,22 @@ def repair(
 
 
 @app.command(epilog=examples("how-to/maintenance.md", "embstore compact --dry-run"))
+@with_groups(opened=opened_store, out=plain_output)
 def compact(
     dry_run: DryRun = False,
     shard_megabytes: Annotated[
         int, Option(min=1, help="The most megabytes of vectors in a shard.")
     ] = 16,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it
     was.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. The store is as it was, but for what was merged already."):
         with out.progress():
-            done = open_store(store, store_option).compact(
-                dry_run=dry_run, shard_bytes=shard_megabytes << 20
-            )
+            done = opened.compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20)
         out.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)
 
 
@@ -226,6 +168,7 @@ def compact(
         "embstore remove --where \"text LIKE '%@%'\"",
     )
 )
+@with_groups(opened=opened_store, out=plain_output)
 def remove(
     spaces: Annotated[
         list[str] | None,
@@ -280,14 +223,9 @@ def remove(
     ] = None,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask first.")] = False,
     dry_run: DryRun = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Remove spaces: their vectors, sums, indexes and cards; or items, columns or datasets.
 
@@ -295,10 +233,9 @@ def remove(
     space needs then. Texts of whole spaces stay, since other spaces may have them too. The files
     are deleted a day later, by the next build, compact, remove or repair.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained("Interrupted. The store is as it was, unless that was removed already."):
         remove = partial(
-            open_store(store, store_option).remove, spaces or (), items=items, where=where,
+            opened.remove, spaces or (), items=items, where=where,
             columns=columns or (), datasets=datasets or (),
         )  # fmt: skip
         if not dry_run and not yes and not _agreed(remove(dry_run=True)):
@@ -323,6 +260,7 @@ def _agreed(planned: "Table") -> bool:
         "how-to/maintenance.md", "embstore info", "embstore info --skipped -o skipped.csv"
     )
 )
+@with_groups(opened=opened_store, out=Output)
 def info(
     names: Annotated[
         list[str] | None,
@@ -344,23 +282,15 @@ def info(
     exact: Annotated[
         bool, Option("--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do).")
     ] = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    ids_as_text: IdsAsText = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Show the spaces of a store: layers, items, size and index.
 
     --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the
     indexes were made.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
-    opened = open_store(store, store_option)
     if skipped and columns:
         raise UsageError("--skipped and --columns are two lists: give one of them.")
     table = (

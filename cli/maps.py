@@ -1,12 +1,13 @@
 """``embstore drift`` and ``map``."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option, Typer
 
 from embstore.base.errors import UsageError
 
 from ._errors import explained
+from ._groups import conditions, filters, named_filters, opened_store, with_groups
 from ._options import (
     ALL,
     TOP,
@@ -14,35 +15,22 @@ from ._options import (
     AsJson,
     CsvSafe,
     Form,
-    IdsAsText,
     Layers,
     Marked,
-    Memory,
-    Models,
-    Named,
     NoCache,
-    OfPooling,
-    OfTemplate,
-    OfUnit,
     OutputFile,
     Quiet,
-    Revisions,
     Sample,
     Seed,
-    Spaces,
-    StoreDir,
-    StoreOptions,
-    Timeout,
-    Where,
-    Word,
-    Words,
     examples,
-    filters,
     given_options,
-    open_store,
     stored_spaces,
 )
 from ._output import Output, check_place
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+    from embstore.store.opened import ItemOptions, SpaceFilters
 
 app = Typer()
 
@@ -81,6 +69,7 @@ Against = Annotated[
         "embstore drift --most 20 --model minilm",
     )
 )
+@with_groups(chosen=filters, items=conditions, opened=opened_store, out=Output)
 def drift(
     texts: DriftTexts = None,
     marked: Marked = None,
@@ -88,52 +77,32 @@ def drift(
     k: K = 10,
     pairs: Pairs = "adjacent",
     against: Against = None,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
+    *,
+    chosen: "SpaceFilters",
     layers: Layers = ALL,
-    where: Where = None,
-    words: Words = None,
-    word: Word = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
+    items: "ItemOptions",
     sample: Sample = None,
     seed: Seed = 0,
     no_cache: NoCache = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    ids_as_text: IdsAsText = False,
-    quiet: Quiet = False,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Show how the neighbourhoods of items change over layers, or between two spaces.
 
     overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all
     its neighbours.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
     with out.progress():
-        found = open_store(store, store_option).drift(
+        found = opened.drift(
             texts or (),
             marked=marked or (),
             most=most,
             k=k,
             pairs=pairs,
             against=against,
-            **filters(models, revisions, spaces, unit, pooling, template),
+            **chosen,
             layers=layers,
-            where=where,
-            words=words,
-            word=word or (),
-            timeout=timeout,
-            memory=memory,
+            **items,
             sample=sample,
             seed=seed,
             cache=not no_cache,
@@ -156,9 +125,9 @@ _FIGURES = (".pdf", ".png", ".svg")
         "embstore map --method tsne --sample 4000 --layer 0-6",
     )
 )
+@with_groups(chosen=named_filters, items=conditions, opened=opened_store)
 def map(
     ctx: Context,
-    named: Named = None,
     method: Annotated[
         Literal["pca", "tsne"] | None,
         Option(
@@ -178,22 +147,13 @@ def map(
             help="List the stored maps, of this method, these layers and spaces; make none.",
         ),
     ] = False,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
+    *,
+    chosen: "SpaceFilters",
     layers: Layers = ALL,
-    where: Where = None,
-    words: Words = None,
-    word: Word = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
+    items: "ItemOptions",
     sample: Sample = None,
     seed: Seed = 0,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    opened: "Store",
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -209,12 +169,12 @@ def map(
     """
     is_figure = output is not None and output.suffix.lower() in _FIGURES and not stored
     picture, output = (output, None) if is_figure else (None, output)
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
-    chosen = filters([*(models or ()), *(named or ())], revisions, spaces, unit, pooling, template)
+    out = Output(
+        form=form, as_json=as_json, as_csv=as_csv, output=output, csv_safe=csv_safe, quiet=quiet
+    )
     with explained(
         "Interrupted. The layers that were done are stored; the same command goes on after them."
     ):
-        opened = open_store(store, store_option)
         if stored:
             if given := given_options(ctx, _OF_LIST):
                 raise UsageError(
@@ -227,23 +187,15 @@ def map(
                 stored_maps, nothing="No such map is stored. Make one with: embstore map"
             )
             return
-        items: dict[str, Any] = {
-            "method": method or "pca",
-            "where": where,
-            "words": words,
-            "word": word or (),
-            "timeout": timeout,
-            "memory": memory,
-            "sample": sample,
-            "seed": seed,
-            **chosen,
-        }
+        of_map: dict[str, Any] = {
+            "method": method or "pca", "sample": sample, "seed": seed, **items, **chosen,
+        }  # fmt: skip
         if picture is not None:
             check_place(picture)
         with out.progress():
-            done = opened.map(layers=layers, force=force, **items)
+            done = opened.map(layers=layers, force=force, **of_map)
             shown = TOP if layers == ALL else layers
-            mapped = picture and [opened.map_items(layers=shown, together=layers, **items)]
+            mapped = picture and [opened.map_items(layers=shown, together=layers, **of_map)]
         if mapped:
             from embstore.plot import PlotOptions, draw
 

@@ -1,44 +1,27 @@
 """``embstore neighbours`` and ``cosine``."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option, Typer
 
+from ._groups import conditions, filters, opened_store, plain_output, with_groups
 from ._options import (
     ALL,
     TOP,
     AllowPickle,
-    AsCsv,
-    AsJson,
-    CsvSafe,
     Download,
     Embed,
-    Form,
-    IdsAsText,
     Layers,
     Marked,
-    Memory,
-    Models,
-    OfPooling,
-    OfTemplate,
-    OfUnit,
-    OutputFile,
-    Quiet,
-    Revisions,
-    Spaces,
-    StoreDir,
-    StoreOptions,
-    Timeout,
     Transforms,
-    Where,
-    Word,
-    Words,
     examples,
-    filters,
-    open_store,
     split_words,
 )
 from ._output import Output
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+    from embstore.store.opened import ItemOptions, SpaceFilters
 
 app = Typer()
 
@@ -51,6 +34,7 @@ app = Typer()
         'embstore neighbours --text "the [bank] of the river"',
     )
 )
+@with_groups(opened=opened_store, chosen=filters, items=conditions, out=Output)
 def neighbours(
     texts: Annotated[list[str] | None, Argument(metavar="TEXT", help="Words or sentences.")] = None,
     marked: Marked = None,
@@ -72,36 +56,20 @@ def neighbours(
     embed: Embed = False,
     download: Download = False,
     allow_pickle: AllowPickle = False,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
+    *,
+    chosen: "SpaceFilters",
     layers: Layers = TOP,
-    where: Where = None,
-    words: Words = None,
-    word: Word = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
+    items: "ItemOptions",
     transforms: Transforms = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    ids_as_text: IdsAsText = False,
-    quiet: Quiet = False,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side.
 
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
     with out.progress():
-        found = open_store(store, store_option).neighbours(
+        found = opened.neighbours(
             texts or (),
             marked=marked or (),
             positive=split_words(positive),
@@ -112,13 +80,9 @@ def neighbours(
             embed=embed,
             download=download,
             allow_pickle=allow_pickle,
-            **filters(models, revisions, spaces, unit, pooling, template),
+            **chosen,
             layers=layers,
-            where=where,
-            words=words,
-            word=word or (),
-            timeout=timeout,
-            memory=memory,
+            **items,
             transforms=transforms or (),
         )
     out.emit(found)
@@ -131,6 +95,7 @@ def neighbours(
         'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"',
     )
 )
+@with_groups(opened=opened_store, chosen=filters, out=plain_output)
 def cosine(
     texts: Annotated[
         list[str] | None,
@@ -140,33 +105,22 @@ def cosine(
     embed: Embed = False,
     download: Download = False,
     allow_pickle: AllowPickle = False,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
+    *,
+    chosen: "SpaceFilters",
     layers: Layers = ALL,
     transforms: Transforms = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with out.progress():
-        found = open_store(store, store_option).cosine(
+        found = opened.cosine(
             texts or (),
             marked=marked or (),
             embed=embed,
             download=download,
             allow_pickle=allow_pickle,
-            **filters(models, revisions, spaces, unit, pooling, template),
+            **chosen,
             layers=layers,
             transforms=transforms or (),
         )

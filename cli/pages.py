@@ -1,15 +1,19 @@
 """``embstore explore``, the web page over a store, and ``report``, one HTML file about it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option, Typer, echo
 
 from embstore.base.errors import UsageError
 
 from ._errors import explained
-from ._options import Quiet, StoreDir, StoreOptions, divided, examples, open_store
+from ._groups import opened_store, with_groups
+from ._options import Quiet, divided, examples
 from ._output import check_place, say, show_progress, write
+
+if TYPE_CHECKING:
+    from embstore.store import Store
 
 app = Typer()
 
@@ -19,6 +23,7 @@ app = Typer()
         "how-to/explore.md", "embstore explore", "embstore explore --port 9000 --no-open"
     )
 )
+@with_groups(opened=opened_store)
 def explore(
     port: Annotated[
         int, Option(metavar="PORT", help="Port of the server; the next free one if it is in use.")
@@ -28,14 +33,13 @@ def explore(
         Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine."),
     ] = "127.0.0.1",
     browser: Annotated[bool, Option("--open/--no-open", help="Open the page in a browser.")] = True,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
 ) -> None:
     """Explore a store in a browser: maps of every layer, neighbours, metrics and SQL.
 
     The page is served from this machine until Ctrl-C, and only reads. It needs the extra explore.
     """
-    opened = open_store(store, store_option)
     with (
         explained(interrupted="The explorer has ended."),
         opened.explore(host=host, port=port, open=browser, report=say) as server,
@@ -54,6 +58,7 @@ def explore(
         "embstore report --recipe wolfe2022 -o wolfe2022.html",
     )
 )
+@with_groups(opened=opened_store)
 def report(
     output: Annotated[
         Path, Option("--output", "-o", metavar="FILE", help="File to write; - for standard output.")
@@ -80,8 +85,8 @@ def report(
     quick: Annotated[
         bool, Option("--quick", help="With --recipe: the small datasets only.")
     ] = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
     quiet: Quiet = False,
 ) -> None:
     """Write a report on a store: what it holds, its metrics as pictures and tables, and an
@@ -98,9 +103,7 @@ def report(
     if file is not None:
         check_place(file)
     with show_progress(quiet):
-        page = open_store(store, store_option).report(
-            recipe=recipe, models=models or (), sentences=sentences, quick=quick
-        )
+        page = opened.report(recipe=recipe, models=models or (), sentences=sentences, quick=quick)
     write(page, file)
     if str(file) == "report.html" and not quiet:
         say(f"Written: {file}")

@@ -3,28 +3,17 @@ paper uses.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
-from ._options import (
-    AllowPickle,
-    AsCsv,
-    AsJson,
-    CsvSafe,
-    DeviceName,
-    Form,
-    OutputFile,
-    Quiet,
-    StoreDir,
-    StoreOptions,
-    divided,
-    examples,
-    model_option,
-    open_store,
-)
+from ._groups import opened_store, plain_output, with_groups
+from ._options import AllowPickle, DeviceName, divided, examples, model_option
 from ._output import Output, check_place, say, write
+
+if TYPE_CHECKING:
+    from embstore.store import Store
 
 app = Typer()
 
@@ -36,6 +25,7 @@ _STOPPED = (
 @app.command(
     epilog=examples("tutorials/reproduce.md", "embstore reproduce wolfe2022 --quick --model minilm")
 )
+@with_groups(opened=opened_store, out=plain_output)
 def reproduce(
     paper: Annotated[
         str,
@@ -77,20 +67,14 @@ def reproduce(
     strict: Annotated[
         bool, Option("--strict", help="Exit with 1 if a published number is missed.")
     ] = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     with explained(_STOPPED):
         with out.progress():
-            result = open_store(store, store_option).reproduce(
+            result = opened.reproduce(
                 paper,
                 models=models or (),
                 sentences=sentences,
@@ -114,6 +98,7 @@ def reproduce(
         "embstore cite cka.json",
     )
 )
+@with_groups(opened=opened_store)
 def cite(
     names: Annotated[
         list[str] | None,
@@ -131,8 +116,8 @@ def cite(
             "--output", "-o", metavar="FILE", help="Write the BibTeX there, as in references.bib."
         ),
     ] = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
 ) -> None:
     """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store uses.
 
@@ -147,7 +132,7 @@ def cite(
     results = [name for name in names or () if name.endswith((".json", ".jsonl"))]
     rows = [row for name in results for row in read_rows(Path(name))]
     others = [name for name in names or () if name not in results]
-    entries = open_store(store, store_option).cite(others, result=rows or None)
+    entries = opened.cite(others, result=rows or None)
     for note in entries.notes:
         say(note)
     write(str(entries), file)

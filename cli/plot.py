@@ -12,6 +12,7 @@ from embstore.base.errors import UsageError
 
 from . import maps
 from ._errors import say
+from ._groups import declared, with_parameters
 from ._options import (
     TOP,
     NoCache,
@@ -27,7 +28,7 @@ from ._options import (
     stored_spaces,
 )
 from ._output import check_place, show_progress
-from .query import MetricGroup, declared, metric_command, selection, with_parameters
+from .query import MetricGroup, metric_command, selection
 
 if TYPE_CHECKING:
     from embstore.base.table import Table

@@ -14,69 +14,51 @@ from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 
 from ._errors import say, speak_of
+from ._groups import (
+    conditions,
+    declared,
+    filters,
+    opened_store,
+    plain_output,
+    with_groups,
+    with_parameters,
+)
 from ._options import (
     ALL,
-    AsCsv,
-    AsJson,
     Bins,
     By,
     Common,
-    CsvSafe,
     Fit,
-    Form,
     Format,
     Labels,
     Layers,
-    Memory,
-    Models,
     Named,
     NoCache,
-    OfPooling,
-    OfTemplate,
-    OfUnit,
-    OutputFile,
-    Quiet,
-    Revisions,
     Sample,
     Seed,
-    Spaces,
-    StoreDir,
-    StoreOptions,
-    Timeout,
     Transforms,
-    Where,
-    Word,
-    Words,
     check_items,
     check_order,
     divided,
     escape,
     examples,
-    filters,
     known_datasets,
-    open_store,
     output_option,
 )
 from ._output import Output, json_text, write
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
+    from embstore.store import Store
+    from embstore.store.opened import ItemOptions, SpaceFilters
 
 
+@with_groups(chosen=filters, items=conditions)
 def selection(
     *,
-    models: Models = None,
-    revisions: Revisions = None,
-    spaces: Spaces = None,
-    unit: OfUnit = None,
-    pooling: OfPooling = None,
-    template: OfTemplate = None,
+    chosen: "SpaceFilters",
     layers: Layers = ALL,
-    where: Where = None,
-    words: Words = None,
-    word: Word = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
+    items: "ItemOptions",
     sample: Sample = None,
     seed: Seed = 0,
     transforms: Transforms = None,
@@ -90,13 +72,9 @@ def selection(
     :meth:`Store.query`, with the parameters of the metric.
     """
     return {
-        **filters(models, revisions, spaces, unit, pooling, template),
+        **chosen,
         "layers": layers,
-        "where": where,
-        "words": words,
-        "word": word or (),
-        "timeout": timeout,
-        "memory": memory,
+        **items,
         "sample": sample,
         "seed": seed,
         "transforms": transforms or (),
@@ -113,8 +91,10 @@ def _rows(flag: str, text: str) -> Any:
     return output_option(flag, metavar="N", min=1, help=text)
 
 
+@with_groups(opened=opened_store, out=plain_output)
 def _query(
     metric: "Metric",
+    /,
     *,
     named: Named = None,
     intervals: Annotated[
@@ -144,17 +124,10 @@ def _query(
         ),
     ] = False,
     no_cache: NoCache = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    quiet: Quiet = False,
+    opened: "Store",
+    out: Output,
     **selected: Any,
 ) -> None:
-    out = Output(form, as_json, as_csv, output, csv_safe, quiet=quiet)
     is_printed = out.form in (Format.TABLE, Format.MARKDOWN, Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
         option, stays = (
@@ -169,7 +142,6 @@ def _query(
         read_labels(labels)  # whose mistakes are found before anything is computed
     if lowest and highest:
         raise UsageError("--lowest or --highest: a result has one order.")
-    opened = open_store(store, store_option)
     selected["models"] = [*(selected["models"] or ()), *(named or ())]
     if explain:
         explanation = opened.explain_query(metric.name, cache=not no_cache, **selection(**selected))
@@ -189,26 +161,6 @@ def _write_explanation(explanation: Any, out: Output) -> None:
     else:
         text = json_text(explanation.to_dict(), indent=2 if out.form is Format.JSON else None)
     write(f"{text}\n", out.file, is_data=out.form is not Format.TABLE)
-
-
-def declared(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the options that a function declares: its keywords."""
-    parameters = inspect.signature(function).parameters.values()
-    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-
-
-def with_parameters(
-    run: Callable[..., None], parameters: Sequence[inspect.Parameter]
-) -> Callable[..., None]:
-    """Return a function with these parameters, which Typer reads, that passes them on by name."""
-
-    def command(**options: Any) -> None:
-        run(**options)
-
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__ = run.__doc__
-    return command
 
 
 def metric_command(

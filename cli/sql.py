@@ -5,28 +5,19 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 
-from ._options import (
-    AsCsv,
-    AsJson,
-    CsvSafe,
-    Form,
-    Format,
-    IdsAsText,
-    OutputFile,
-    Quiet,
-    StoreDir,
-    StoreOptions,
-    examples,
-    open_store,
-)
+from ._groups import opened_store, with_groups
+from ._options import Format, examples
 from ._output import Output, csv_lines, json_lines, open_output, write
+
+if TYPE_CHECKING:
+    from embstore.store import Store
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
 _ALONE = {"tables": ("query", "file", "parameter", "explain", "raw"), "explain": ("raw",)}
@@ -45,6 +36,7 @@ app = Typer()
         "embstore sql -f query.sql -p word=dog --csv -o result.csv",
     )
 )
+@with_groups(opened=opened_store, out=Output)
 def sql(
     query: Annotated[
         str | None, Argument(metavar="QUERY", help="One SELECT; - or nothing reads standard input.")
@@ -86,15 +78,9 @@ def sql(
             show_default="half of the machine's memory",
         ),
     ] = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
-    form: Form = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-    ids_as_text: IdsAsText = False,
-    quiet: Quiet = False,
+    *,
+    opened: "Store",
+    out: Output,
 ) -> None:
     """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and
     cannot write.
@@ -103,11 +89,9 @@ def sql(
     (--tables). Macros: vec(space, layer, text), cosine(a, b), and the table neighbours(space,
     layer, text, k := 10). A store at a URL has to be pulled first.
     """
-    out = Output(form, as_json, as_csv, output, csv_safe, ids_as_text=ids_as_text, quiet=quiet)
     _check_together(
         tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter
     )
-    opened = open_store(store, store_option)
     if tables:
         out.emit(opened.sql_views())
         return

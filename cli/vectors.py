@@ -1,32 +1,29 @@
 """``embstore import`` and ``export``: vectors of other programs."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option, Typer
 
 from ._errors import explained
+from ._groups import conditions, opened_store, with_groups
 from ._options import (
     LAYER_HELP,
     IndexKind,
     IndexMemory,
-    Memory,
     Quiet,
-    StoreDir,
-    StoreOptions,
-    Timeout,
     Transforms,
     Unit,
-    Where,
-    Word,
-    Words,
     examples,
-    open_store,
     split_names,
     stored_spaces,
 )
 from ._output import show_progress
 from ._progress import tell
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+    from embstore.store.opened import ItemOptions
 
 app = Typer()
 
@@ -39,6 +36,7 @@ app = Typer()
         "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
     ),
 )
+@with_groups(opened=opened_store)
 def import_(
     files: Annotated[
         list[str],
@@ -131,8 +129,8 @@ def import_(
         bool,
         Option("--allow-pickle", help="Load pickles, which can run code: of files that you trust."),
     ] = False,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
     quiet: Quiet = False,
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
@@ -141,7 +139,7 @@ def import_(
         " there."
     ):
         with show_progress(quiet):
-            report = open_store(store, store_option).import_vectors(
+            report = opened.import_vectors(
                 files,
                 name=name,
                 format=format,
@@ -168,6 +166,7 @@ def import_(
         "embstore query similarity --space minilm.pooled",
     )
 )
+@with_groups(opened=opened_store)
 def pool(
     space: Annotated[
         str,
@@ -199,8 +198,8 @@ def pool(
     ] = "mean",
     index: Annotated[IndexKind, Option(help="An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    *,
+    opened: "Store",
     quiet: Quiet = False,
 ) -> None:
     """Make one vector for each word from those of its occurrences, as a space of its own.
@@ -210,7 +209,7 @@ def pool(
     """
     with explained("Interrupted. The store is as it was."):
         with show_progress(quiet):
-            report = open_store(store, store_option).pool(
+            report = opened.pool(
                 space, name=name, by=by, min=minimum, how=how, index=index,
                 index_memory=index_memory,
             )  # fmt: skip
@@ -225,6 +224,7 @@ def pool(
         "embstore export gpt2.vec --layer top --transform center",
     )
 )
+@with_groups(opened=opened_store, items=conditions)
 def export(
     dest: Annotated[Path, Argument(metavar="DEST", help="File or folder to write.")],
     space: Annotated[
@@ -265,31 +265,23 @@ def export(
         ),
     ] = None,
     force: Annotated[bool, Option("--force", help="Replace what is at DEST.")] = False,
-    where: Where = None,
-    words: Words = None,
-    word: Word = None,
-    timeout: Timeout = None,
-    memory: Memory = None,
+    *,
+    items: "ItemOptions",
     transforms: Transforms = None,
-    store: StoreDir = None,
-    store_option: StoreOptions = None,
+    opened: "Store",
     quiet: Quiet = False,
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
     with explained("Interrupted. Nothing was written."):
         with show_progress(quiet):
-            report = open_store(store, store_option).export(
+            report = opened.export(
                 dest,
                 space=space,
                 format=format,
                 layers=",".join(layers) if layers else None,
                 keep=split_names(keep),
                 force=force,
-                where=where,
-                words=words,
-                word=word or (),
-                timeout=timeout,
-                memory=memory,
+                **items,
                 transforms=transforms or (),
             )
         if not quiet:

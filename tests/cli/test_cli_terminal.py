@@ -106,9 +106,9 @@ def test_every_format_on_a_terminal(text, form):
             patched.setattr(_output, "terminal_width", lambda: 80)
             if form is Format.PARQUET:
                 with pytest.raises(UsageError, match="not for a terminal"):
-                    _output.Output(form).emit(found)
+                    _output.Output(form=form).emit(found)
             else:
-                _output.Output(form).emit(found)
+                _output.Output(form=form).emit(found)
         shown = sys.stdout.getvalue() + sys.stderr.getvalue()
     finally:
         sys.stdout, sys.stderr = stdout, stderr

@@ -1,0 +1,135 @@
+"""Groups of options that several commands have, each declared once by a function."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+from ._options import (
+    Memory,
+    Models,
+    Named,
+    OfPooling,
+    OfTemplate,
+    OfUnit,
+    Revisions,
+    Spaces,
+    StoreDir,
+    StoreOptions,
+    Timeout,
+    Where,
+    Word,
+    Words,
+    open_store,
+)
+from ._output import Output
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+    from embstore.store.opened import ItemOptions, SpaceFilters
+
+
+def declared(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the options that a function declares: its keywords, but for those that a partial
+    gives.
+    """
+    given = function.keywords if isinstance(function, partial) else ()
+    parameters = inspect.signature(function).parameters.values()
+    return [
+        parameter
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in given
+    ]
+
+
+def with_parameters(
+    run: Callable[..., Any], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., Any]:
+    """Return a function with these parameters, which Typer reads, that passes them on by name."""
+
+    @wraps(run)
+    def command(*given: Any, **options: Any) -> Any:
+        return run(*given, **options)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def with_groups(**groups: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a command, in place of each parameter of these names, the
+    options which a function declares; the command gets what the function returns for them.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(*given: Any, **options: Any) -> Any:
+            made = {
+                name: group(**{each.name: options.pop(each.name) for each in declared(group)})
+                for name, group in groups.items()
+            }
+            return command(*given, **options, **made)
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.name in groups:
+                parameters += declared(groups[parameter.name])
+            elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+            else:
+                parameters.append(parameter)
+        return with_parameters(run, parameters)
+
+    return decorate
+
+
+def named_filters(
+    *,
+    named: Named = None,
+    models: Models = None,
+    revisions: Revisions = None,
+    spaces: Spaces = None,
+    unit: OfUnit = None,
+    pooling: OfPooling = None,
+    template: OfTemplate = None,
+) -> "SpaceFilters":
+    """Return the options that choose spaces as arguments of methods of Store."""
+    return {
+        "models": [*(models or ()), *(named or ())],
+        "revisions": revisions or (),
+        "spaces": spaces or (),
+        "unit": unit,
+        "pooling": pooling,
+        "template": template,
+    }
+
+
+filters = partial(named_filters, named=None)
+"""Return the same options, where no model or space is given by its place."""
+
+
+def conditions(
+    *,
+    where: Where = None,
+    words: Words = None,
+    word: Word = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+) -> "ItemOptions":
+    """Return the options that choose items as arguments of methods of Store."""
+    return {
+        "where": where,
+        "words": words,
+        "word": word or (),
+        "timeout": timeout,
+        "memory": memory,
+    }
+
+
+plain_output = partial(Output, ids_as_text=False)
+"""Return how a result without ids of items is shown."""
+
+
+def opened_store(*, store: StoreDir = None, store_option: StoreOptions = None) -> "Store":
+    """Return the store of a command."""
+    return open_store(store, store_option)
