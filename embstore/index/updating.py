@@ -132,7 +132,7 @@ def index_layers(
     """Update the indexes of some layers, several flat ones in parallel, and commit them
     together.
     """
-    catalog = Catalog(place)
+    catalog = Catalog(place, card.space)
     if catalog.is_empty(card.space):
         return []
     works = [_Work.of(catalog, catalog.cards[card.space], layer, choice) for layer in layers]

@@ -109,7 +109,7 @@ def merge(
         files.commit(lambda base: _change(stored, cards, base, Change(added, removed)))
         notes = []
         for new in (new for new in planned if new.n_items):
-            commit_sums(Catalog(files), new.card.space)
+            commit_sums(files, new.card.space)
             done, below_target = _updated_indexes(files, source.manifest, new.card, added)
             actions += done
             notes += below_target

@@ -162,7 +162,7 @@ def rebuild(
         folder = files.root / keys.SUMS.folder
         yield Action("rebuilt", folder, f"the sums of {card.space}", items.n)
         if not dry_run:
-            commit_sums(Catalog(files), card.space)
+            commit_sums(files, card.space)
     n_behind = sum(not is_current(keys.INDEXES, layer) for layer in card.layers.ids)
     if (kind := kind_of_indexes(named, card.space)) is not None and n_behind:
         folder = files.root / keys.folder_of(keys.INDEXES, card.space)

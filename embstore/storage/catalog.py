@@ -31,21 +31,22 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """Consistent view of a store: what its newest manifest named when it was opened.
+    """Consistent view of a store, or of one space of it: what its newest manifest named when it
+    was opened.
 
     Attributes:
         files: Files of the store.
         root: Folder of the store, or of its copies in the cache.
         name: Folder or URL of the store, as messages name it.
         manifest: The manifest.
-        cards: Cards of the spaces, by name.
+        cards: Cards of the spaces, by name; or that of the one space.
 
     Raises:
         StoreError: There is no store, or its format is another one.
     """
 
-    def __init__(self, place: Path | StoreFiles) -> None:
-        self.files = StoreFiles.of_folder(place)
+    def __init__(self, place: Path | StoreFiles, space: str | None = None) -> None:
+        self.files, self._space = StoreFiles.of_folder(place), space
         self.root, self.name = self.files.root, self.files.name
         while not self._list():
             pass
@@ -62,6 +63,7 @@ class Catalog:
             named = {
                 space: self._named(keys.CARDS, space)
                 for space in self.manifest.names_of(keys.CARDS)
+                if self._space in (None, space)
             }
             self.files.fetch(file for files in named.values() for file in files)
             cards = [read_card(files[0], space) for space, files in named.items()]

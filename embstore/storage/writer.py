@@ -280,7 +280,7 @@ class StoreWriter:
     def complete_sums(self, spaces: Iterable[Card]) -> None:
         """Commit the sums of spaces that have none of their current items."""
         for card in spaces:
-            commit_sums(Catalog(self.files), card.space)
+            commit_sums(self.files, card.space)
 
     def is_last(self) -> bool:
         """Return whether no other worker that shares the build is at work in the store's folder."""
@@ -310,20 +310,21 @@ def write_sums(files: StoreFiles, space: str, total: Sums, items: ItemSet) -> Fi
     return files.add(keys.SUMS, lambda path: sums.write(path, total), name=space, **items.facts)
 
 
-def commit_sums(catalog: Catalog, space: str) -> None:
+def commit_sums(files: StoreFiles, space: str) -> None:
     """Commit the sums of a space, unless those of its current items are stored."""
+    catalog = Catalog(files, space)
     if catalog.is_empty(space):
         return
     items = catalog.items_of(space)
     if catalog.manifest.keys_with(items, keys.SUMS, space):
         return
-    added = write_sums(catalog.files, space, catalog.summaries(space), items)
+    added = write_sums(files, space, catalog.summaries(space), items)
 
     def change(base: Manifest) -> Change:
         is_current = base.items_of(space, catalog.cards[space].layers.ids[0]) == items
         return Change(added, base.keys_of(keys.SUMS, space)) if is_current else Change()
 
-    catalog.files.commit(change)
+    files.commit(change)
 
 
 def write_dataset(

@@ -336,6 +336,22 @@ def test_the_card_of_another_space_is_named(make_store):
     assert made.store.verify().ok
 
 
+@pytest.mark.parametrize("derived", ["sums/{space}-*", "indexes/space={space}/*"])
+def test_a_damaged_card_does_not_keep_another_space_from_repair(make_store, derived):
+    make_store(n=5, space="other")
+    made = make_store(n=20)
+    for pattern in ("spaces/other-*", derived.format(space=made.space)):
+        for path in (files := [*made.root.glob(pattern)]):
+            flip(path)
+        assert files
+    done = made.store.repair()
+    assert {*done["action"]} == {"left", "taken out", "rebuilt"}
+    [problem] = made.store.verify(deep=True).problems
+    assert problem.file.match("spaces/other-*")
+    assert made.store.remove("other")["action"] == ["removed"]
+    assert made.store.verify(deep=True).ok
+
+
 def test_a_repair_that_was_interrupted_is_done_again(make_store, monkeypatch):
     made = make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1)
     [table] = (made.root / "items").glob("*.parquet")
