@@ -64,10 +64,10 @@ def with_groups(**groups: Callable[..., Any]) -> Callable[[Callable[..., Any]], 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def run(*given: Any, **options: Any) -> Any:
-            made = {
-                name: group(**{each.name: options.pop(each.name) for each in declared(group)})
-                for name, group in groups.items()
-            }
+            made = {}
+            for name, group in groups.items():
+                of_group = {each.name for each in declared(group)} & options.keys()
+                made[name] = group(**{option: options.pop(option) for option in of_group})
             return command(*given, **options, **made)
 
         parameters: list[inspect.Parameter] = []
