@@ -477,8 +477,18 @@ def show_part(key: object) -> str:
     return re.sub(r"^vectors/space=|[-/][0-9a-f]{32}\.\w+$", "", str(key))
 
 
+def show_layers(names: Any) -> str:
+    """Format the names of layers, ascending, with ranges: ``0-12,raw``."""
+    names = [*names]
+    numbers = [int(name) for name in names if name.isdigit()]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ranges = [str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
+    return ",".join(ranges + [name for name in names if not name.isdigit()])
+
+
 _KINDS: Mapping[str, Callable[[object], str]] = {
-    "bytes": show_size, "count": show_count, "part": show_part,
+    "bytes": show_size, "count": show_count, "layers": show_layers, "part": show_part,
 }  # fmt: skip
 
 

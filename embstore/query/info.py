@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from embstore.base.table import ShownColumn, Table, table
+from embstore.base.table import ShownColumn, Table, show_layers, table
 from embstore.index import readable_card, shown_parameters
 from embstore.query.provenance import REVISION_COLUMNS, columns_with_values
 from embstore.storage.card import Card, SpaceFilter
@@ -48,7 +48,7 @@ def info(catalog: Catalog, names: Sequence[str] = ()) -> Table:
             "template": card.template.pattern,
             "dim": card.dim,
             "dtype": card.dtype,
-            "layers": _ranges(card),
+            "layers": show_layers(layer.name for layer in card.layers),
             "items": catalog.count(card.space),
             "shards": catalog.n_batches(card.space),
             "bytes": catalog.n_bytes(card.space),
@@ -99,15 +99,6 @@ def skipped(catalog: Catalog) -> Table:
     """List the texts that were skipped or truncated, one per row."""
     rows = [dict(zip(SKIPPED_COLUMNS, row, strict=True)) for row in catalog.skipped()]
     return table(rows, columns=SKIPPED_COLUMNS)
-
-
-def _ranges(card: Card) -> str:
-    """Return the layers as ranges: ``0-12,raw``."""
-    numbers = [layer.id for layer in card.layers if layer.name.isdigit()]
-    ends = [number for number in numbers if number + 1 not in numbers]
-    starts = [number for number in numbers if number - 1 not in numbers]
-    ranges = [str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
-    return ",".join(ranges + [layer.name for layer in card.layers if not layer.name.isdigit()])
 
 
 def _index(catalog: Catalog, card: Card) -> dict[str, Any]:

@@ -364,7 +364,12 @@ def stored_maps(
                 }
             )
     given = [name for name in ("where", "words", "sample") if any(row[name] for row in rows)]
-    shown = (*_LAYER, ShownColumn("fitted_on", "with"), *map(ShownColumn, given), *_NUMBERS)
+    shown = (
+        *_LAYER,
+        ShownColumn("fitted_on", "with", "layers"),
+        *map(ShownColumn, given),
+        *_NUMBERS,
+    )
     shown = (*shown, ShownColumn("state"))
     return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=shown, types=_TYPES)
 
