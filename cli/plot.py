@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option, Typer
 
-from embstore.base.errors import UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 
 from . import maps
 from ._errors import say
@@ -238,7 +238,11 @@ def _plot_metric(metric: "Metric", **options: Any) -> None:
     given, ctx = options["beside"] or (), options["ctx"]
     stored = {*given} - {*METRICS} and {*stored_spaces(ctx), *stored_models(ctx)}
     options["models"] = [*(options["models"] or ()), *filter(stored.__contains__, given)]
-    others = [get_metric(name).name for name in given if name not in stored]
+    try:
+        others = [get_metric(name).name for name in given if name not in stored]
+    except UnknownNameError as error:
+        names = [*error.known, *sorted(stored)]
+        raise UnknownNameError("metric or space", error.name, names) from None
 
     def compute(
         store: list[str] | None,

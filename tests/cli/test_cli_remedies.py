@@ -109,7 +109,10 @@ def test_a_space_beside_a_metric_is_the_one_to_draw(cli, refusal, made):
         own, named = (Path(f"{file}.svg").read_text() for file in ("own", "named"))
         assert ("toy" in own, own.count("isoscore") > 0) == (False, True)
         assert re.findall(r"<!-- .* -->", own) == re.findall(r"<!-- .* -->", named)
-    assert "unknown metric 'toys'" in refusal("plot", "norms", "toys", *picture)
+    said = refusal("plot", "norms", "othre", *picture)
+    assert said.startswith(
+        "embstore: unknown metric or space 'othre'. Did you mean 'other'? Known: "
+    )
 
 
 def test_a_name_of_a_space_is_no_text(refusal, made):
