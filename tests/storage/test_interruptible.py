@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hanging import wait_until
+from hanging import HUNG_SECONDS, wait_until
 
 from embstore import Store
 from embstore.storage.sql import interruptible
@@ -85,6 +87,37 @@ def test_an_interrupt_by_other_means_is_one(connection):
                 run(connection, LONG)
             has_ended.set()
             interrupts.join()
+
+
+INTERRUPTED_START = """
+import threading
+import duckdb
+from embstore.storage.sql import interruptible
+
+start = threading.Thread.start
+
+def interrupted(thread):
+    start(thread)
+    threading.Thread.start = start
+    raise KeyboardInterrupt
+
+threading.Thread.start = interrupted
+try:
+    interruptible.rows(duckdb.connect(), "SELECT 1")
+except KeyboardInterrupt:
+    print("interrupted", interruptible.rows(duckdb.connect(), "SELECT 2"))
+"""
+
+
+@pytest.mark.process
+def test_python_ends_after_an_interrupt_while_a_thread_was_started():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_START],
+        capture_output=True,
+        text=True,
+        timeout=HUNG_SECONDS,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted [(2,)]\n", "", 0)
 
 
 def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading.Event) -> None:

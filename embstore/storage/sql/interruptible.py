@@ -58,6 +58,11 @@ def run(
         return cast("T", result.result())
     except duckdb.InterruptException:
         raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        # If it came while a thread started, the pool does not know of it, and Python's end waits.
+        _threads().shutdown(wait=False)
+        _threads.cache_clear()
+        raise
     finally:
         is_interrupted.set()
         while has_begun.is_set() and not has_ended.is_set():
