@@ -19,7 +19,9 @@ def run() -> None:
         run_commands()
     except KeyboardInterrupt:
         end()
-    except Exception:
-        if is_interrupted():  # an interrupt while a class is made becomes a RuntimeError
+    except SystemExit:
+        raise
+    except BaseException:
+        if is_interrupted():  # one while a class is made becomes a RuntimeError, or Rust panics
             end()
         raise

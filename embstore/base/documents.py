@@ -5,6 +5,7 @@
 import json
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from pkgutil import get_data
@@ -198,9 +199,14 @@ def _schema(kind: Kind) -> Document:
 
 @cache
 def _validator(kind: Kind) -> "Draft202012Validator":
-    from jsonschema_rs import Draft202012Validator
+    def made() -> "Draft202012Validator":
+        from jsonschema_rs import Draft202012Validator
 
-    return Draft202012Validator(_schema(kind), mask=_VALUE)
+        return Draft202012Validator(_schema(kind), mask=_VALUE)
+
+    # Where an interrupt comes while it makes its classes, Rust panics; other threads get none.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(made).result()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Document:
