@@ -49,7 +49,8 @@ class ShownColumn(NamedTuple):
 
     column: str
     head: str = ""  # heading; the name by default
-    # format: ``bytes`` (43.4 MB), ``count`` (10,000), ``part`` of a store, or empty for the default
+    # format: ``bytes`` (43.4 MB), ``count`` (10,000), ``layers`` (0-12,raw), ``part`` of a store,
+    # or empty for the default
     kind: str = ""
 
 
