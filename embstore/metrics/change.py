@@ -125,7 +125,7 @@ def change(
     senses, have no order: all pairs of the groups in which a word occurs are compared.
     against='GROUP' compares each other group with that one, and against='rest' each group with all
     others together. Words, and groups of words, that are compared with nothing, since they have too
-    few contexts, are counted in n_rare, and a note names them. APD of a word with varied uses is
+    few contexts, are counted in n_rare and named in rare. APD of a word with varied uses is
     large without any change, so that within, the distance inside the groups, is taken off. p is the
     share of shuffles of the word's groups with as large a difference, up to rounding, the observed
     one included, so that it is never 0. p_holm is over all tests of the layer that are shown, of

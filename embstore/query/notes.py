@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 _MAX_SENTENCES = 3
+_COUNTS = ("n_zero", "n_duplicates", "n_tied", "n_rare")
+_LEVEL = 0.05  # of tests
 
 
 def joined(sentences: Iterable[str]) -> list[str]:
@@ -35,6 +37,7 @@ def measured(
     if not rows:
         return []
     parts = [_n_items(request, rows), *selected(request.selection), *_parameters(request, rows)]
+    more = [*more, *_too_few_draws(rows)]
     return [f"{'; '.join([*parts, *dict.fromkeys(drawn), *more])}."]
 
 
@@ -45,6 +48,18 @@ def drawn(request: "MetricRequest", shared: Row, rows: Iterable[Row]) -> Iterato
         if is_drawn(request, row):
             text = "drawn at random" if describe is None else describe({**shared, **row})
             yield f"{text} (seed {request.selection.seed})"
+
+
+def _too_few_draws(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield what to raise if a p that is as low as its random draws allow is not below .05 after
+    its adjustment for the number of tests.
+    """
+    for row in rows:
+        for name in ("differences", "permutations"):
+            draws, adjusted = row.get(name), row.get("p_holm")
+            if draws and adjusted and adjusted >= _LEVEL and row["p"] <= 2 / (draws + 1):
+                yield f"{draws:,} draws allow no p_holm below .05 for so many tests: raise `{name}`"
+                return
 
 
 def selected(selection: "Selection") -> Iterator[str]:
@@ -96,7 +111,7 @@ def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
     columns = [
         column
         for column in request.metric.columns
-        if column.name in ("n_zero", "n_duplicates", "n_tied") or column.name.endswith("_left_out")
+        if column.name in _COUNTS or column.name.endswith("_left_out")
     ]
     found: dict[str, list[Row]] = {}
     for row in rows:

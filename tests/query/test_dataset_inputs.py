@@ -299,7 +299,7 @@ def test_items_that_are_not_selected_count_as_missing(make_store):
     }
     none = made.store.query("similarity", where="false")
     assert set(none["dataset"]) == {"rg65"}
-    ", ".join(none["layer_name"])
+    assert set(none["reason"]) == {"no item is selected"}
 
 
 def test_a_layer_without_a_value_is_null_and_never_the_best(make_store):

@@ -66,7 +66,7 @@ def test_change_is_that_of_the_vectors(made):
 
 def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
     """The years as names have no order: 2000 is compared with 1900 too; words with few contexts are
-    in a note.
+    counted in a note.
     """
     names = {"old": "early", "new": "middle", "my": "late"}
     senses = [names[item.context.split()[0]] for item in made.items]
@@ -78,7 +78,8 @@ def test_senses_are_compared_in_all_pairs_and_what_is_left_out_is_named(made):
         for word in ("bank", "dog", "and", "by")
         for pair in (("early", "late"), ("early", "middle"), ("late", "middle"))
     }
-    ", ".join(sorted([*PLACES, "old", "new", "my"]))
+    assert {row["rare"] for row in table.rows} == {", ".join(sorted([*PLACES, "old", "new", "my"]))}
+    assert "n_rare = 8 (" in table.notes[1]
     chosen = made.store.query(
         "change", by="sense", min_contexts=3, permutations=0, layers=0, against="late"
     ).rows
@@ -111,6 +112,13 @@ def test_requested_words_keep_their_p_and_rare_ones_say_why(made):
         assert sorted(row["p_holm"] for row in tested) == pytest.approx(
             [min(1, 2 * p), min(1, max(2 * p, p_2))]
         )
+
+
+def test_a_note_says_that_the_shuffles_are_too_few_for_the_number_of_tests(made):
+    table = made.store.query("change", by="year", min_contexts=3, permutations=10)
+    assert min(table["p"]) <= 2 / 11
+    raised = "10 draws allow no p_holm below .05 for so many tests: raise `permutations`"
+    assert raised in table.notes[0]
 
 
 def test_ceat_is_that_of_the_selected_vectors(made):

@@ -206,6 +206,24 @@ def test_the_same_layer_twice_does_not_differ(make_store):
     assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
 
 
+def test_a_note_says_that_the_resamples_are_too_few_for_the_number_of_tests(make_store):
+    """The smallest p of 100 resamples is 2/101, of which five make 0.099."""
+    made = make_store(n=60, dim=6, n_blocks=5, top_form=None, index=False)
+    norms = np.linalg.norm(made.vectors[0].astype(float), axis=1)
+    write_columns(made, {"x": norms.tolist()})
+    asked = {"column": "x", "versus": "0"}
+    raised = "100 draws allow no p_holm below .05 for so many tests: raise `differences`"
+    few = made.store.query("correlate", differences=100, **asked)
+    assert few["p"][1:] == [pytest.approx(2 / 101)] * 5
+    assert raised in few.notes[0]
+    for enough in (
+        made.store.query("correlate", differences=1000, **asked),
+        made.store.query("correlate", differences=100, layers="0-2", **asked),
+    ):
+        assert max(enough["p_holm"][1:]) < 0.05
+        assert "draws" not in enough.notes[0]
+
+
 def test_an_axis_is_placed_anew_if_its_file_changes(make_store, tmp_path):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     write_columns(made, {"x": [*range(40)]})
