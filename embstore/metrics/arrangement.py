@@ -167,7 +167,10 @@ _MIN_ITEMS = 4
 
 
 @metric(
-    columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
+    columns=(
+        Column("cknna", "number", "1: alike; by chance up to about k/(n − 1)", label="CKNNA"),
+        N_ZERO,
+    ),
     formula=(
         "HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours"
         " in both"

@@ -287,7 +287,6 @@ def weat(
     label="SC-WEAT",
     version=2,
     drawn=_describe_splits,
-    estimator=_P_VALUE,
 )
 def sc_weat(
     data: LayerData,

@@ -69,7 +69,9 @@ _MAX_NAMED = 20
         count("n_1", "occurrences in the first group", shown=True),
         count("n_2", "occurrences in the second group", shown=True),
         count("n_rare", "words, and groups of other words, that are compared with nothing"),
-        Column("rare", "string", "these, up to 20: word, or word (group)", shown=False),
+        Column(
+            "rare", "string", "these: word, or word (group); null for more than 20", shown=False
+        ),
     ),
     formula=(
         "APD = mean over pairs of 1 − cos(x, y), x of one group, y of the other; PRT = 1 −"
@@ -124,14 +126,14 @@ def change(
     intervals of them (`bins`), are in order: each is compared with the next. Other groups, such as
     senses, have no order: all pairs of the groups in which a word occurs are compared.
     against='GROUP' compares each other group with that one, and against='rest' each group with all
-    others together. Words, and groups of words, that are compared with nothing, since they have too
-    few contexts, are counted in n_rare and named in rare. APD of a word with varied uses is
-    large without any change, so that within, the distance inside the groups, is taken off. p is the
-    share of shuffles of the word's groups with as large a difference, up to rounding, the observed
-    one included, so that it is never 0. p_holm is over all tests of the layer that are shown, of
-    all words and pairs of groups, and of m tests at least m/(permutations + 1): raise permutations
-    for many. Both depend on how often a word occurs: n_1 and n_2 are beside them. PRT is of the
-    means of the vectors as they are stored.
+    others together. Where no word is named, words, and groups of words, that are compared with
+    nothing, since they have too few contexts, are counted in n_rare and, up to 20, named in rare.
+    APD of a word with varied uses is large without any change, so that within, the distance inside
+    the groups, is taken off. p is the share of shuffles of the word's groups with as large a
+    difference, up to rounding, the observed one included, so that it is never 0. p_holm is over all
+    tests of the layer that are shown, of all words and pairs of groups, and of m tests at least
+    m/(permutations + 1): raise permutations for many. Both depend on how often a word occurs: n_1
+    and n_2 are beside them. PRT is of the means of the vectors as they are stored.
     """
     names = [name for name, _ in groups]
     check_known("group", against, [*names, _REST])

@@ -110,8 +110,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
         ),
         count(f"n_{group}s", f"{group}s that have a value", shown=True),
         count(
-            f"n_{group}s_left_out",
-            f"selected {group}s without a {value.name.replace('_', '-')} value",
+            f"n_{group}s_left_out", f"selected {group}s that have no {value.name.replace('_', '-')}"
         ),
         N_ZERO,
     )

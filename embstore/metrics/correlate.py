@@ -51,7 +51,7 @@ seconds a layer.
     ),
     formula=(
         "ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x,"
-        " y), N_k(x) or cos(x, mean)"
+        " y), N_k(x), cos(x, mean) or cos(x, p − q)"
     ),
     citation=(
         "Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter"

@@ -102,7 +102,12 @@ def drift(
     items: Ids | None = None,
     *,
     most: Annotated[
-        int | None, Option("Number of items that change most, and least.", minimum=1, in_rows=False)
+        int | None,
+        Option(
+            "Number of items that change most, and least; 10 if no text is named.",
+            minimum=1,
+            in_rows=False,
+        ),
     ] = None,
     k: NearestNeighbours = 10,
     pairs: Annotated[
@@ -145,9 +150,13 @@ def drift(
     changes = [by_pair[pair] for pair in compared]
     if items is None:
         ranks = _ranked(changes, measured, most or N_MOST)
+        failure = _TIED
     else:
         kept = [item for item in dict.fromkeys(items.tolist()) if item in measured]
         ranks = [(int(np.searchsorted(measured, item)), (None, None)) for item in kept]
+        failure = "none of these items has a direction in all layers"
+    if not ranks:
+        raise NotComputable(failure, len(ids))
     counts: Result = {
         "n": len(ids),
         "n_zero": n_zero,

@@ -54,10 +54,11 @@ Resamples = Annotated[
 ]
 MissingPairs = Annotated[
     Literal["skip", "error"],
-    Option("Pairs without a vector: skip (left out, counted and named) or error."),
+    Option("Pairs without a vector: skip (left out and counted; some are named) or error."),
 ]
 MissingWords = Annotated[
-    Literal["error", "skip"], Option("Words without a vector: error, or skip (left out and named).")
+    Literal["error", "skip"],
+    Option("Words without a vector: error, or skip (left out; some are named)."),
 ]
 AttributesA = Annotated[
     Words,

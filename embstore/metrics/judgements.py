@@ -176,7 +176,8 @@ def analogies(
     missing: Annotated[
         Literal["skip", "error"],
         Option(
-            "Questions with a word without a vector: skip (left out, counted and named) or error."
+            "Questions with a word without a vector: skip (left out and counted; some are named) or"
+            " error."
         ),
     ] = "skip",
     method: Annotated[

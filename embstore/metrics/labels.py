@@ -79,13 +79,14 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     are zero vectors. The classes are the values of a column, or intervals of one of numbers. Items
     that are neighbours are classified rightly or wrongly together, so that the error is not that of
     independent items: it is estimated from 50 random halves of the items (100 of fewer than 100
-    items), in which k is halved too, to no less than 3, and is at least that of independent items;
-    the interval is Wilson's (1927) of as many independent items as have this error. Halves divide
-    no sentence; occurrences of one word still are each other's neighbours, and so are the tokens of
-    one text, which share its labels: both lift the accuracy, as above chance without any signal.
-    chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m. With as many neighbours as a class has
-    items, or more, most of them are of other classes, and the accuracy falls to that of the largest
-    class or below.
+    items, or sentences of occurrences), in which k is halved too, if above 3 to no less than 3, and
+    is at least that of independent items; the interval is Wilson's (1927) of as many independent
+    items as have this error. Halves divide no sentence; occurrences of one word still are each
+    other's neighbours, and so are the tokens of one text, which share its labels: both lift the
+    accuracy, as above chance without any signal. chance is Σ m(m − 1) / (n(n − 1)) over the class
+    sizes m. With as many neighbours as a class has items, or more, some of them are of other
+    classes; with twice as many most are, and the accuracy falls, down to that of the largest class
+    or below.
     """
     ids, positions, _ = data.neighbours(2 * k + MORE_NEIGHBOURS, only=labels.ids)
     found = labels.restricted(ids)
@@ -161,7 +162,7 @@ def _why_large(k: int, sizes: Float64Array) -> str | None:
     n_classes = int((sizes > 0).sum())
     return (
         f"accuracy: {len(few)} of {n_classes} classes have no more than k = {k} items, so that"
-        f" neighbours are of other classes: take a k of at most {int(few.min()) - 1}"
+        f" some neighbours are of other classes: take a k of at most {int(few.min()) - 1}"
     )
 
 

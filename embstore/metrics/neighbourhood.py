@@ -29,7 +29,7 @@ _OF_SCALES = (
     Column(
         "dimension",
         "number",
-        "root of the likelihood equation with n − 1 for n",
+        "of gride the root of the likelihood equation with n − 1 for n, of mle the harmonic mean",
         minimum=0,
         interval=("standard_error",),
         label="Gride",
@@ -339,8 +339,8 @@ def hubness(
     counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where
     all items are equally near each other, everything is. Intervals and differences are of the
     expectation of robin_hood at this n, from its logarithm in halves of the items, with half as
-    many neighbours, but at least three. Of the skewness there is none: no interval is known that
-    holds it often enough.
+    many neighbours, but at least three, or k. Of the skewness there is none: no interval is known
+    that holds it often enough.
     """
     nearest = find_nearest(data, k, distance)
     positions, n = nearest.positions, len(nearest.ids)

@@ -21,8 +21,16 @@ VERSUS_COLUMNS = (
     ),
     Column("difference_low", "number", "lower limit of the 95 % interval of the difference"),
     Column("difference_high", "number", "upper limit of the 95 % interval of the difference"),
-    share("p", "two-sided, of no difference; against the best layer one-sided, of being as good"),
-    share("p_holm", "p, adjusted for the number of tests shown (Holm)"),
+    share(
+        "p",
+        "two-sided, of no difference; against the best layer one-sided, of being as good, by"
+        " resamples, or two-sided as if named beforehand, by parts of the items",
+    ),
+    share(
+        "p_holm",
+        "p, adjusted for the tests shown (Holm); against the best layer, by parts of the items, for"
+        " all pairs of layers",
+    ),
     share("best_share", "share of the resamples in which the layer is the best", shown=False),
     Column(
         "detectable",
@@ -57,19 +65,8 @@ VERSUS = (
 """Parameters of metrics whose rows have resampled scores of units; see
 :mod:`embstore.query.differences`.
 """
-_BY_PARTS = {
-    "p": "two-sided, of no difference from that layer, as if it had been named beforehand",
-    "p_holm": (
-        "p, adjusted for the tests shown (Holm); against the best layer for all pairs of layers"
-    ),
-}
 VERSUS_BY_PARTS = replace(
-    _VERSUS,
-    columns=tuple(
-        replace(column, help=_BY_PARTS.get(column.name, column.help))
-        for column in VERSUS_COLUMNS
-        if column.name != "best_share"
-    ),
+    _VERSUS, columns=tuple(column for column in VERSUS_COLUMNS if column.name != "best_share")
 )
 """Parameter of metrics whose rows have an estimate, with errors in parts of the items."""
 
@@ -172,7 +169,10 @@ PERMUTATION_COLUMNS = (
         "pair: each pair has a threshold of its own; max: that of the highest pair",
         shown=False,
     ),
-    count("n_shuffled", "items with a direction in all layers, which are shuffled for over = max"),
+    count(
+        "n_shuffled",
+        "items that are shuffled for over = max: of cosines, those with a direction in all layers",
+    ),
     Column("shuffled", "number", "mean over the permutations", shown=False),
     share("p", "share of the permutations with as high a similarity", shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),

@@ -394,7 +394,8 @@ def _check_missing(
             f" {embed_command(sources, words, card)}; or choose other spaces with `spaces`."
         )
     if missing and request.parameters.get("missing", "error") == "error":
-        raise NotStoredError(" ".join([*notes, remedy(sources, words, card)]))
+        may_skip = "missing" in request.parameters
+        raise NotStoredError(" ".join([*notes, remedy(sources, words, card, may_skip=may_skip)]))
     return notes
 
 

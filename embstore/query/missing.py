@@ -144,13 +144,16 @@ def missing_note(card: Card, missing: Sequence[str], total: str) -> str:
     return f"{card.space} lacks {len(missing)} {total}: {first_of(map(repr, missing))}."
 
 
-def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
+def remedy(
+    sources: Sequence[str], missing: Sequence[str], card: Card, *, may_skip: bool = True
+) -> str:
     """Return the remedy for texts missing from a space, with the command that embeds them."""
-    embed = f"Embed what is missing: {embed_command(sources, missing, card)}; go"
+    embed = f"Embed what is missing: {embed_command(sources, missing, card)}; "
     if card.made_otherwise is not None:
         made = f"The vectors of {card.space} were {card.made_otherwise}"
-        embed = f"{made}, so that none can be added: go"
-    return f"{embed} on without it: missing='skip'; or choose other spaces with `spaces`."
+        embed = f"{made}, so that none can be added: "
+    skip = "go on without it: missing='skip'; or " if may_skip else ""
+    return f"{embed}{skip}choose other spaces with `spaces`."
 
 
 def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:

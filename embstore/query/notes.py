@@ -127,5 +127,6 @@ def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
         names = [str(first[key]) for key in keys if first.get(key) is not None]
         layers = [first[name] for name in ("layer_name", "layer_name_2") if name in first]
         where = ", ".join([first["space"], *names, f"layer {' with '.join(layers)}"])
-        others = f" and {len(members) - 1} more rows" if len(members) > 1 else ""
+        more = len(members) - 1
+        others = f" and {more} more row{'s' * (more > 1)}" if more else ""
         yield f"{where}{others}: {text}."

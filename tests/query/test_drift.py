@@ -219,6 +219,18 @@ def test_zero_vectors_are_left_out_of_all_layers(make_store):
     table = made.store.drift(["text4", "text5"], k=3)
     assert set(table["text"]) == {"text4"}
     assert {(row["n"], row["n_zero"]) for row in table} == {(11, 1)}
+    table = made.store.drift("text5", k=3)
+    assert {*table["overlap"]} == {None}
+    assert {*table["reason"]} == {"none of these items has a direction in all layers"}
+
+
+def test_items_that_are_all_equally_near_do_not_change(make_store):
+    vectors = np.random.default_rng(0).normal(size=(2, 12, 12))
+    vectors[1] = np.eye(12)
+    made = make_store(n=12, dim=12, n_blocks=1, top_form=None, vectors=vectors)
+    table = made.store.drift(k=3)
+    assert {*table["overlap"]} == {None}
+    assert all("equally near" in reason for reason in table["reason"])
 
 
 def test_drift_is_a_metric_whose_answers_are_stored(made):

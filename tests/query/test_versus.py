@@ -8,7 +8,7 @@ from datasets_written import write_pairs
 from kept_columns import write_columns
 from scipy.stats import spearmanr
 
-from embstore.base.errors import QueryError, UnknownNameError
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
 from embstore.metrics.numerics.differences import holm
 
 COLUMNS = [
@@ -204,6 +204,16 @@ def test_the_same_layer_twice_does_not_differ(make_store):
     write_pairs(made)
     [row, _] = made.store.query("similarity", dataset="rg65", versus="1").rows
     assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
+
+
+def test_the_remedy_for_words_that_an_axis_lacks_is_one_that_correlate_has(made):
+    write_columns(made, {"x": [float(number) for number in range(60)]})
+    poles = {"positive": ["text1", "nowhere"], "negative": ["text2"]}
+    with pytest.raises(NotStoredError, match=r"Embed what is missing.*; choose other") as raised:
+        made.store.query("correlate", column="x", value="axis", **poles)
+    assert "missing=" not in str(raised.value)
+    with pytest.raises(NotStoredError, match="missing='skip'"):
+        made.store.query("axis", **poles)
 
 
 def test_a_note_says_that_the_resamples_are_too_few_for_the_number_of_tests(make_store):
