@@ -41,7 +41,7 @@ def index(
     kind: Annotated[
         IndexKind | None,
         Option(
-            help="Kind of index; later builds keep to it.",
+            help="Kind of index; later builds keep to flat or hnsw.",
             show_default="the kind chosen before, else auto",
         ),
     ] = None,

@@ -320,7 +320,8 @@ class Table:
             key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key)
             for key in keys
         }
-        return sorted(keys, key=rank.__getitem__)
+        # In a layer, a group without a name is the last.
+        return sorted(keys, key=lambda key: (rank[key], None in key))
 
     def __repr__(self) -> str:
         rows = self._printable_layout()

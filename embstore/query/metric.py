@@ -68,6 +68,11 @@ def _measure(
     if versus is not None:
         from embstore.query.differences import differences
 
+        if versus in catalog.cards and versus not in found:
+            raise QueryError(
+                f"{versus} has nothing that {request.metric.name} could measure here: name another"
+                " space in `versus`."
+            )
         compared, more = differences(request, cards, found)
     shared = provenance.settings(request)
     no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
@@ -333,7 +338,12 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
         if column.shown and not column.is_key and column.name != "best"
     ]
     rows = measured.rows
-    with_value = [name for name in shown if any(row[name] is not None for row in rows)]
+    has_none = all(row["reason"] for row in rows)
+    with_value = [
+        name
+        for name in shown
+        if any(row[name] is not None for row in rows) or (has_none and name == shown[0])
+    ]
     printed = with_value or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         compared = versus_columns(metric)

@@ -331,6 +331,25 @@ def test_spaces_without_the_column_are_left_out(make_store):
     assert {*found["space"]} == {"toy.occurrence.last"}
 
 
+def test_the_group_without_a_name_is_the_last_of_a_layer_also_of_several_spaces(make_store):
+    """Of these the first has no other group."""
+    made = make_store(n=12, dim=4, n_blocks=1, top_form=None, index=False)
+    write_columns(made, {"pos": [*"AAAABBBB", None, None, None, None]})
+    make_store(texts=["c", "d"], dim=4, n_blocks=1, top_form=None, model="first", index=False)
+    table = made.store.query("norms", by="pos")
+    assert {*table["space"]} == {"first.word.last", "toy.word.last"}
+    assert [line[:2] for line in table.layout()[1]] == [
+        [layer, group] for layer in "01" for group in "AB-"
+    ]
+
+
+def test_a_number_that_no_row_has_is_printed_as_missing_beside_its_counts(make_store):
+    made = make_store(n=12, dim=4, n_blocks=1, top_form=None, index=False)
+    write_columns(made, {"pos": [*"ABCDEFGHIJKL"]})  # groups of one
+    table = made.store.query("hubness", by="pos", average=True, layers="1")
+    assert table.layout() == (["layer", "skewness", "n_groups"], [["1", "-", "0"]])
+
+
 def test_edges_read_back():
     grouping = parse_grouping("x", [0, 0.1, 1e6, float("inf")])
     assert grouping is not None

@@ -185,6 +185,14 @@ def test_what_cannot_be_compared(made):
         made.store.query("correlate", column="text", versus="0-1")
 
 
+def test_a_space_without_what_is_compared_is_named(made, make_store):
+    other = make_store(
+        unit="occurrence", texts=["a b", "c d"], dim=6, n_blocks=2, top_form=None, index=False
+    )
+    with pytest.raises(QueryError, match=rf"^{other.space} has nothing that similarity could"):
+        made.store.query("similarity", dataset="rg65", versus=other.space)
+
+
 def test_the_layer_that_others_are_compared_with_is_added_to_them(made):
     found = made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
     assert (
