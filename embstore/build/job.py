@@ -88,7 +88,6 @@ class Options:
     # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None
     # for the default of the recipe.
     prompt: str | None = None
-    reports_tokens: bool = False  # whether the report says how many numbers of tokens were stored
 
     def __post_init__(self) -> None:
         check_known("dtype", self.dtype, DTYPES)

@@ -124,8 +124,7 @@ def build(
         for run in runs:
             if run.job.options.unit is Unit.TOKEN:
                 continue  # each is one
-            counted = store_token_counts(run.job, files, run.lengths)
-            columns += counted if options.reports_tokens else []
+            store_token_counts(run.job, files, run.lengths)
         store.complete_sums(space.card for run in runs for space in run.job.spaces)
         if store.is_last():
             for run in runs:

@@ -28,7 +28,7 @@ from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoreFiles
 from embstore.storage.column_tables import remove_columns
 from embstore.storage.item_columns import space_columns
-from embstore.storage.staging.columns import SpaceColumn, StoredColumn
+from embstore.storage.staging.columns import SpaceColumn
 from embstore.storage.staging.missing import SkipList, StoredTexts
 from embstore.storage.vectors import InvalidVectorError
 from embstore.storage.writer import SpaceWriter, StoreWriter
@@ -270,16 +270,13 @@ def store_places(job: Job, files: StoreFiles) -> None:
         SpaceColumn(files, IS_SPECIAL, space.card.space, "bool").write(ids, special.astype(bool))
 
 
-def store_token_counts(
-    job: Job, files: StoreFiles, encoded: dict[str, list[TokenCounts]]
-) -> list[StoredColumn]:
+def store_token_counts(job: Job, files: StoreFiles, encoded: dict[str, list[TokenCounts]]) -> None:
     """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
 
     The tokens are those of the item itself, without special tokens, the template and the prompt.
     They are counted anew only for items that have a vector and no number: an earlier build was
     interrupted, or did not count them.
     """
-    columns = []
     for space in job.spaces:
         column = SpaceColumn(files, N_TOKENS, space.card.space)
         present = job.missing.present([space.card.space], job.parts)
@@ -289,11 +286,7 @@ def store_token_counts(
             counts += _counted(job, space, uncounted)
         ids, n_tokens = map(np.concatenate, zip(*counts, strict=True))
         order = np.argsort(ids)
-        n_new = column.write(ids[order], n_tokens[order])
-        columns.append(
-            StoredColumn(column.name, "int64", len(present) - len(uncounted) + len(ids), n_new)
-        )
-    return columns
+        column.write(ids[order], n_tokens[order])
 
 
 def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:

@@ -260,8 +260,7 @@ class BuildMethods(OpenStore):
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
             keep: Columns of tables whose values are stored with the items, or ``"all"``: integers,
                 numbers, booleans or strings. Items that have vectors already get them too.
-                ``n_tokens``, the number of tokens of each item, is stored without it; named here,
-                it is among ``columns`` of the report.
+                ``n_tokens``, the number of tokens of each item, is stored without it.
             header: Whether the first line of CSV and TSV files names the columns; else they are
                 called 1, 2, 3 …
             delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by
@@ -318,7 +317,6 @@ class BuildMethods(OpenStore):
         """
         from embstore.base.sharding import ShardSpec
         from embstore.base.space import Template, Unit, parse_member, parse_pooling, parse_revisions
-        from embstore.base.text import N_TOKENS
         from embstore.build.job import Options
         from embstore.build.pipeline import build, estimate
         from embstore.build.texts import Sources
@@ -356,9 +354,8 @@ class BuildMethods(OpenStore):
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else operator.index(shard_bytes),
             prompt=prompt,
-            reports_tokens=N_TOKENS in (kept := as_names(keep)),
         )
-        kept_columns = Keep(tuple(name for name in kept if name != N_TOKENS))
+        kept_columns = Keep(tuple(as_names(keep)))
         chosen = Targets.parse(targets, span)
         of_python = None
         if given_texts is not None:

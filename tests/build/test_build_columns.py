@@ -271,18 +271,9 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     before = build("a.txt", columns=(), unit=unit, template=" {text}")
     assert not before.columns
     files = stored_files(tmp_path / "store", "columns/")
-    report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
-    [column] = report.columns
-    assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, 0)
-    Store(tmp_path / "store").remove(columns=column.name)  # as in a store of an older version
-    report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
+    Store(tmp_path / "store").remove(columns=f"n_tokens.{space}")
+    report = build("a.txt", columns=(), unit=unit, template=" {text}")
     assert [(space.embedded, space.present) for space in report.spaces] == [(0, before.n_items)]
-    [column] = report.columns
-    assert (column.name, column.n_values, column.n_new) == (
-        f"n_tokens.{space}",
-        before.n_items,
-        before.n_items,
-    )
     # The same numbers, without the model.
     assert stored_files(tmp_path / "store", "columns/") == files
     catalog = Catalog(tmp_path / "store")
@@ -306,8 +297,8 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
             if token not in special and start < span[1] + 1 and end > span[0] + 1
         ]
         assert n_tokens == len(inside), items[item]
-    again = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
-    assert [column.n_new for column in again.columns] == [0]
+    build("a.txt", columns=(), unit=unit, template=" {text}")
+    assert stored_files(tmp_path / "store", "columns/") == files
     assert len(catalog.select(f'"n_tokens.{space}" > 1')) == int((found.values > 1).sum())
     assert len(catalog.select("N_TOKENS > 1", space=space)) == int((found.values > 1).sum())
     with pytest.raises(UnknownNameError, match="n_tokens"):
@@ -318,17 +309,23 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoin
     }
     assert not store.info().notes, "only columns of sources are pointed out"
     [row] = [dict(row) for row in store.columns() if row["origin"] == "stored"]
-    assert (row["column"], row["items"]) == (column.name, before.n_items)
+    assert (row["column"], row["items"]) == (f"n_tokens.{space}", before.n_items)
     assert row["meaning"] == "number of tokens, without special tokens, template and prompt"
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
     stale = pa.table(
-        [sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"})
+        [sorted(items), [99] * len(items)], schema=column_schema({f"n_tokens.{space}": "int64"})
     )
     # As a space of that name may have left it in an older version.
     write_column_table(catalog.files, stale)
     build("a.txt", columns=(), unit=unit, template=" {text}")
     assert stored_files(tmp_path / "store", "columns/") == files
+
+
+def test_a_column_of_the_name_of_the_numbers_of_tokens_cannot_be_kept(build, tmp_path):
+    (tmp_path / "a.csv").write_text("text,n_tokens\ndog,7\n")
+    with pytest.raises(UsageError, match=r"'n_tokens' cannot be kept: the name is one of emb"):
+        build("a.csv", keep="n_tokens")
 
 
 def test_targets_have_the_columns_of_their_rows(build, tmp_path):

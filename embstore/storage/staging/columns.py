@@ -380,21 +380,16 @@ class SpaceColumn:
             return ids
         return ids[tables.values([self.name], ids)[self.name].is_null]
 
-    def write(self, ids: Ids, given: NDArray[Any]) -> int:
-        """Commit the values (n,) of items, by ascending ids (n,), without one; return how many were
-        new.
-        """
-        is_new = np.zeros(len(ids), np.bool_)
+    def write(self, ids: Ids, given: NDArray[Any]) -> None:
+        """Commit the values (n,) of items, by ascending ids (n,), without one."""
 
         def new_values(base: Manifest) -> Change:
-            nonlocal is_new
             is_new = np.isin(ids, self.without_value(ids, base))
             values = [from_numpy(ids[is_new]), from_numpy(given[is_new])]
             table = pa.table(values, schema=column_schema({self.name: self._kind}))
             return Change(write_all(self._files, keys.COLUMNS, [table]))
 
         self._files.commit(new_values)
-        return int(is_new.sum())
 
 
 def _is_sound(file: StoredFile) -> bool:
