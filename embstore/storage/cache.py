@@ -339,7 +339,9 @@ class StoredFile:
     def damage(self, cause: object) -> DamagedError:
         """Return the error for a file that was read and found wrong, with the remedy."""
         parts = keys.parse(self.key)
-        remedy = f"To repair it, run embstore repair. {parts.kind.remedy}." if parts else ""
+        remedy = f"{parts.kind.remedy}." if parts else ""
+        if parts and parts.kind is not keys.CARDS:  # which cannot be made again
+            remedy = f"To repair it, run embstore repair. {remedy}"
         return DamagedError(f"{self.place} is damaged: {str(cause).rstrip('.')}. {remedy}")
 
 

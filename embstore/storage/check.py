@@ -47,7 +47,7 @@ _FOREIGN = (
     "it is not of the store: embstore writes no file of that name, and never touches it. Move it"
     " elsewhere"
 )
-_ALTERED = "it was altered or truncated: its size and SHA-256 are not those in the manifest"
+_ALTERED = "it was altered or truncated: its size or SHA-256 is not that in the manifest"
 _FOLDERS = {keys.DAMAGED, *(kind.folder.partition("/")[0] for kind in keys.KINDS)}
 _THREADS = min(8, os.cpu_count() or 1)
 

@@ -348,6 +348,9 @@ def test_a_damaged_card_does_not_keep_another_space_from_repair(make_store, deri
     assert {*done["action"]} == {"left", "taken out", "rebuilt"}
     [problem] = made.store.verify(deep=True).problems
     assert problem.file.match("spaces/other-*")
+    with pytest.raises(DamagedError, match=r"is damaged.*Restore it from a copy") as raised:
+        Store(made.root).query("norms")
+    assert "embstore repair" not in str(raised.value)  # which cannot make a card
     assert made.store.remove("other")["action"] == ["removed"]
     assert made.store.verify(deep=True).ok
 
