@@ -79,7 +79,12 @@ class StoreFiles:
         """
         self._known = manifest.read(self.objects, self._known)
         if self._known is None:
-            self._check_other_files()
+            try:
+                self._check_other_files()
+            except StoreError:
+                self._known = manifest.read(self.objects)
+                if self._known is None:  # nor has another process begun the store meanwhile
+                    raise
         return self._known
 
     def manifest(self) -> Manifest:

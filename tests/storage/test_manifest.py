@@ -337,6 +337,26 @@ def test_digests_of_item_sets_add_up(parts):
     assert ItemSet.of_entry({**total.facts}) == total
 
 
+@pytest.mark.parametrize("name", ["vectors", "anything"])
+def test_a_store_that_is_begun_while_its_folder_is_looked_at_is_no_damage(files, monkeypatch, name):
+    """As by another worker of a build: the folder is empty, and then has a manifest and files."""
+    read = manifest.read
+
+    def read_before(*arguments: object) -> object:
+        monkeypatch.setattr(manifest, "read", read)
+        found = read(*arguments)
+        assert found is None
+        StoreFiles.of_folder(files.root).commit(Change(added(files, "a")))
+        (files.root / name).mkdir()
+        return found
+
+    monkeypatch.setattr(manifest, "read", read_before)
+    found = files.find_manifest()
+    assert found is not None
+    assert len(found.files) == 1
+    assert files.manifest() is found
+
+
 def test_a_manifest_that_is_replaced_while_the_folder_is_listed_is_found(tmp_path, monkeypatch):
     """As by a commit, which deletes the manifest before it."""
     folder = tmp_path / keys.MANIFESTS.folder
