@@ -2,20 +2,13 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.interop.records import with_record_beside
-from embstore.interop.vector_file import (
-    ReadOptions,
-    VectorFile,
-    check_regular,
-    is_folder,
-    other_columns,
-)
+from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, is_folder
 from embstore.sources.files import file_type, open_decompressed
 
 _TEXTS, _COLUMNS, _ALL = (
@@ -203,8 +196,6 @@ def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> V
     check_known("format", format_name, READERS)
     name = format_name or find_format(path)
     file = READERS[name].open(path, options)
-    if options.texts is not None:
-        file = replace(file, others=other_columns(options.texts, options.column))
     has_no_record = name in ("word2vec", "word2vec-binary")
     return with_record_beside(file, path) if has_no_record else file
 

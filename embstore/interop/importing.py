@@ -105,7 +105,7 @@ def columns_to_keep(
     if not (read.texts or first.text_column):
         raise UsageError(f"{first.name} ({first.format}) has no columns: {HOW_TO_KEEP}.")
     paths = [read.texts] if read.texts else [path for file in files for path in file.hashed]
-    if keep.is_all and not read.texts:
+    if keep.is_all:
         keep = Keep(first.others or keep.names)
     column = "context" if unit.has_context else read.column or first.text_column
     targets = SPAN if unit.has_context else None
@@ -143,7 +143,7 @@ def write_space(
         if kept is not None:
             rows = read_texts(kept, stack.enter_context(Staging(root, options.unit)))
             notes += [*rows.notes, *map(column_line, rows.columns.write(stored_files))]
-        known = () if kept is None else files[0].others if kept.keep.is_all else kept.keep.names
+        known = () if kept is None else kept.keep.names
         if others := ", ".join(name for name in files[0].others if name not in known):
             notes.append(f"These columns are left out, and `keep` stores them: {others}.")
         missing = MissingItems(staging, catalog if anew is None else None)

@@ -25,7 +25,7 @@ from embstore.base.space import Layers
 from embstore.base.text import Span
 from embstore.sources.files import file_lines, file_type, status, strip_terminator
 from embstore.sources.opening import open_source
-from embstore.sources.rows import DEFAULT_COLUMNS, Blank
+from embstore.sources.rows import Blank
 from embstore.sources.tables import column_names
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
@@ -209,18 +209,6 @@ def file_texts(path: Path, column: str | None) -> Texts:
     if kind == ".jsonl":
         return _jsonl_texts(path)
     return _column(path, column) if kind in (".csv", ".tsv", ".parquet") else _lines(path)
-
-
-def other_columns(path: Path, column: str | None) -> tuple[str, ...]:
-    """Return the columns of a table besides those that :func:`file_texts` reads."""
-    check_regular(path)
-    kind = file_type(path)
-    if kind not in (".csv", ".tsv", ".parquet", ".jsonl"):
-        return ()
-    names, _ = column_names(path, str(path), kind)
-    default = next((name for name in DEFAULT_COLUMNS if name in names), names[0])
-    read = ("text", "context", "start", "end") if kind == ".jsonl" else (column or default,)
-    return tuple(name for name in names if name not in read)
 
 
 def array_texts(texts: NDArray[Any], name: str) -> Texts:
