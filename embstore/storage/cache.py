@@ -82,8 +82,9 @@ class StoreFiles:
             try:
                 self._check_other_files()
             except StoreError:
+                # Another process may have begun the store since its manifests were listed.
                 self._known = manifest.read(self.objects)
-                if self._known is None:  # nor has another process begun the store meanwhile
+                if self._known is None:
                     raise
         return self._known
 

@@ -72,7 +72,7 @@ class InteropMethods(OpenStore):
             vector_column: Column or array with the vectors; by default the only one that fits.
             keep: Columns of the tables in ``files`` or ``texts`` (.parquet, .csv, .tsv, .jsonl)
                 whose values are stored with the items, as in :meth:`build`, or ``"all"``. A note
-                names the columns that are left out.
+                names the columns of ``files`` that are left out.
             dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for
                 vectors of this type.
             index: Index of each layer, as in :meth:`build`.

@@ -70,6 +70,23 @@ def test_a_note_names_what_is_left_out(store, table):
     assert values_of(store, ["freq"]) == {"freq": COLUMNS["freq"]}
 
 
+def test_a_table_of_texts_without_a_header(store, tmp_path):
+    np.save(tmp_path / "vectors.npy", VECTORS)
+    (tmp_path / "texts.csv").write_text("dog,3\ncat,4\nowl,5\nant,6\n")
+    report = store.import_vectors(
+        tmp_path / "vectors.npy", "mine", texts=tmp_path / "texts.csv", keep="2"
+    )
+    assert report.imported == 4
+    assert not any("left out" in note for note in report.notes)
+
+
+def test_texts_without_any_row_are_refused_with_their_place(store, tmp_path):
+    np.save(tmp_path / "vectors.npy", VECTORS)
+    (tmp_path / "texts.jsonl").write_text("\n\n")
+    with pytest.raises(SourceError, match=r"texts\.jsonl:1: not JSON"):
+        store.import_vectors(tmp_path / "vectors.npy", "mine", texts=tmp_path / "texts.jsonl")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
 @pytest.mark.parametrize("keep", [["pos", "freq", "share", "rare"], "all"])
 def test_columns_of_the_texts_of_an_array(store, tmp_path, suffix, keep):
