@@ -102,8 +102,7 @@ PICTURES = {
     ),
     "similarity": Picture(
         "--unit word --dataset rg65 --dataset wordsim353 --dataset simlex999",
-        "Agreement with human judgements, a panel a dataset, with bootstrap intervals and the best"
-        " layer.",
+        "Agreement with human judgements, a panel a dataset, with intervals and the best layer.",
     ),
     "similarity-versus": Picture(
         "--unit word --dataset rg65 --dataset wordsim353 --dataset simlex999 --versus best",

@@ -2,7 +2,6 @@
 of single words.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -11,14 +10,7 @@ import numpy as np
 from embstore.base.arrays import Float64Array, Int64Array, cosine_error, positions_of
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
-from embstore.metrics.declaration import (
-    Column,
-    LayerData,
-    NotComputable,
-    Parameter,
-    Result,
-    with_scores,
-)
+from embstore.metrics.declaration import Column, LayerData, NotComputable, Parameter, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import (
     AttributesA,
@@ -31,11 +23,9 @@ from embstore.metrics.inputs import (
     key,
     share,
 )
-from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
-
-MIN_INTERVAL_WORDS = 4
+from embstore.metrics.numerics.statistics import pearson, permutation_test
+from embstore.metrics.numerics.units import Correlation, with_interval
 
 
 @metric(
@@ -71,9 +61,9 @@ MIN_INTERVAL_WORDS = 4
     needs="lexicon",
     units=(Unit.WORD, Unit.SENTENCE),
     best="valnorm",
-    versus="units",
+    versus=True,
     label="ValNorm",
-    version=2,
+    version=3,
 )
 def valnorm(
     data: LayerData,
@@ -94,9 +84,10 @@ def valnorm(
     lexicon that are attribute words too are kept, with a cosine of 1 with themselves, as in the
     paper. Words whose cosines with the attribute words are all equal (up to rounding) have no
     effect size: they are left out and counted. The original cuts the longer list of attribute words
-    at random where one lacks words; here no word is cut. The interval is the 95 % one of r by
-    Fisher's z, tanh(artanh r ± 1.96 / √(n − 3)), which takes both for normal and words for
-    independent; it needs 4 words and |r| < 1. In a space of sentences the texts of the lexicon and
+    at random where one lacks words; here no word is cut. The interval is
+    Student's t of Fisher's z, with n − 1 degrees of freedom and the standard error of the jackknife
+    (r computed anew without each word); it takes words for independent, and needs 10 words and |r|
+    < 1. In a space of sentences the texts of the lexicon and
     the attribute words are those that were embedded as sentences.
     """
     total = len(lexicon.value)
@@ -141,15 +132,9 @@ def valnorm(
         }
     r = pearson(x, y)
     result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
-    scores = Scores(targets.positions[usable], x, "pearson", y, errors[usable])
-    if len(x) < MIN_INTERVAL_WORDS:
-        return with_scores(
-            result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}, scores
-        )
-    if abs(r) == 1:
-        return with_scores(result | {"reason": "interval: r is 1 or -1"}, scores)
-    z, half = math.atanh(r), NORMAL_QUANTILE / math.sqrt(len(x) - 3)  # Fisher's z (Fisher 1921)
-    return with_scores(result | {"low": math.tanh(z - half), "high": math.tanh(z + half)}, scores)
+    nouns = ("words of the lexicon have an effect size and a value", "the effect sizes", "values")
+    found = Correlation(targets.positions[usable], x, y, "pearson", errors[usable], nouns)
+    return with_interval(result, found.estimate(), "words")
 
 
 def pearson_p_value(r: float, n: int) -> float:

@@ -19,7 +19,7 @@ from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Re
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, key, named, share
-from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.numerics.estimates import Estimate
 from embstore.metrics.numerics.groups import (
     Groups,
     GroupSums,
@@ -29,6 +29,7 @@ from embstore.metrics.numerics.groups import (
     read_groups,
 )
 from embstore.metrics.numerics.linear_algebra import ROUNDING, Moments, moments
+from embstore.metrics.numerics.units import mean_of
 
 _ZERO_MEAN = 1e-12  # share of Σ‖x‖ up to which ‖Σx‖ is rounding
 
@@ -132,7 +133,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     needs="contexts",
     units=IN_CONTEXT,
     options=(_FOLD_CASE,),
-    versus="units",
+    versus=True,
     label="Self-similarity",
     drawn_values=("adjusted", "self_similarity", "baseline"),
     elsewhere=(
@@ -203,7 +204,7 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
             in_rows=True,
         ),
     ),
-    versus="units",
+    versus=True,
     label="Intra-sentence similarity",
     drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
     version=2,
@@ -301,7 +302,7 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     needs="contexts",
     units=IN_CONTEXT,
     options=(_FOLD_CASE,),
-    versus="units",
+    versus=True,
     label="Maximum explainable variance",
     drawn_values=("adjusted", "mev", "baseline"),
     elsewhere=(
@@ -463,12 +464,12 @@ class _GroupRows:
         row = self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)
         return [with_scores(row, self._scores(np.flatnonzero(is_used)))]
 
-    def _scores(self, used: Groups) -> Scores:
+    def _scores(self, used: Groups) -> Estimate:
         """Return the values of some groups, less the baseline, on which layers can be compared."""
         ids = np.array([item_id(Unit.SENTENCE, self.names[group]) for group in used], np.int64)
         order = np.argsort(ids)
         values = self.values.value[used] - (self.baseline.value if self.baseline else 0.0)
-        return Scores(ids[order], values[order], "mean")
+        return mean_of(ids[order], values[order])
 
     def _group(self, group: int) -> Result:
         """Return the row of the group with this number."""

@@ -14,23 +14,18 @@ from embstore.base.arrays import (
 )
 from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
-from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result, with_scores
+from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, Resamples, coefficient, count
-from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.inputs import Option, coefficient, count
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
-from embstore.metrics.numerics.statistics import fisher_interval, pearson
+from embstore.metrics.numerics.statistics import pearson
+from embstore.metrics.numerics.units import Correlation, with_interval
 
 ItemValues = tuple[Ids, Float64Array, Float64Array]
 """Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their
 rounding errors, (n,).
-"""
-
-MAX_BOOTSTRAP_ITEMS = 10_000
-"""Number of items above which the interval is computed by a formula: the bootstrap would take
-seconds a layer.
 """
 
 
@@ -54,15 +49,13 @@ seconds a layer.
         " y), N_k(x), cos(x, mean) or cos(x, p − q)"
     ),
     citation=(
-        "Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter"
-        " 13; Bonett & Wright (2000), Psychometrika 65"
+        "Spearman (1904), Am. J. Psychol. 15; interval: Efron & Tibshirani (1993), chapter 11"
     ),
-    references=("spearman1904", "efron1993", "bonett2000"),
+    references=("spearman1904", "efron1993"),
     needs="column",
-    versus="units",
+    versus=True,
     label="Correlation with a column",
-    drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items",
-    version=2,
+    version=3,
 )
 def correlate(
     data: LayerData,
@@ -88,22 +81,19 @@ def correlate(
         int,
         Option("Number of neighbours, for hubness.", minimum=1, only_with=("value", ("hubness",))),
     ] = 10,
-    resamples: Resamples = 1000,
-    seed: int = 0,
 ) -> Result:
     """Correlation of a column of the items with a value of each item's vector.
 
     Exact over all selected items that have both values, in float64; ranks of ties averaged; values
     that differ by no more than their rounding errors share a rank. n and total say how many items
     that is: those without a value of the column, and those whose own value is undefined (a zero
-    vector has no cosine, an only occurrence no others), are left out and counted. Up to 10,000
-    items the interval is the 95 % percentile bootstrap: items drawn with replacement, each resample
-    ranked anew, the same resamples for each layer. Above, it is that of Fisher's z with the
-    variance (1 + ρ²/2)/(n − 3) of Bonett & Wright, and nothing is drawn. It takes items for
-    independent, which the words of one text are not. hubness is N_k of the metric hubness, by
-    cosine, and reads all vectors into memory.
+    vector has no cosine, an only occurrence no others), are left out and counted. The interval is
+    Student's t of Fisher's z, with n − 1 degrees of freedom and the standard error of the
+    infinitesimal jackknife: of what each item adds to ρ, and to the ranks of the others. It needs
+    10 items, and takes them for independent, which the words of one text are not. hubness is N_k of
+    the metric hubness, by cosine, and reads all vectors into memory.
     """
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
+    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high"))
     try:
         if positive is not None and negative is not None:
             ids, values = cosines_with(data, find_axis(everywhere or data, positive, negative)[0])
@@ -132,16 +122,13 @@ def correlate(
     }
     if value == "hubness":
         result["k"] = min(k, max(len(ids) - 1, 1))
-    scores = Scores(ids[usable], values[usable], "spearman", other[usable], all_errors[usable])
     nouns = "items have both values", f"the items' values of {value}", "the values of the column"
-    if reason := scores.why_undefined(*nouns):
+    x, y = values[usable], other[usable]
+    found = Correlation(ids[usable], x, y, "spearman", all_errors[usable], nouns)
+    if reason := found.why_undefined():
         return result | {"reason": reason}
-    rho = scores.value
-    result |= {"pearson": pearson(values[usable], other[usable]), "spearman": rho, "reason": None}
-    if resamples and n > MAX_BOOTSTRAP_ITEMS:
-        low, high = fisher_interval(rho, n)
-        return with_scores(result | {"low": low, "high": high}, scores)
-    return scores.with_interval(result, resamples, seed, "items")
+    result |= {"pearson": pearson(x, y), "spearman": found.value, "reason": None}
+    return with_interval(result, found.estimate(), "items")
 
 
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:

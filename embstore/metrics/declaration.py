@@ -577,7 +577,7 @@ class Metric:
 
 def with_scores(row: Result, scores: Any) -> Result:
     """Return a row with the values of the units that its number is made of, on which layers can be
-    compared: see :class:`embstore.metrics.numerics.differences.Scores`.
+    compared: see :class:`embstore.metrics.numerics.estimates.Estimate`.
 
     The query takes them out of the row.
     """

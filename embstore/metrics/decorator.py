@@ -10,13 +10,7 @@ from embstore.metrics.data import Words
 from embstore.metrics.declaration import WORDS, Column, Metric, Need, Parameter, Result
 from embstore.metrics.inputs import AGAINST, NEEDED_COLUMNS, NEEDED_PARAMETERS, Option
 from embstore.metrics.parts import Parts
-from embstore.metrics.significance import (
-    AVERAGE,
-    PERMUTATIONS,
-    VERSUS,
-    VERSUS_BY_PARTS,
-    parameters_of_parts,
-)
+from embstore.metrics.significance import AVERAGE, PERMUTATIONS, VERSUS, parameters_of_parts
 
 AVERAGED: tuple[Need, ...] = ("summary", "vectors", "neighbours", "order")
 """Needs of the metrics of a set of vectors, which can be averaged over groups."""
@@ -32,7 +26,7 @@ def metric(
     best: str | None = None,
     estimator: str = "",
     options: tuple[Parameter, ...] = (),
-    versus: Literal["units", "parts"] | None = None,
+    versus: bool = False,
     parts: Parts | None = None,
     **declared: Any,
 ) -> Callable[[Callable[..., Result | list[Result]]], Metric]:
@@ -52,9 +46,8 @@ def metric(
         best: Column whose highest value marks the best layer of a space.
         estimator: More sentences for the estimator.
         options: Parameters that the query reads, instead of the function.
-        versus: Add the parameters that test differences between layers: ``units`` if the
-            rows have the scores of units, ``parts`` if an estimate with errors in parts of the
-            items; see :func:`.with_scores`.
+        versus: Whether to add the parameter that tests differences between layers: the rows
+            have an estimate; see :func:`.with_scores`.
         parts: How the query estimates the error of a number of a set of vectors; adds the
             parameters ``ci`` and ``versus``.
         declared: Other attributes of :class:`Metric`.
@@ -65,8 +58,8 @@ def metric(
         parameters = [*NEEDED_PARAMETERS.get(needs, ()), *options, *_own_parameters(function)]
         if needs == "layers":
             parameters += [AGAINST, *(PERMUTATIONS if declared.get("similarity") else ())]
-        if versus is not None:
-            parameters += _versus(versus, best)
+        if versus:
+            parameters.append(_versus(best))
         elif needs in AVERAGED:
             taken = {parameter.name for parameter in parameters}
             added = AVERAGE if parts is None else parameters_of_parts(parts)
@@ -121,20 +114,17 @@ def _parameter(argument: inspect.Parameter) -> Parameter:
     return Parameter(argument.name, default, **{**settings, **option.settings})
 
 
-def _versus(versus: Literal["units", "parts"], best: str | None) -> list[Parameter]:
-    if versus == "parts":
-        return [VERSUS_BY_PARTS]
-    first, *others = VERSUS
-    if best is None:
-        first = replace(
-            first,
-            metavar="LAYER|SPACE",
-            help=(
-                "Test each layer against a layer of its space, or against the same layer of"
-                " another space."
-            ),
-        )
-    return [first, *others]
+def _versus(best: str | None) -> Parameter:
+    if best is not None:
+        return VERSUS
+    return replace(
+        VERSUS,
+        metavar="LAYER|SPACE",
+        help=(
+            "Test each layer against a layer of its space, or against the same layer of another"
+            " space."
+        ),
+    )
 
 
 def best_columns(column: str | None) -> tuple[Column, ...]:

@@ -49,9 +49,6 @@ N_ZERO = count("n_zero", "zero vectors, which have no direction")
 N_TIED = count("n_tied", "items with neighbours as near as the k-th: the lowest ids are taken")
 
 NearestNeighbours = Annotated[int, Option("Number of nearest neighbours.", minimum=1)]
-Resamples = Annotated[
-    int, Option("Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True)
-]
 MissingPairs = Annotated[
     Literal["skip", "error"],
     Option("Pairs without a vector: skip (left out and counted; some are named) or error."),

@@ -19,19 +19,10 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
 from embstore.metrics.declaration import Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import (
-    MissingPairs,
-    Option,
-    Resamples,
-    coefficient,
-    count,
-    coverage,
-    key,
-    share,
-)
-from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.inputs import MissingPairs, Option, coefficient, count, coverage, key, share
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
+from embstore.metrics.numerics.units import Correlation, mean_of, with_interval
 
 _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
@@ -47,42 +38,35 @@ _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
         coefficient(
             "pearson", "linear correlation of cosine and score", shown=False, label="Pearson's r"
         ),
-        coefficient("low", "2.5 % quantile of spearman over the resamples"),
-        coefficient("high", "97.5 % quantile of spearman over the resamples"),
+        coefficient("low", "lower limit of the 95 % interval of spearman"),
+        coefficient("high", "upper limit of the 95 % interval of spearman"),
         count("total", "pairs in the dataset"),
         share("coverage", "pairs used over pairs in the dataset", shown=False),
         count("n_zero", "pairs left out since a vector is zero, without a cosine"),
     ),
     formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
-    citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
+    citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 11",
     references=("wolfe2022", "efron1993"),
     needs="pairs",
     units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
     best="spearman",
-    versus="units",
+    versus=True,
     label="Agreement with human scores",
-    version=2,
-    drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
+    version=3,
 )
-def similarity(
-    data: LayerData,
-    *,
-    pairs: Pairs,
-    missing: MissingPairs = "skip",
-    resamples: Resamples = 1000,
-    seed: int = 0,
-) -> Result:
+def similarity(data: LayerData, *, pairs: Pairs, missing: MissingPairs = "skip") -> Result:
     """Correlation of cosines with human similarity scores.
 
     Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged. n,
     total and coverage say how many pairs that is. Pairs with a zero vector are left out and
-    counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each
-    resample ranked anew, the same resamples for each layer. It is of the sampling of pairs, which
-    share words, and so is somewhat too narrow; it needs 10 pairs. Cosines that differ by no more
+    counted. The interval is Student's t of Fisher's z, with n − 1 degrees of freedom and the
+    standard error of the infinitesimal jackknife: of what each pair adds to ρ, and to the ranks of
+    the others. It is of the sampling of pairs, which share words, and so is somewhat too narrow;
+    it needs 10 pairs. Cosines that differ by no more
     than their rounding errors share a rank.
     """
     total = len(pairs.score)
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best", "seed"))
+    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
     try:
         cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
     except NotComputable as error:
@@ -95,13 +79,13 @@ def similarity(
         return result | {
             "reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"
         }
-    scores = Scores(np.flatnonzero(usable), x, "spearman", y, cosine_error(data.dim))
-    if reason := scores.why_undefined(
-        "pairs with a cosine and a score", "the cosines", "the scores"
-    ):
+    errors = np.full(n, cosine_error(data.dim))
+    nouns = ("pairs with a cosine and a score", "the cosines", "the scores")
+    found = Correlation(np.flatnonzero(usable), x, y, "spearman", errors, nouns)
+    if reason := found.why_undefined():
         return result | {"reason": reason}
-    result |= {"spearman": scores.value, "pearson": pearson(x, y), "reason": None}
-    return scores.with_interval(result, resamples, seed, "pairs")
+    result |= {"spearman": found.value, "pearson": pearson(x, y), "reason": None}
+    return with_interval(result, found.estimate(), "pairs")
 
 
 def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
@@ -165,7 +149,7 @@ _PAIRS = 1024  # of questions and items, scored in float64 at a time
     needs="analogies",
     units=(Unit.WORD,),
     best="accuracy",
-    versus="units",
+    versus=True,
     elsewhere="Questions are of words.",
     drawn_values=("accuracy",),
 )
@@ -233,7 +217,7 @@ def analogies(
         result = _empty(name, int(members.sum()), None) | {"n_items": n_items, "n_zero": n_zero}
         row = _score(result, int(members[used].sum()), int((members & is_correct).sum()), missing)
         units = used[members[used]]
-        scores = Scores(units, is_correct[units].astype(np.float64), "mean")
+        scores = mean_of(units, is_correct[units].astype(np.float64), are_shares=True)
         results.append(row if row["accuracy"] is None else with_scores(row, scores))
     return results
 

@@ -103,7 +103,7 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
     references=("hewitt2019", "alain2017", "nadeau2003"),
     needs="labels",
     best="accuracy",
-    versus="parts",
+    versus=True,
     options=(GROUP,),
     label="Linear probe",
     version=2,

@@ -23,15 +23,12 @@ VERSUS_COLUMNS = (
     Column("difference_high", "number", "upper limit of the 95 % interval of the difference"),
     share(
         "p",
-        "two-sided, of no difference; against the best layer one-sided, of being as good, by"
-        " resamples, or two-sided as if named beforehand, by parts of the items",
+        "two-sided, of no difference (Student's t), as if the best layer had been named beforehand",
     ),
     share(
         "p_holm",
-        "p, adjusted for the tests shown (Holm); against the best layer, by parts of the items, for"
-        " all pairs of layers",
+        "p, adjusted for the tests shown (Holm); against the best layer, for all pairs of layers",
     ),
-    share("best_share", "share of the resamples in which the layer is the best", shown=False),
     Column(
         "detectable",
         "number",
@@ -41,8 +38,8 @@ VERSUS_COLUMNS = (
     ),
     count("n_common", "units that all compared layers have"),
 )
-_WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
-_VERSUS = named(
+_WITH_PERMUTATIONS = ("permutations", ())
+VERSUS = named(
     "versus",
     "Test each layer against a layer of its space, against the same layer of another space, or"
     " against the best layer.",
@@ -50,33 +47,15 @@ _VERSUS = named(
     takes_numbers=True,
     columns=VERSUS_COLUMNS,
 )
-VERSUS = (
-    _VERSUS,
-    Parameter(
-        "differences",
-        None,
-        "Number of resamples for the differences; by default those of the intervals, or 1,000.",
-        value_type=int,
-        minimum=100,
-        is_input=True,
-        only_with=_WITH_VERSUS,
-    ),
-)
-"""Parameters of metrics whose rows have resampled scores of units; see
-:mod:`embstore.query.differences`.
-"""
-VERSUS_BY_PARTS = replace(
-    _VERSUS, columns=tuple(column for column in VERSUS_COLUMNS if column.name != "best_share")
-)
-"""Parameter of metrics whose rows have an estimate, with errors in parts of the items."""
+"""Parameter of metrics whose rows have an estimate; see :mod:`embstore.query.differences`."""
 
 
 LIMITS = ("low", "high")
 """Columns of the limits of a mean's interval."""
 AVERAGE_COLUMNS = (
     Column("group_std", "number", "standard deviation over the groups (divisor n − 1)", minimum=0),
-    Column("low", "number", "2.5 % quantile of the mean over the resamples of the groups"),
-    Column("high", "number", "97.5 % quantile of the mean over the resamples of the groups"),
+    Column("low", "number", "lower limit of the 95 % interval of the mean over the groups"),
+    Column("high", "number", "upper limit of the 95 % interval of the mean over the groups"),
     Column(
         "geometric_mean",
         "number",
@@ -96,24 +75,14 @@ AVERAGE = (
         is_input=True,
         columns=AVERAGE_COLUMNS,
     ),
-    Parameter(
-        "resamples",
-        1000,
-        "Number of bootstrap resamples of the groups (0: no interval).",
-        minimum=0,
-        counts_draws=True,
-        is_input=True,
-        only_with=_WITH_AVERAGE,
-    ),
     replace(
-        _VERSUS,
+        VERSUS,
         help=(
             "Test each mean against that of a layer of its space, of the same layer of another"
             " space, or of the layer with the highest, over the same groups."
         ),
         only_with=_WITH_AVERAGE,
     ),
-    VERSUS[1],
 )
 """Parameters of metrics of a set of vectors, whose groups can be averaged; see
 :mod:`embstore.query.averages`.
@@ -135,7 +104,7 @@ def parameters_of_parts(parts: Parts) -> tuple[Parameter, ...]:
         is_input=True,
         columns=tuple(limits),
     )
-    average, resamples, of_means, differences = AVERAGE
+    average, of_means = AVERAGE
     versus = replace(
         of_means,
         help=(
@@ -144,7 +113,7 @@ def parameters_of_parts(parts: Parts) -> tuple[Parameter, ...]:
         ),
         only_with=None,
     )
-    return ci, versus, average, resamples, differences
+    return ci, versus, average
 
 
 def limits_of(parts: Parts) -> dict[str, tuple[str, str]]:

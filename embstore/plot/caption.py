@@ -10,7 +10,7 @@ from embstore.plot.plan import SAME, Plan, distinct
 BASELINE_STYLES = {"dotted": ":", "dashed": "--"}  # of the lines beside a curve
 
 _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
-_DRAWS = ("seed", "differences")  # change the value little: the metadata has them, no caption
+_DRAWS = ("seed",)  # changes the value little: the metadata has them, no caption
 
 
 def caption(plan: Plan, *, is_complete: bool = False) -> list[str]:

@@ -12,8 +12,9 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Column
 from embstore.metrics.decorator import best_columns
-from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
-from embstore.metrics.numerics.statistics import percentile_interval
+from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS
+from embstore.metrics.numerics.estimates import Estimate
+from embstore.metrics.numerics.units import mean_of
 from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
 from embstore.query.grouping import Groups
 from embstore.query.provenance import Row
@@ -58,7 +59,6 @@ def averaged(request: MetricRequest) -> MetricRequest:
         metric,
         columns=tuple(kept),
         best=best,
-        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the groups",
         drawn_values=tuple(name for name in metric.drawn_values if name in names),
     )
     return replace(
@@ -81,7 +81,7 @@ def group_ids(groups: Groups) -> dict[str | None, int]:
 
 def average(
     request: MetricRequest, rows: Sequence[Row], ids: Mapping[str | None, int]
-) -> tuple[list[Row], list[Scores]]:
+) -> tuple[list[Row], list[Estimate]]:
     """Return a row for all groups, and the values of each; several if the metric has several rows,
     such as scales.
 
@@ -115,12 +115,12 @@ def average(
 
 def _average(
     request: MetricRequest, keys: Row, members: dict[str | None, Row], ids: Mapping[str | None, int]
-) -> tuple[Row, Scores]:
+) -> tuple[Row, Estimate]:
     """Return the row of the mean over groups, each counted once, and the value of each."""
-    metric, seed = request.metric, request.selection.seed
-    resamples = request.parameters["resamples"]
+    metric = request.metric
     [value] = (column.name for column in metric.columns if column.interval == LIMITS)
-    used = [row for row in members.values() if row.get(value) is not None]
+    with_value = {name: row for name, row in members.items() if row.get(value) is not None}
+    used = [*with_value.values()]
     reasons = Counter(row["reason"] for row in members.values() if row.get(value) is None)
     row: Row = dict.fromkeys(column.name for column in metric.columns) | keys
     for column in metric.columns:
@@ -132,27 +132,17 @@ def _average(
     numbers = np.array([each[value] for each in used], np.float64)
     notes = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
     notes = [f"groups without a value: {', '.join(notes)}"] if notes else []
-    row |= {"n_groups": len(used), "n_undefined": len(members) - len(used), "seed": None}
+    row |= {"n_groups": len(used), "n_undefined": len(members) - len(used)}
     row["n"] = sum(each["n"] for each in used or members.values())
     if len(used) > 1:
         row["group_std"] = float(numbers.std(ddof=1))
     if used and numbers.min() > 0:
         row["geometric_mean"] = float(np.exp(np.log(numbers).mean()))
-    scores = _scores(value, members, ids)
-    if resamples and len(used) >= MIN_INTERVAL_UNITS:
-        usable = scores.restricted(scores.usable)
-        row["low"], row["high"] = percentile_interval(usable.resampled(resamples, seed))
-        row["seed"] = seed
-    elif resamples:
-        notes.append(f"interval: fewer than {MIN_INTERVAL_UNITS} groups")
-    return row | {"reason": "; ".join(notes) or None}, scores
-
-
-def _scores(value: str, members: dict[str | None, Row], ids: Mapping[str | None, int]) -> Scores:
-    """Return the value of each group."""
-    units = np.array([ids[name] for name in members], np.int64)
-    values = np.array(
-        [np.nan if row.get(value) is None else row[value] for row in members.values()], np.float64
-    )
+    units = np.array([ids[name] for name in with_value], np.int64)
     order = np.argsort(units)
-    return Scores(units[order], values[order], "mean")
+    mean = mean_of(units[order], numbers[order])
+    if len(used) >= MIN_INTERVAL_UNITS:
+        row["low"], row["high"] = mean.interval()
+    else:
+        notes.append(f"interval: fewer than {MIN_INTERVAL_UNITS} groups")
+    return row | {"reason": "; ".join(notes) or None}, mean

@@ -122,7 +122,7 @@ class Answers:
         catalog, request = self._catalog, self._request
         metric, selection = request.metric, request.selection
         is_random = selection.sample is not None or "seed" in request.arguments
-        is_random |= bool(request.parameters.get("permutations")) or request.is_averaged
+        is_random |= bool(request.parameters.get("permutations"))
         is_random |= request.is_estimated
         question = {
             "metric": {

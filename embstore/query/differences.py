@@ -2,6 +2,7 @@
 ``versus``.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,8 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.messages import first_of
 from embstore.base.space import Layer
 from embstore.metrics.declaration import NotComputable
-from embstore.metrics.numerics.differences import Scores, common_units, compare_resamples, holm
-from embstore.metrics.numerics.estimates import Estimate, compare_estimates
+from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, common_units, holm
+from embstore.metrics.numerics.estimates import compare_estimates
 from embstore.metrics.significance import versus_columns
 from embstore.query import compute
 from embstore.query.notes import shown_range
@@ -26,8 +27,6 @@ from embstore.storage.card import Card, select_layers
 from embstore.storage.catalog import Catalog
 
 BEST = "best"
-_RESAMPLES = 1000
-_FEW = 10  # units below which no difference is tested
 
 LayerAnswers = Mapping[Layer, tuple[Answer, compute.Scores]]
 Place = tuple[str, Layer, int]
@@ -55,7 +54,7 @@ def with_versus(
     if versus in catalog.cards:
         if catalog.cards[versus] not in cards:
             cards = [*cards, catalog.cards[versus]]
-        if "differences" not in request.parameters or request.is_estimated:
+        if request.metric.needs == "labels" or request.is_estimated:
             request = replace(request, common=True)
     elif versus != BEST:
         names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
@@ -171,47 +170,36 @@ def _compare(
 ) -> _Compared:
     """Compare rows with one of them, None for the best.
 
-    The best is found by the same units that it is compared on. Of estimates, its tests therefore
-    count among those of all pairs of layers: the further p-values are of the pairs without it.
+    The best is found by the same units that it is compared on. Its tests therefore count among
+    those of all pairs of layers: the further p-values are of the pairs without it.
     """
     scored = {place: scores for place, scores in family.items() if scores is not None}
     if len(scored) < 2 or (reference is not None and reference not in scored):
         return _Compared("fewer than two layers have a value that can be compared")
-    places, seed = list(scored), request.selection.seed
     try:
-        scores: list[Scores | Estimate] = common_units(list(scored.values()))
+        scores = dict(zip(scored, common_units(list(scored.values())), strict=True))
     except NotComputable as error:
         return _Compared(f"nothing that all have can be compared: {error}")
-    n, units = len(scores[0].units), "items" if isinstance(scores[0], Estimate) else "units"
-    values = np.array([each.value for each in scores]) if n >= _FEW else np.array([np.nan])
-    if not np.isfinite(values).all():
-        return _Compared(f"{n} {units} in common, or values that are all equal: no test")
-    target = places.index(reference) if reference is not None else int(np.argmax(values))
-    estimates = [each for each in scores if isinstance(each, Estimate)]
-    settings: dict[str, Any] = {"seed": seed}
-    more_p: list[float] = []
-    how = "errors from parts of the items"
-    if estimates:
-        found = [compare_estimates(each, estimates[target]) for each in estimates]
-        if reference is None:
-            others = [each for at, each in enumerate(estimates) if at != target]
-            pairs = [compare_estimates(*pair) for pair in combinations(others, 2)]
-            more_p = [each.p for each in pairs if each.p is not None]
-    else:
-        n_resamples = settings["differences"] = _n_resamples(request)
-        how = f"{n_resamples:,} resamples of the units"
-        of_units = [each for each in scores if isinstance(each, Scores)]
-        resampled = np.stack([each.resampled(n_resamples, seed) for each in of_units])
-        found = compare_resamples(values, resampled, None if reference is None else target)
+    first = next(iter(scores.values()))
+    n, units = len(first.units), "units" if first.of_units else "items"
+    scores = {place: each for place, each in scores.items() if math.isfinite(each.value)}
+    places, estimates = list(scores), list(scores.values())
+    if n < MIN_INTERVAL_UNITS or len(scores) < 2 or (reference or places[0]) not in scores:
+        return _Compared(f"{n} {units} in common, or correlations of 1 or -1: no test")
+    values = [each.value for each in estimates]
+    target = values.index(max(values)) if reference is None else places.index(reference)
+    others = [each for at, each in enumerate(estimates) if at != target]
+    pairs = combinations(others, 2) if reference is None else ()
+    more_p = [compare_estimates(*pair).p for pair in pairs]
+    seed = {} if first.of_units else {"seed": request.selection.seed}
     columns: dict[Place, Row] = {}
-    for at, (place, difference) in enumerate(zip(places, found, strict=True)):
+    for at, (place, estimate) in enumerate(scores.items()):
         row: Row = dict.fromkeys(versus_columns(request.metric)) | {"n_common": n}
-        if "best_share" in row:
-            row["best_share"] = difference.best_share
         if at != target:
+            difference = compare_estimates(estimate, estimates[target])
             same_space = place[0] == places[target][0]
             named = places[target][1].name if same_space else places[target][0]
-            row |= settings | {
+            row |= seed | {
                 "versus": BEST if reference is None else named,
                 "difference": difference.value,
                 "difference_low": difference.low,
@@ -220,14 +208,8 @@ def _compare(
                 "detectable": difference.detectable,
             }
         columns[place] = row
-    how = f"{units} in common, {how} (seed {seed})"
+    how = f"errors from parts of the items (seed {request.selection.seed})"
+    how = f"{units} in common, " + ("by Student's t" if first.of_units else how)
     if not any(row.get("detectable") for row in columns.values()):
         how += ", none of which differs"
     return _Compared(how, n, columns, more_p)
-
-
-def _n_resamples(request: MetricRequest) -> int:
-    """Return the number of resamples: by default those of the intervals, which need not be drawn
-    anew.
-    """
-    return request.parameters["differences"] or request.parameters.get("resamples") or _RESAMPLES

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
-from embstore.base.errors import UsageError
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.declaration import Metric, with_scores
@@ -29,7 +28,7 @@ from embstore.metrics.numerics.estimates import (
 )
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.parts import Parts
-from embstore.metrics.significance import AVERAGE, VERSUS_BY_PARTS, VERSUS_COLUMNS, limits_of
+from embstore.metrics.significance import AVERAGE, VERSUS, limits_of
 from embstore.query.group_layers import MEMORY_BYTES, GroupLayer, fitted, restricted, summaries
 from embstore.query.grouping import Group, item_groups
 from embstore.query.provenance import Row
@@ -51,13 +50,11 @@ def estimated(request: MetricRequest) -> MetricRequest:
     """
     metric, given = request.metric, request.parameters
     assert metric.parts is not None
-    if given["differences"] is not None:
-        raise UsageError("differences are resamples of the groups of `average`: leave them out.")
     parts = metric.parts
     if parts.column_for is not None:
         parts = replace(parts, column=parts.column_for(given))
     [ci] = (parameter for parameter in metric.parameters if parameter.name == "ci")
-    added = {column.name for column in (*ci.columns, *VERSUS_COLUMNS)}
+    added = {column.name for column in (*ci.columns, *VERSUS.columns)}
     limits = limits_of(parts)
     columns = []
     for column in (each for each in metric.columns if each.name not in added):
@@ -65,14 +62,14 @@ def estimated(request: MetricRequest) -> MetricRequest:
         columns.append(replace(column, interval=names, shown=True) if names else column)
         columns += [each for each in ci.columns if each.name in names]
     best = parts.column if given["versus"] == "best" else None
-    columns += VERSUS_BY_PARTS.columns if given["versus"] is not None else ()
+    columns += VERSUS.columns if given["versus"] is not None else ()
     columns += best_columns(best)
     of_average = {parameter.name for parameter in AVERAGE}  # with which `versus` has more columns
     parameters = [each for each in metric.parameters if each.name not in of_average]
     metric = replace(
         metric,
         columns=tuple(columns),
-        parameters=(*parameters, VERSUS_BY_PARTS),
+        parameters=(*parameters, VERSUS),
         best=best,
         parts=parts,
         drawn=lambda _: f"{' and '.join(limits)}: intervals from random {parts.parts} of the items",

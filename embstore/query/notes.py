@@ -55,11 +55,11 @@ def _too_few_draws(rows: Iterable[Row]) -> Iterator[str]:
     its adjustment for the number of tests.
     """
     for row in rows:
-        for name in ("differences", "permutations"):
-            draws, adjusted = row.get(name), row.get("p_holm")
-            if draws and adjusted and adjusted >= _LEVEL and row["p"] <= 2 / (draws + 1):
-                yield f"{draws:,} draws allow no p_holm below .05 for so many tests: raise `{name}`"
-                return
+        draws, adjusted = row.get("permutations"), row.get("p_holm")
+        if draws and adjusted and adjusted >= _LEVEL and row["p"] <= 2 / (draws + 1):
+            text = f"{draws:,} draws allow no p_holm below .05 for so many tests"
+            yield f"{text}: raise `permutations`"
+            return
 
 
 def selected(selection: "Selection") -> Iterator[str]:

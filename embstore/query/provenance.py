@@ -75,7 +75,7 @@ def settings(request: "MetricRequest") -> Row:
         is_used = not parameter.is_words and parameter.has_effect(given)
         value = given[parameter.name] if is_used else None
         values[parameter.name] = list(value) if isinstance(value, tuple) else value
-    is_seeded = request.metric.is_seeded or request.is_averaged or request.is_estimated
+    is_seeded = request.metric.is_seeded or request.is_estimated
     seed = {"seed": request.selection.seed} if is_seeded else {}
     missing = {} if request.selection.words is None else {"words_missing": None}
     return values | seed | request.selection.columns() | missing
@@ -102,5 +102,5 @@ def with_settings(request: "MetricRequest", shared: Row, row: Row) -> Row:
 
 def is_drawn(request: "MetricRequest", row: Mapping[str, Any]) -> bool:
     """Return whether the metric used its random seed for a row that its function returned."""
-    is_seeded = "seed" in request.arguments or request.is_averaged or request.is_estimated
+    is_seeded = "seed" in request.arguments or request.is_estimated
     return is_seeded and row.get("seed", request.selection.seed) is not None

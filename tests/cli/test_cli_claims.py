@@ -171,12 +171,6 @@ def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
         assert part in result.stderr
 
 
-def test_resamples_are_no_option_of_errors_from_parts(cli, stores):
-    result = run(cli, stores, "knn --label pos --versus best --differences 1000")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "No such option: --differences" in result.stderr
-
-
 def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):
     called = ("--space-label", "toy.word.last=Ours")
     assert "Ours" in run(cli, stores, "knn --label pos --format latex", *called).stdout

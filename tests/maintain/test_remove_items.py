@@ -31,7 +31,7 @@ from embstore.storage.writer import StoreWriter
 EXTRA = ["extra", "more, with a comma", "1984", "word1x"]
 LINES = ["an extra river of the extra money", "nobody else"]
 N_LAYERS, DIM = 2, 6
-PERMUTED = {"permutations", "resamples"}
+PERMUTED = {"permutations"}
 
 
 def write(root, words, sentences, units=("occurrence", "sentence", "word")):

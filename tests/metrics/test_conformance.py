@@ -101,33 +101,30 @@ CASES = [
     Case(
         "similarity",
         "rotation lengths zeros",
-        {"resamples": 0},
+        {},
         "none one two three opposite equal zero lone line orthogonal",
     ),
     Case("analogies", "rotation lengths", {"per_section": True}, "none zero lone"),
     Case("analogies", "rotation lengths", {"method": "3cosmul"}, "none zero lone"),
     Case(
-        "correlate",
-        "rotation scale",
-        {"value": "norm", "resamples": 9},
-        "none one opposite equal zero orthogonal",
+        "correlate", "rotation scale", {"value": "norm"}, "none one opposite equal zero orthogonal"
     ),
     Case(
         "correlate",
         "rotation lengths zeros",
-        {"value": "hubness", "k": 3, "resamples": 9},
+        {"value": "hubness", "k": 3},
         "none one two three opposite equal zero lone duplicates line orthogonal",
     ),
     Case(
         "correlate",
         "rotation scale",
-        {"value": "cosine-to-mean", "resamples": 9},
+        {"value": "cosine-to-mean"},
         "none one opposite equal zero lone line orthogonal",
     ),
     Case(
         "correlate",
         "rotation lengths",
-        {"value": "self-similarity", "resamples": 9},
+        {"value": "self-similarity"},
         "none one two three opposite equal zero lone duplicates line orthogonal",
     ),
     Case(

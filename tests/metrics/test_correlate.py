@@ -11,11 +11,7 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import correlate as module
 from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
-from embstore.metrics.numerics.statistics import (
-    fisher_interval,
-    percentile_interval,
-    resampled_spearman,
-)
+from embstore.metrics.numerics.units import Correlation
 
 SENTENCES = [
     "the dog of the sea and a a", "the cat of the sea and a b", "the dog of the sky and a sea",
@@ -112,13 +108,12 @@ def test_the_correlations_are_those_of_scipy(made, value):
         assert (row["n"], row["total"]) == (used.sum(), len(column))
         assert row["null_left_out"] == np.isnan(column).sum()
         assert row["undefined_left_out"] == (np.isnan(each) & np.isfinite(column)).sum()
-        by_id = np.argsort(store.ids[used])  # the order in which resamples are drawn
-        x, y = each[used][by_id], column[used][by_id]
-        assert (row["low"], row["high"]) == pytest.approx(
-            percentile_interval(resampled_spearman(x, y, 1000, 0, 1e-12))
-        )
+        x, y = each[used], column[used]
+        rounding, nouns = np.full(len(x), 1e-12), ("", "", "")
+        found_alone = Correlation(np.arange(len(x)), x, y, "spearman", rounding, nouns)
+        assert (row["low"], row["high"]) == pytest.approx(found_alone.estimate().interval())
         assert row["low"] < row["spearman"] < row["high"]
-        assert (row["column"], row["value"], row["seed"], row["reason"]) == ("freq", value, 0, None)
+        assert (row["column"], row["value"], row["reason"]) == ("freq", value, None)
     assert any("null_left_out = " in note for note in found.notes)
 
 
@@ -180,22 +175,6 @@ def test_self_similarity_is_the_mean_over_the_items_of_a_word(made, monkeypatch,
     [word] = store.store.query("self-similarity", word="the", min_contexts=2, layers=0)
     of_word = [value for value, item in zip(each, store.items, strict=True) if item.text == "the"]
     assert word["self_similarity"] == pytest.approx(np.nanmean(of_word))
-
-
-def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch):
-    rng = np.random.default_rng(2)
-    n, x = 600, rng.normal(size=(600, 4))
-    y = np.linalg.norm(x, axis=1) + rng.normal(size=n)
-    column = ItemColumn(np.arange(n), y)
-    by_resamples = correlate(Arrays(x), column=column)
-    monkeypatch.setattr(module, "MAX_BOOTSTRAP_ITEMS", n - 1)
-    by_formula = correlate(Arrays(x), column=column)
-    rho, low, high = (float(by_formula[name]) for name in ("spearman", "low", "high"))  # type: ignore[arg-type]
-    assert by_formula["seed"] is None
-    z, half = np.arctanh(rho), stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3))
-    assert (low, high) == pytest.approx((np.tanh(z - half), np.tanh(z + half)))
-    assert (low, high) == pytest.approx((by_resamples["low"], by_resamples["high"]), abs=0.02)
-    assert fisher_interval(1.0, 20_000) == (1.0, 1.0)
 
 
 def test_columns_that_cannot_be_correlated(made, make_store):

@@ -1,94 +1,91 @@
-"""Differences between layers: against resamples by hand, and what holds where nothing differs."""
+"""Differences between layers of the same units, against scipy and plain loops."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import ttest_1samp, ttest_rel
 
-from embstore.metrics.numerics import statistics
-from embstore.metrics.numerics.differences import Scores, common_units, compare_resamples, holm
+from embstore.metrics.declaration import NotComputable
+from embstore.metrics.numerics.differences import common_units, holm
+from embstore.metrics.numerics.estimates import compare_estimates
+from embstore.metrics.numerics.units import Correlation, mean_of
 
 UNITS = np.arange(40)
 
 
-def counts(n: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each unit is in each resample, (resamples, n), as it was drawn."""
-    return np.concatenate(
-        [statistics._draw_counts(n, *batch).T for batch in statistics._batches(n, resamples, seed)]
-    )
+def correlation(x, y, kind, units=UNITS):
+    return Correlation(units, x, y, kind, np.zeros(len(x)), ("units", "the values", "the scores"))
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 2**32 - 1), statistic=st.sampled_from(["mean", "pearson", "spearman"]))
-def test_a_statistic_of_a_resample_is_that_of_the_repeated_units(seed, statistic):
-    rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=40), rng.integers(0, 12, 40).astype(np.float64)
-    gold = None if statistic == "mean" else y
-    found = Scores(UNITS, x, statistic, gold).resampled(20, 7)
-    drawn = counts(40, 20, 7)
-    assert drawn.sum(axis=1).tolist() == [40] * 20
-    for value, count in zip(found, drawn, strict=True):
-        repeated = np.repeat(UNITS, count.astype(int))
-        function = {"mean": None, "pearson": pearsonr, "spearman": spearmanr}[statistic]
-        expected = (
-            x[repeated].mean() if function is None else function(x[repeated], y[repeated]).statistic
-        )
-        assert value == pytest.approx(expected, abs=1e-9)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(10, 60))
+def test_means_have_the_interval_of_t_and_their_differences_the_paired_t_test(seed, n):
+    x, y = np.random.default_rng(seed).normal(size=(2, n))
+    first, second = (mean_of(np.arange(n), values) for values in (x, y))
+    assert first.interval() == pytest.approx([*ttest_1samp(x, 0).confidence_interval()])
+    found, right = compare_estimates(first, second), ttest_rel(x, y)
+    assert found.p == pytest.approx(right.pvalue)
+    assert (found.low, found.high) == pytest.approx([*right.confidence_interval()])
 
 
-def test_only_common_units_are_compared():
-    x = Scores(
-        np.array([1, 3, 5, 7]),
-        np.array([0.1, np.nan, 0.3, 0.4]),
-        "pearson",
-        np.array([1.0, 2, 3, np.nan]),
+def test_a_difference_of_shares_has_no_less_than_the_error_of_mcnemar():
+    """Of 25 questions, four are answered rightly in one layer alone: by the exact test p = .125."""
+    first, second = np.zeros((2, 25))
+    first[:4] = 1
+    found = compare_estimates(
+        *(mean_of(np.arange(25), each, are_shares=True) for each in (first, second))
     )
-    y = Scores(
-        np.array([1, 2, 5, 7]),
-        np.array([0.5, 0.6, 0.7, 0.8]),
-        "pearson",
-        np.array([1.0, 2, 3, 4]),
-        0.1,
-    )
-    first, second = common_units([x, y])
-    assert first.units.tolist() == second.units.tolist() == [1, 5]
-    assert (first.values.tolist(), second.values.tolist(), second.gold.tolist()) == (
-        [0.1, 0.3],
-        [0.5, 0.7],
-        [1, 3],
-    )  # type: ignore[union-attr]
+    assert ttest_rel(first, second).pvalue < 0.05 < found.p
 
 
-def test_equal_scores_are_equal_whatever_their_rounding():
-    """Of few units many resamples differ as the layers do, or not at all; processors round these
-    otherwise.
-    """
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_limits_of_differing_correlations_exclude_0_exactly_if_p_is_small(kind):
     rng = np.random.default_rng(0)
-    right, drawn = rng.integers(0, 2, (4, 12)), counts(12, 500, 1).T
-    exact = right.sum(axis=1), right @ drawn  # of 12 units each: integers
-    for reference in (0, None):
-        expected = compare_resamples(*(value.astype(float) for value in exact), reference)
-        rounded = [value / 12 + rng.uniform(-1e-15, 1e-15, value.shape) for value in exact]
-        found = compare_resamples(*rounded, reference)
-        for layer in range(4):
-            assert (found[layer].p, found[layer].best_share) == (
-                expected[layer].p,
-                expected[layer].best_share,
-            )
+    p_values = []
+    for _ in range(200):
+        gold = rng.normal(size=40)
+        layers = [gold * strength + rng.normal(size=40) for strength in (0.5, 1.5)]
+        first, second = (correlation(x, gold, kind) for x in layers)
+        found = compare_estimates(first.estimate(), second.estimate())
+        assert found.value == pytest.approx(first.value - second.value)
+        assert found.low < found.value < found.high
+        assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
+        p_values.append(found.p)
+    assert min(p_values) < 0.05 < max(p_values)
 
 
-@pytest.mark.parametrize("reference", [0, None])
-def test_without_a_finite_resample_there_are_differences_and_no_test(reference):
-    scores = np.array([0.2, 0.5, 0.4])
-    resampled = np.array([[np.nan, 0.1], [0.3, np.nan], [0.2, 0.6]])
-    found = compare_resamples(scores, resampled, reference)
-    target = 0.2 if reference == 0 else 0.5
-    assert [each.value for each in found] == pytest.approx(
-        [0.2 - target, 0.5 - target, 0.4 - target]
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_only_common_units_are_compared(kind):
+    rng = np.random.default_rng(1)
+    x, y, gold = rng.normal(size=(3, 40))
+    odd, late = UNITS[1::2], UNITS[10:]
+    first, second = common_units(
+        [
+            correlation(x[odd], gold[odd], kind, odd).estimate(),
+            correlation(y[late], gold[late], kind, late).estimate(),
+        ]
     )
-    for each in found:
-        assert (each.low, each.high, each.p, each.detectable, each.best_share) == (None,) * 5
+    both = UNITS[11::2]
+    for values, found in ((x, first), (y, second)):
+        right = correlation(values[both], gold[both], kind, both).estimate()
+        assert found.units.tolist() == both.tolist()
+        assert (found.value, found.errors.tolist()) == (right.value, right.errors.tolist())
+    constant = correlation(x, np.r_[0.0, np.ones(39)], kind).estimate()
+    with pytest.raises(NotComputable, match="the scores are all equal"):
+        constant.restricted(late)
+
+
+def test_layers_that_are_equal_up_to_rounding_do_not_differ():
+    x = np.random.default_rng(2).normal(size=40)
+    found = compare_estimates(mean_of(UNITS, x), mean_of(UNITS, x + 1e-16))
+    assert (found.p, found.detectable) == (1, 0)
+
+
+def test_pearson_of_one_unit_that_has_all_spread():
+    x = np.eye(40)[0]
+    found = correlation(x, x + np.random.default_rng(3).normal(size=40) / 9, "pearson").estimate()
+    assert np.isfinite(found.errors).all()
 
 
 def test_holm():

@@ -1,6 +1,4 @@
-"""Correlations of cosines with scores, and their bootstrap interval, against scipy and plain
-loops.
-"""
+"""Correlations of cosines with scores, and their interval, against scipy and plain loops."""
 
 import numpy as np
 import pytest
@@ -12,8 +10,7 @@ from scipy.spatial.distance import cosine as cosine_distance
 
 from embstore.metrics.data import Pairs
 from embstore.metrics.judgements import similarity
-from embstore.metrics.numerics import statistics
-from embstore.metrics.numerics.statistics import percentile_interval, resampled_spearman
+from embstore.metrics.numerics.units import Correlation
 
 
 def made(
@@ -44,7 +41,7 @@ def test_the_correlations_are_scipys(dtype, offset):
     for seed in range(8):
         x, pairs = made(seed, offset=offset)
         x = x.astype(dtype).astype(np.float32)
-        found = similarity(Arrays(x[:7], x[7:]), pairs=pairs, resamples=0)
+        found = similarity(Arrays(x[:7], x[7:]), pairs=pairs)
         right = cosines(x, pairs)
         assert found["spearman"] == pytest.approx(
             stats.spearmanr(right, pairs.score).statistic, abs=1e-9
@@ -55,40 +52,49 @@ def test_the_correlations_are_scipys(dtype, offset):
         assert (found["n"], found["total"], found["coverage"], found["n_zero"]) == (60, 60, 1.0, 0)
 
 
-def resampled(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> list[float]:
-    """Rho of each resample by scipy, of those that have one, from the same draws."""
-    size = max(1, statistics._BATCH_VALUES // len(x))
-    found = []
-    for number, start in enumerate(range(0, resamples, size)):
-        rng = np.random.default_rng([seed, number])
-        for drawn in (rng.integers(0, len(x), len(x)) for _ in range(min(size, resamples - start))):
-            if np.ptp(x[drawn]) and np.ptp(y[drawn]):
-                found.append(float(stats.spearmanr(x[drawn], y[drawn]).statistic))
-    return found
-
-
 @settings(deadline=None, max_examples=20)
 @given(
     seed=st.integers(0, 1000),
-    n=st.integers(2, 40),
-    x_values=st.sampled_from(
-        [2, 3, 7, 10_000]
-    ),  # few values: many ties, and resamples without a rho
-    y_values=st.sampled_from([2, 5, 10_000]),
-    block=st.sampled_from([1, 300, 1 << 22]),
+    values=st.sampled_from([3, 7, 10_000]),  # few values: many ties
+    scores=st.sampled_from([3, 5, 10_000]),
 )
-def test_the_interval_is_that_of_resamples_ranked_one_by_one(seed, n, x_values, y_values, block):
+def test_the_error_of_spearman_is_that_of_weights_of_the_pairs(seed, values, scores):
+    """What a pair adds is the derivative of Fisher's z by its weight: here that of weighted ranks,
+    computed plainly.
+    """
     rng = np.random.default_rng(seed)
-    x, y = rng.integers(0, x_values, n) / 7, rng.integers(0, y_values, n) / 3
-    if not (np.ptp(x) and np.ptp(y)):
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "_BATCH_VALUES", block)
-        found = percentile_interval(resampled_spearman(x, y, 40, seed))
-        right = resampled(x, y, 40, seed)
-    assert found == pytest.approx(
-        np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12
-    )
+    x, y = rng.integers(0, values, 30) / 7, rng.integers(0, scores, 30) / 3
+
+    def z(weights: np.ndarray) -> float:
+        ranks = [
+            (weights * ((value[:, None] > value) + (value[:, None] == value) / 2)).sum(axis=1)
+            for value in (x, y)
+        ]
+        left, right = (rank - weights @ rank for rank in ranks)
+        covariance, spread = weights @ (left * right), (weights @ left**2) * (weights @ right**2)
+        return float(np.arctanh(covariance / np.sqrt(spread)))
+
+    equal, step = np.full(30, 1 / 30), 1e-5
+    towards = [(1 - step) * equal + step * np.eye(30)[pair] for pair in range(30)]
+    added = np.array([(z(weights) - z(equal)) / step for weights in towards])
+    estimate = Correlation(np.arange(30), x, y, "spearman", np.zeros(30), ("", "", "")).estimate()
+    assert estimate.value == pytest.approx(np.arctanh(stats.spearmanr(x, y).statistic))
+    assert estimate.errors == pytest.approx(added / np.sqrt(30 * 29), abs=1e-4)
+    half = stats.t.ppf(0.975, 29) * np.sqrt((added @ added) / (30 * 29))
+    limits = np.tanh(estimate.value + half * np.array([-1, 1]))
+    assert estimate.interval() == pytest.approx(limits, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("n", "reason"),
+    [(9, "interval: fewer than 10 pairs"), (10, "interval: the correlation is 1 or -1")],
+)
+def test_without_an_interval_there_is_a_reason(n, reason):
+    x, pairs = made(n_pairs=n)
+    pairs.score[:] = -cosines(x, pairs) if n == 10 else pairs.score
+    found = similarity(Arrays(x), pairs=pairs)
+    assert (found["low"], found["high"], found["reason"]) == (None, None, reason)
+    assert found["spearman"] is not None
 
 
 @pytest.mark.parametrize("there", [range(25), [3, 9, 17, 28], [5], []])
@@ -138,7 +144,7 @@ def test_pairs_of_equal_vectors_share_a_rank():
     )
     right = cosines(np.concatenate([x, x]), pairs)
     right[:50] = 1
-    found = similarity(data, pairs=pairs, resamples=0)
+    found = similarity(data, pairs=pairs)
     assert found["spearman"] == pytest.approx(
         stats.spearmanr(right, pairs.score).statistic, abs=1e-12
     )
@@ -153,9 +159,7 @@ def test_cosines_near_one_keep_their_order():
     pairs = pairs_of(np.arange(200), np.arange(200, 400), np.zeros(200))
     right = cosines(x, pairs)
     pairs.score[:] = right.argsort().argsort()
-    assert similarity(Arrays(x), pairs=pairs, resamples=0)["spearman"] == pytest.approx(
-        1, abs=1e-12
-    )
+    assert similarity(Arrays(x), pairs=pairs)["spearman"] == pytest.approx(1, abs=1e-12)
     units = x / np.linalg.norm(x, axis=1, keepdims=True)
     assert len({*np.einsum("nd,nd->n", units[:200], units[200:]).tolist()}) < 150, (
         "float32 is enough here"

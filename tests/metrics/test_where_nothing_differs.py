@@ -5,7 +5,7 @@ Each statement is of draws with a fixed seed; p-values of B shuffles are whole n
 and are spread over that step before they are held against the uniform distribution.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from embstore.metrics.change import change
 from embstore.metrics.data import Contexts, ItemLabels
 from embstore.metrics.labels import knn
 from embstore.metrics.numerics import statistics
-from embstore.metrics.numerics.differences import Scores, compare_resamples
+from embstore.metrics.numerics.estimates import compare_estimates
 from embstore.metrics.numerics.statistics import calibrate, draw_permutations, permuted_products
+from embstore.metrics.numerics.units import Correlation, mean_of
 from embstore.metrics.probe import probe
 
 pytestmark = pytest.mark.slow
@@ -87,26 +88,37 @@ def test_p_of_ties_is_never_too_small():
         )
 
 
-def test_differences_of_equal_layers_are_covered():
-    """Of 1,000 pairs of layers whose scores are equally good: coverage of 0, and p at most uniform
-    at usual levels.
+@pytest.mark.parametrize("n", [10, 12, 25, 60])
+def test_differences_of_equal_layers_are_covered(n):
+    """Of 1,000 pairs of layers whose numbers are equally good: coverage, and p at most uniform at
+    usual levels.
     """
-    rng = np.random.default_rng(3)
-    units, p_values, n_covered = np.arange(100), {"spearman": [], "pearson": []}, Counter()
-    for number in range(1000):
-        gold = rng.normal(size=100)
-        layers = [gold + rng.normal(size=100) for _ in range(2)]
-        for statistic, found_p in p_values.items():  # of the same resamples, which are kept
-            scores = [Scores(units, values, statistic, gold) for values in layers]
-            resampled = np.stack([each.resampled(200, number) for each in scores])
-            found = compare_resamples(np.array([each.value for each in scores]), resampled, 0)[1]
-            assert found.low is not None
-            assert found.high is not None
-            n_covered[statistic] += found.low <= 0 <= found.high
-            found_p.append(found.p)
-    for statistic, found_p in p_values.items():
-        assert 930 <= n_covered[statistic] <= 970
-        assert np.mean(np.array(found_p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
+    rng = np.random.default_rng(n)
+    units, p_values, n_covered = np.arange(n), defaultdict[str, list[float]](list), Counter()
+    true = {"mean": 0.0, "pearson": 0.5**0.5, "spearman": 6 / np.pi * np.arcsin(0.5**0.5 / 2)}
+    for _ in range(1000):
+        gold = rng.normal(size=n)
+        layers = gold + rng.normal(size=(2, n))
+        for statistic in true:
+            first, second = (
+                mean_of(units, values)
+                if statistic == "mean"
+                else Correlation(
+                    units,
+                    values,
+                    gold,
+                    statistic,
+                    np.zeros(n),
+                    ("", "", ""),  # type: ignore[arg-type]
+                ).estimate()
+                for values in layers
+            )
+            low, high = first.interval()
+            n_covered[statistic] += low <= true[statistic] <= high
+            p_values[statistic].append(compare_estimates(first, second).p)
+    for statistic, found in p_values.items():
+        assert 930 <= n_covered[statistic] <= 985
+        assert np.mean(np.array(found) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
 def test_p_of_change_is_uniform():

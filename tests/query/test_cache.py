@@ -160,8 +160,8 @@ def test_a_seed_matters_only_where_something_is_drawn(root, computed):
         ask(root, "isoscore", seed=seed, spaces="toy.word.last", layers=1)
     assert len(computed) == 1
     for seed in (0, 1):
-        ask(root, "similarity", seed=seed, spaces="toy.word.last", layers=1)
-    assert len(computed) == 3, "the bootstrap draws"
+        ask(root, "norms", ci=True, seed=seed, spaces="toy.word.last", layers=1)
+    assert len(computed) == 3, "parts of the items are drawn"
 
 
 def test_versions_count(root, computed, monkeypatch):

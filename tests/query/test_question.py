@@ -158,20 +158,13 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store):
     [row] = ask(store, "isoscore", zeta=1, where="false", layers=0).to_pylist()
     assert (row["isoscore"], row["zeta"], type(row["zeta"])) == (None, 1.0, float)
     [row] = ask(store, "similarity", where="false", layers=0).to_pylist()
-    assert (row["spearman"], row["missing"], row["seed"], row["resamples"]) == (
-        None,
-        "skip",
-        None,
-        None,
-    )
+    assert (row["spearman"], row["missing"]) == (None, "skip")
 
 
 SPLITS = (
     "one-sided p-values, from 50 random splits of the words into two sets of these sizes (seed 5)"
 )
 DRAWN: list[tuple[str, dict[str, Any], str]] = [
-    ("correlate", {}, "intervals from 1,000 resamples of the items (seed 5)"),
-    ("similarity", {}, "intervals from 1,000 resamples of the pairs (seed 5)"),
     ("weat", {"permutations": 50}, SPLITS),
     ("sc-weat", {"permutations": 50}, SPLITS),
     (
@@ -187,8 +180,6 @@ DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("probe", {"control": False, "repeats": 2}, "2 × 2 folds drawn at random (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
-    ("correlate", {"resamples": 0}),
-    ("similarity", {"resamples": 0}),
     ("weat", {"permutations": 0}),
     ("weat", {"x": WORDS[:3], "y": WORDS[3:6]}),
     ("sc-weat", {"a": WORDS[:3], "b": WORDS[3:6]}),
@@ -223,15 +214,6 @@ def test_where_nothing_was_drawn_there_is_no_seed(store, metric, question):
     assert (set(sampled["seed"]), set(sampled["sample"])) == ({5}, {30})
     assert str(sampled.notes).count("seed") == 1
     assert len(set(sampled.columns)) == len(sampled.columns)
-
-
-def test_an_interval_of_a_formula_counts_no_resamples(store, monkeypatch):
-    monkeypatch.setattr("embstore.metrics.correlate.MAX_BOOTSTRAP_ITEMS", 10)
-    found = ask(store, "correlate", seed=5, cache=False)
-    assert None not in found["low"]
-    assert {*found["resamples"], *found["seed"]} == {None}
-    sampled = ask(store, "correlate", seed=5, sample=20, cache=False)
-    assert (set(sampled["resamples"]), set(sampled["seed"])) == ({None}, {5})
 
 
 def test_a_number_is_of_the_declared_type():

@@ -356,7 +356,6 @@ def test_layers_that_do_not_differ(tmp_path):
         ),
         ("intrinsic-dimension", {"estimator": "gride", "ci": True}, UsageError, "twonn or mle"),
         ("norms", {"versus": "1", "by": "text"}, UsageError, "leave out `by`, or add `average`"),
-        ("norms", {"versus": "1", "differences": 200}, UsageError, "groups of `average`"),
         ("norms", {"ci": True, "by": "text", "average": True}, UsageError, "leave out `ci`"),
         (
             "rogue-dims",

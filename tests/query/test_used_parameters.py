@@ -146,7 +146,7 @@ def test_parameters_of_text_take_numbers_as_the_command_line_does(made):
     assert edges["label_bins"] == ["0,2,7"]
     found = made.store.query("knn", versus=0, **options | {"label_bins": 2, "layers": [0, 1]})
     assert [row["versus"] for row in found if row["difference"] is not None] == ["0"]
-    both = {"column": "freq", "layers": [0, 1], "resamples": 0, "differences": 100}
+    both = {"column": "freq", "layers": [0, 1]}
     assert (
         made.store.query("correlate", versus=1, **both).rows
         == made.store.query("correlate", versus="1", **both).rows

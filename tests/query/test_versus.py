@@ -8,12 +8,12 @@ from datasets_written import write_pairs
 from kept_columns import write_columns
 from scipy.stats import spearmanr
 
-from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.errors import NotStoredError, QueryError
 from embstore.metrics.numerics.differences import holm
 
 COLUMNS = [
-    "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "best_share",
-    "detectable", "n_common",
+    "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "detectable",
+    "n_common",
 ]  # fmt: skip
 
 
@@ -32,17 +32,17 @@ def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made):
     assert [name for name in table.columns if name in COLUMNS] == COLUMNS
     rho = plain["spearman"]
     assert table["spearman"] == rho
-    assert table["difference"] == [rho[0] - rho[1], None, rho[2] - rho[1]]
+    assert table["difference"][::2] == pytest.approx([rho[0] - rho[1], rho[2] - rho[1]])
+    assert table["difference"][1] is None
     assert table["versus"] == ["1", None, "1"]
     tested = [row for row in table.rows if row["difference"] is not None]
     assert all(row["difference_low"] < row["difference"] < row["difference_high"] for row in tested)
     assert [row["p_holm"] for row in tested] == holm(
         np.array([row["p"] for row in tested])
     ).tolist()
-    assert sum(table["best_share"]) == pytest.approx(1)
     assert {row["n_common"] for row in table.rows} == {60}
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
-    assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
+    assert "over 60 units in common, by Student's t" in table.notes[0]
 
     table = made.store.query("similarity", dataset="rg65", versus="1")
     shown = ["layer", "spearman", "difference", "low", "high", "p_holm"]
@@ -56,6 +56,26 @@ def test_the_best_layer(made):
     assert [row["difference"] is None for row in table.rows] == table["best"]
     assert [row["versus"] for row in table.rows if not row["best"]] == ["best", "best"]
     assert all(row["difference"] is None or row["difference"] < 0 for row in table.rows)
+    named = [made.store.query("similarity", dataset="rg65", versus=str(at)) for at in range(3)]
+    pairs = [named[0]["p"][1], named[0]["p"][2], named[1]["p"][2]]
+    adjusted = dict(zip([(0, 1), (0, 2), (1, 2)], holm(np.array(pairs)), strict=True))
+    best = table["best"].index(True)
+    assert [row["p_holm"] for row in table.rows if not row["best"]] == pytest.approx(
+        [p for pair, p in adjusted.items() if best in pair]
+    )
+
+
+def test_a_correlation_of_one_is_not_compared(make_store):
+    made = make_store(n=60, dim=6, n_blocks=2, top_form=None, index=False)
+    norms = np.linalg.norm(made.vectors[0].astype(float), axis=1)
+    write_columns(made, {"x": norms.tolist()})
+    table = made.store.query("correlate", column="x", versus="1")
+    assert table["difference"][0] is None
+    assert table["p"][2] == table["p_holm"][2]
+    assert table["reason"] == ["interval: the correlation is 1 or -1", None, None]
+    none = made.store.query("correlate", column="x", versus="0")
+    assert set(none["p"]) == {None}
+    assert "60 units in common, or correlations of 1 or -1: no test" in none.notes[0]
 
 
 def test_two_spaces_are_compared_on_common_items(make_store, tmp_path):
@@ -124,11 +144,8 @@ def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_sto
             strict=True,
         )
     )
-    assert not {"best_share", "differences"} & {*best.columns}
     assert "p_holm over all 3 pairs, since the best was chosen among them" in best.notes[0]
     assert made.store.query("knn", versus="best", seed=1, **asked)["p"] != best["p"]
-    with pytest.raises(UnknownNameError, match="unknown parameter of knn 'differences'"):
-        made.store.query("knn", versus="best", differences=1000, **asked)
 
 
 @pytest.mark.parametrize(("metric", "more"), [("knn", {"k": 3}), ("probe", {"control": False})])
@@ -199,9 +216,6 @@ def test_the_layer_that_others_are_compared_with_is_added_to_them(made):
         found.rows == made.store.query("similarity", dataset="rg65", layers="0-2", versus="2").rows
     )
     assert found["versus"] == ["2", "2", None]
-    assert not any("differences = " in note for note in found.notes), (
-        "the note on versus has their number"
-    )
 
 
 def test_the_same_layer_twice_does_not_differ(make_store):
@@ -224,24 +238,6 @@ def test_the_remedy_for_words_that_an_axis_lacks_is_one_that_correlate_has(made)
         made.store.query("axis", **poles)
 
 
-def test_a_note_says_that_the_resamples_are_too_few_for_the_number_of_tests(make_store):
-    """The smallest p of 100 resamples is 2/101, of which five make 0.099."""
-    made = make_store(n=60, dim=6, n_blocks=5, top_form=None, index=False)
-    norms = np.linalg.norm(made.vectors[0].astype(float), axis=1)
-    write_columns(made, {"x": norms.tolist()})
-    asked = {"column": "x", "versus": "0"}
-    raised = "100 draws allow no p_holm below .05 for so many tests: raise `differences`"
-    few = made.store.query("correlate", differences=100, **asked)
-    assert few["p"][1:] == [pytest.approx(2 / 101)] * 5
-    assert raised in few.notes[0]
-    for enough in (
-        made.store.query("correlate", differences=1000, **asked),
-        made.store.query("correlate", differences=100, layers="0-2", **asked),
-    ):
-        assert max(enough["p_holm"][1:]) < 0.05
-        assert "draws" not in enough.notes[0]
-
-
 def test_an_axis_is_placed_anew_if_its_file_changes(make_store, tmp_path):
     made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     write_columns(made, {"x": [*range(40)]})
@@ -254,12 +250,7 @@ def test_an_axis_is_placed_anew_if_its_file_changes(make_store, tmp_path):
     assert found[0] != found[1]
 
 
-def test_rows_say_how_differences_and_shuffles_were_made(made):
-    plain, tested = (
-        made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "0"})
-    )
-    assert not {"versus", "differences"} & {*plain.columns}
-    assert [row["differences"] for row in tested] == [None, 1000, 1000]
+def test_rows_say_how_shuffles_were_made(made):
     write_columns(made, {"lemma": [number // 4 for number in range(60)]})
     shuffled = made.store.query("cka", permutations=19, block="lemma")
     assert {(row["permutations"], row["over"], row["block"]) for row in shuffled} == {

@@ -46,7 +46,7 @@ def test_similarity_of_occurrences_equals_scipy_over_the_stored_vectors(tmp_path
     layers = content(tmp_path / "store")["tiny.occurrence.mean"]
     labels = [float(label == "T") for *_, label in PAIRS]
     ids = [Item.occurrence(text, Span(start, end)).id for text, start, end in SENTENCES]
-    for answer in store.query("similarity", dataset=spans, resamples=0):
+    for answer in store.query("similarity", dataset=spans):
         wide = {item: vector.astype(np.float64) for item, vector in layers[answer["layer"]].items()}
         unit = {item: vector / np.linalg.norm(vector) for item, vector in wide.items()}
         cosines = [float(unit[ids[left]] @ unit[ids[right]]) for left, right, _ in PAIRS]

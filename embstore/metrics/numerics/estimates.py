@@ -43,6 +43,14 @@ class Estimate:
     # Of some of the items; None where all layers have the same.
     recompute: "Callable[[Ids], Estimate] | None" = None
     is_log: bool = False  # whether the value is a logarithm
+    is_z: bool = False  # whether the value is Fisher's z of a correlation
+    of_units: bool = False  # whether the parts are independent units, each with an error
+
+    def number(self, value: float) -> float:
+        """Return the number that has a value on the scale of the errors."""
+        if self.is_log:
+            return math.exp(value)
+        return math.tanh(value) if self.is_z else value
 
     @property
     def usable(self) -> Ids:
@@ -81,9 +89,9 @@ class Estimate:
         return self.value - half, self.value + half
 
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval by Student's t; of a logarithm, that of the number."""
+        """Return the 95 % interval of the number by Student's t on the scale of the errors."""
         low, high = self._around(self.standard_error(self.value))
-        return (math.exp(low), math.exp(high)) if self.is_log else (low, high)
+        return self.number(low), self.number(high)
 
     def r2_interval(self) -> tuple[float, float]:
         """Return the 95 % interval of R² by Student's t, with an error of no less than 2/n.
@@ -111,8 +119,9 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
     """Test the difference of two numbers of the same items, with errors in the same parts, by
     Student's t.
 
-    Of logarithms the ratio is tested, and its limits are given as differences of two numbers with
-    that ratio and the geometric mean of both: they exclude 0 exactly if the ratio's exclude 1.
+    It is tested on the scale of the errors: of logarithms that is the ratio, of correlations the
+    difference of Fisher's z. Its limits are given as differences of two numbers that differ so on
+    that scale, with the same mean on it as both have: they exclude 0 exactly if it does.
     """
     from scipy.special import stdtr, stdtrit  # slow to import
 
@@ -129,7 +138,9 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
     centre = (first.value + second.value) / 2
 
     def shown(value: float) -> float:
-        return 2 * math.exp(centre) * math.sinh(value / 2) if first.is_log else value
+        if not (first.is_log or first.is_z):
+            return value
+        return first.number(centre + value / 2) - first.number(centre - value / 2)
 
     rounding = _ROUNDING * max(1.0, abs(first.value))
     if error <= rounding:

@@ -1,4 +1,4 @@
-"""Correlate by Pearson and Spearman with intervals, test by permutation, draw folds; calibrate
+"""Correlate by Pearson, rank, test by permutation, draw folds; calibrate
 similarities.
 
 Gröger, Wen & Brbić (2026), "Revisiting the Platonic Representation Hypothesis": to calibrate
@@ -8,8 +8,6 @@ the highest of a grid of similarities is calibrated like each of them.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations, islice
 from typing import NamedTuple
 
@@ -169,14 +167,8 @@ def calibrate(
     return Calibrated(p, threshold, ((observed - threshold) / room).clip(0, 1))
 
 
-Counts = NDArray[np.floating]
-
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975
 EXACT_SPLITS = 100_000
-_LEVEL = 0.95
-_BATCH_VALUES = 1 << 22
-_CACHED_BATCHES = 8  # of at most 34 MB each: all layers use the same resamples of a dataset
-_FLOAT32_MAX_PAIRS = 1 << 18
 _BLOCK_VALUES = 1 << 16  # of a block of splits
 _BLOCK_ROWS = 512
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -186,20 +178,6 @@ def pearson(x: Float64Array, y: Float64Array) -> float:
     """Return Pearson's r, in [-1, 1], of two arrays (n,) that are not constant."""
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
-
-
-def fisher_interval(rho: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of Spearman's rho by Fisher's z, tanh(artanh ρ ± 1.96 √((1 +
-    ρ²/2)/(n − 3))).
-
-    The variance is that of Bonett & Wright (2000), Psychometrika 65, equation 4. Of n ≥ 4 pairs;
-    for a rho of -1 or 1 the interval is that number.
-    """
-    if abs(rho) >= 1:
-        return rho, rho
-    half_width = NORMAL_QUANTILE * np.sqrt((1 + rho * rho / 2) / (n - 3))
-    low, high = np.tanh(np.arctanh(rho) + half_width * np.array([-1.0, 1.0]))
-    return float(low), float(high)
 
 
 def wilson_interval(
@@ -233,161 +211,6 @@ def ranks(values: Float64Array, error: Float64Array | float = 0.0) -> Float64Arr
     result = np.empty(len(values))
     result[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
     return result
-
-
-def percentile_interval(resampled: Float64Array) -> tuple[float, float] | tuple[None, None]:
-    """Return the 2.5 % and 97.5 % quantiles of the values that are not NaN; None if none is."""
-    resampled = resampled[np.isfinite(resampled)]
-    if not len(resampled):
-        return None, None
-    low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
-
-
-def resampled_spearman(
-    x: Float64Array, y: Float64Array, resamples: int, seed: int, error: Float64Array | float = 0.0
-) -> Float64Array:
-    """Return Spearman's rho in each resample (Efron & Tibshirani 1993, section 13.3), NaN where it
-    is undefined.
-
-    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as
-    the count of each pair: its ranks are cumulative sums of these counts in the order of the whole
-    sample, without another sort.
-
-    Args:
-        x: float64 (n,), not constant.
-        y: float64 (n,), not constant.
-        resamples: Number of resamples.
-        seed: Random seed of the resamples.
-        error: Bound on the rounding error of each x (n,), or of all: see :func:`group_ties`.
-    """
-    order, is_start = group_ties(x, error)
-    starts, scores = np.flatnonzero(is_start), y.tobytes()
-    batches = _batches(len(y), resamples, seed)
-    return np.concatenate(
-        [_resampled_rho(_draw_resamples(scores, *batch), order, starts) for batch in batches]
-    )
-
-
-def resampled_means(x: Float64Array, resamples: int, seed: int) -> Float64Array:
-    """Return the mean of x (n,) in each resample (resamples,)."""
-    batches = _batches(len(x), resamples, seed)
-    return np.concatenate([x @ _draw_counts(len(x), *batch) / len(x) for batch in batches])
-
-
-def resampled_pearson(x: Float64Array, y: Float64Array, resamples: int, seed: int) -> Float64Array:
-    """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is
-    undefined.
-    """
-    x, y = x - x.mean(), y - y.mean()
-    products = np.stack([x, y, x * x, y * y, x * y])
-    found = []
-    for batch in _batches(len(x), resamples, seed):
-        mean_x, mean_y, xx, yy, xy = products @ _draw_counts(len(x), *batch) / len(x)
-        square = (xx - mean_x**2) * (yy - mean_y**2)
-        is_defined = square > (_EPSILON * xx) * (_EPSILON * yy)
-        found.append(
-            _ratio(xy - mean_x * mean_y, np.sqrt(np.where(is_defined, square, 0))).clip(-1, 1)
-        )
-    return np.concatenate(found)
-
-
-def _ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
-    """Divide; NaN where the denominator is zero."""
-    ratios = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=ratios, where=denominator > 0)
-    return ratios
-
-
-def _batches(n: int, resamples: int, seed: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the size of each batch of resamples, the seed, and the number of the batch."""
-    size = max(1, _BATCH_VALUES // n)
-    return (
-        (min(size, resamples - first), seed, number)
-        for number, first in enumerate(range(0, resamples, size))
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Resamples:
-    """A batch of b resamples, with the sums that do not depend on x."""
-
-    counts: Counts  # number of times that each pair is in each resample, float32 or float64 (n, b)
-    weighted: Counts  # that count times the rank of the pair's y in the resample, likewise (n, b)
-    rank_spread: Float64Array  # Σ (rank of y − mean rank)² over the resample, float64 (b,)
-    weighted_total: Float64Array  # Σ count · weighted, float64 (b,)
-    cube_total: Float64Array  # Σ count³, float64 (b,)
-
-
-@lru_cache(maxsize=_CACHED_BATCHES)
-def _draw_counts(n: int, size: int, seed: int, number: int) -> Counts:
-    """Draw how often each of n pairs is in each of a batch of resamples, float32 or float64 (n,
-    size).
-    """
-    rng = np.random.default_rng([seed, number])
-    # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever
-    # above 32.
-    dtype = np.float32 if n < _FLOAT32_MAX_PAIRS else np.float64
-    drawn = np.empty((size, n), dtype)
-    for row in drawn:
-        row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
-    return np.ascontiguousarray(drawn.T)
-
-
-@lru_cache(maxsize=_CACHED_BATCHES)
-def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
-    """Draw a batch of resamples of y, the bytes of a float64 array (n,), which are hashable.
-
-    Cached, since all layers use the same ones.
-    """
-    scores = np.frombuffer(y)
-    counts = _draw_counts(len(scores), size, seed, number)
-    weighted = np.empty_like(counts)
-    n_before, weighted_total, cube_total = np.zeros((3, size))
-    rank_spread = np.full(size, len(scores) ** 3 / 12)
-    order, is_start = group_ties(scores)
-    for members in np.split(order, np.flatnonzero(is_start)[1:]):
-        in_group = counts[members].sum(axis=0, dtype=np.float64)
-        # Tied values share the mean of their ranks.
-        weighted[members] = counts[members] * (n_before + (in_group + 1) / 2)
-        n_before += in_group
-        rank_spread -= in_group * in_group * in_group / 12  # numpy's ** 3 takes ten times as long
-    for count, weight in zip(counts, weighted, strict=True):
-        wide = count.astype(np.float64)
-        weighted_total += wide * weight
-        cube_total += wide * wide * wide
-    return _Resamples(counts, weighted, rank_spread, weighted_total, cube_total)
-
-
-def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Float64Array:
-    """Return Spearman's rho of x and y in each resample (b,), NaN where it is undefined.
-
-    The rank of x is the cumulative count less (count − 1)/2, with the counts of tied x added up; Σ
-    rank · weighted is summed in these two parts. The spread of the ranks of x is (n³ − Σ
-    count³)/12. ``order`` are the positions of x in ascending order, (n,), and ``starts`` the first
-    of each group of tied x in it.
-    """
-    n, size = resamples.counts.shape
-    n_before, covariance, product = np.zeros((3, size))
-    weighted_total, cube_total = resamples.weighted_total.copy(), resamples.cube_total.copy()
-    stops = [*starts[1:].tolist(), n]
-    positions = order.tolist()
-    for start, stop in zip(starts.tolist(), stops, strict=True):
-        count, weight = resamples.counts[positions[start]], resamples.weighted[positions[start]]
-        if stop - start > 1:
-            members = order[start:stop]
-            counts, weights = (
-                x[members].astype(np.float64) for x in (resamples.counts, resamples.weighted)
-            )
-            count, weight = counts.sum(axis=0), weights.sum(axis=0)
-            weighted_total += count * weight - (counts * weights).sum(axis=0)
-            cube_total += count**3 - (counts**3).sum(axis=0)
-        np.add(n_before, count, out=n_before)
-        np.multiply(n_before, weight, out=product)
-        np.add(covariance, product, out=covariance)
-    covariance -= (weighted_total - n * (n + 1) / 2) / 2 + n * ((n + 1) / 2) ** 2
-    square = resamples.rank_spread * (n**3 - cube_total) / 12
-    return _ratio(covariance, np.sqrt(square)).clip(-1, 1)
 
 
 def permutation_test(
