@@ -3,6 +3,8 @@ and of metrics of a set of vectors.
 
     python benchmarks/error_rates.py [--repeats 400] [--only knn|probe|r2|sets]
     [--items 60 120 420] > error_rates.jsonl
+    python benchmarks/error_rates.py --only units --repeats 2000 --items 8 12 25 60
+    python benchmarks/error_rates.py --only texts --repeats 300 --items 12 25 60
 
 Layers are drawn anew in each repeat, independent of each other and alike: normally distributed
 vectors of 16 dimensions, of which the first also has the class (or the number) if there is a
@@ -15,15 +17,20 @@ share of intervals that hold the expectation.
 For metrics of a set of vectors (``--only sets``) there are two layers over the same items, normally
 distributed in 16 dimensions and correlated by --correlation: with equal variances, with a common
 mean too, or with variances that decay as 1/i. The expectation of ``population`` is known.
+
+Of units (``--only units``) there are seven layers too, and their numbers are not queried: means of
+numbers of each unit, shares of ones, and correlations with other numbers. ``--only texts`` queries
+means over texts (``--average``).
 """
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +41,10 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.metrics import probe
+from embstore.metrics.numerics.differences import holm
+from embstore.metrics.numerics.estimates import Estimate, compare_estimates
+from embstore.metrics.numerics.statistics import wilson_interval
+from embstore.metrics.numerics.units import Correlation, mean_of
 
 N_LAYERS, DIM, LEVEL = 7, 16, 0.05
 STRENGTH = 1e-2
@@ -171,11 +182,99 @@ def rates_of_sets(repeats: int, n: int, shape: str, correlation: float) -> Itera
     yield about | {"repeats": repeats, "value": round(true, 3), "coverage": coverage}
 
 
+UNITS = ("normal", "log-normal", "t3", "binary", "spearman", "pearson")
+
+
+def estimates_of_units(
+    kind: str, n: int, rho: float, between: float, rng: np.random.Generator
+) -> list[Estimate]:
+    """Return the estimates of seven layers that are alike: correlated by ``between`` unit by unit,
+    and by ``rho`` with what they are held against.
+    """
+    gold, common, own = rng.normal(size=n), rng.normal(size=n), rng.normal(size=(N_LAYERS, n))
+    values = rho * gold + np.sqrt(between - rho**2) * common + np.sqrt(1 - between) * own
+    if kind in ("spearman", "pearson"):
+        nouns = ("units", "values", "scores")
+        return [
+            Correlation(np.arange(n), each, gold, kind, np.zeros(n), nouns).estimate()
+            for each in values
+        ]
+    shapes = {
+        "log-normal": lambda: np.exp(values),
+        "t3": lambda: values / np.sqrt(rng.chisquare(3, size=n) / 3),
+        "binary": lambda: (values > -0.5).astype(float),
+        "normal": lambda: values,
+    }
+    is_share = kind == "binary"
+    return [mean_of(np.arange(n), each, are_shares=is_share) for each in shapes[kind]()]
+
+
+def rates_of_units(
+    repeats: int, kind: str, n: int, rho: float, between: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the shares of two layers found to differ, of seven of which any differs from the best,
+    and of intervals that hold the truth.
+    """
+    truths = {
+        "log-normal": math.exp(0.5),
+        "binary": 0.5 * (1 + math.erf(0.5 / math.sqrt(2))),
+        "spearman": 6 / math.pi * math.asin(rho / 2),
+        "pearson": rho,
+    }
+    truth = truths.get(kind, 0.0)
+    found = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng(
+            [n, UNITS.index(kind), *(round(100 * x) for x in (rho, between)), repeat]
+        )
+        layers = estimates_of_units(kind, n, rho, between, rng)
+        if not all(math.isfinite(each.value) for each in layers):
+            continue  # a correlation of 1 has no interval and no test
+        best = max(range(N_LAYERS), key=lambda layer: layers[layer].value)
+        pairs = list(combinations(range(N_LAYERS), 2))
+        p = np.array([compare_estimates(layers[a], layers[b]).p for a, b in pairs])
+        of_best = holm(p)[[best in pair for pair in pairs]]
+        low, high = layers[0].interval()
+        if kind == "binary":
+            low, high = wilson_interval(layers[0].value, n)
+        found.append((p[0] <= LEVEL, of_best.min() <= LEVEL, low <= truth <= high))
+    named, any_best, coverage = np.mean(found, axis=0).tolist()
+    about = {"kind": kind, "n": n, "rho": rho, "between": between, "repeats": len(found)}
+    yield about | {"named": named, "best": any_best, "coverage": coverage}
+
+
+def rates_of_texts(repeats: int, n: int) -> dict[str, Any]:
+    """Return the same for means over n texts of eight items, which are queried from stores."""
+    rows: dict[str, list[list[dict[str, Any]]]] = {"two": [], "all": []}
+    for repeat in range(repeats):
+        rng = np.random.default_rng([n, 5, repeat])
+        lengths = (rng.normal(size=(N_LAYERS, n)) + rng.normal(size=n)) / 2 + 5
+        vectors = rng.normal(size=(N_LAYERS, 8 * n, DIM))
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        vectors *= np.repeat(lengths, 8, axis=1)[:, :, None]
+        with tempfile.TemporaryDirectory() as folder:
+            made = synthetic_store(
+                Path(folder) / "store",
+                n=8 * n,
+                dim=DIM,
+                n_blocks=N_LAYERS - 1,
+                top_form=None,
+                vectors=vectors.astype(np.float32),
+                index=False,
+            )
+            write_columns(made, {"text_of": [f"text {item // 8}" for item in range(8 * n)]})
+            for name, layers, versus in (("two", "0,1", "1"), ("all", "all", "best")):
+                options = {"layers": layers, "versus": versus, "cache": False}
+                table = made.store.query("norms", by="text_of", average=True, **options)
+                rows[name].append(list(table.rows))
+    return {"column": "mean over texts", "n": n} | cell(rows, "mean")
+
+
 def main() -> None:
     """Print the requested cells."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=400)
-    parser.add_argument("--only", choices=("knn", "probe", "r2", "sets"))
+    parser.add_argument("--only", choices=("knn", "probe", "r2", "sets", "units", "texts"))
     parser.add_argument("--items", type=int, nargs="+", default=[60, 120, 420])
     parser.add_argument("--signals", type=float, nargs="+", default=[0.0, 1.5])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.1])
@@ -194,6 +293,16 @@ def main() -> None:
         for n, shape, correlation in product(options.items, options.shapes, options.correlation):
             for found in rates_of_sets(options.repeats, n, shape, correlation):
                 print(json.dumps(found), flush=True)
+    if options.only == "units":
+        cells = [(0.0, 0.5), (0.0, 0.9), (0.5, 0.5), (0.5, 0.9), (0.9, 0.9)]
+        for kind, (rho, between), n in product(UNITS, cells, options.items):
+            if rho and kind not in ("spearman", "pearson"):
+                continue
+            for found in rates_of_units(options.repeats, kind, n, rho, between):
+                print(json.dumps(found), flush=True)
+    if options.only == "texts":
+        for n in options.items:
+            print(json.dumps(rates_of_texts(options.repeats, n)), flush=True)
     for metric in ("knn", "probe", "r2"):
         if options.only not in (None, metric):
             continue
