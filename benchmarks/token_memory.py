@@ -23,7 +23,7 @@ from checkpoint_memory import peaks
 
 ROOT = Path(__file__).parents[1]
 WORDS_PER_TEXT = 23
-OF_TEXTS = ("--by", "context", "--average", "--resamples", "200")
+OF_TEXTS = ("--by", "context", "--average")
 COMMANDS: dict[str, Sequence[str]] = {
     "anisotropy": ("query", "anisotropy"),
     "norms": ("query", "norms"),

@@ -63,9 +63,6 @@ REFUSED = {
         "Did you mean 'toy.word.last'? Known: best, toy.word.last."
     ],
     "similarity --dataset rg65 --versus best --by pos": ["leave out --by"],
-    "similarity --dataset rg65 --differences 100": [
-        "--differences 100 has an effect with --versus alone"
-    ],
     "cka --over max": ["--over max has an effect with --permutations alone"],
     "cka --block pos": ["--block pos has an effect with --permutations alone"],
     "cka --permutations 9 --block one": ["1 orders of 1 blocks: too few for a p of .05."],

@@ -225,7 +225,6 @@ def test_intervals_are_the_same_with_and_without_a_comparison(made):
     [highest] = [row for row in best.rows if row["best"]]
     assert highest["anisotropy"] == max(best["anisotropy"])
     assert "p_holm over all 3 pairs" in best.notes[0]
-    assert "best_share" not in best.columns
 
 
 def test_one_pass_over_the_vectors_gives_the_sums_of_all_groups(made, monkeypatch):
