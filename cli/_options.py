@@ -234,8 +234,7 @@ Sample = Annotated[
     item_option("--sample", metavar="N", help="Draw N items at random, without replacement."),
 ]
 Seed = Annotated[
-    int,
-    item_option("--seed", metavar="S", help="Random seed of samples, resamples and permutations."),
+    int, item_option("--seed", metavar="S", help="Random seed of samples, parts and permutations.")
 ]
 Transforms = Annotated[
     list[str] | None,
