@@ -204,7 +204,12 @@ def correlation_with_valence(layer: int) -> Values:
     [row] = query_rows("valnorm", layer, lexicon=lexicon, pleasant=a, unpleasant=b)
     right = stats.pearsonr(effects, valence)
     found = (row["valnorm"], row["p_value"], row["low"], row["high"])
-    return zip(found, (right.statistic, right.pvalue, *right.confidence_interval()), strict=True)
+    n = len(IDS)
+    kept = [np.delete(IDS, at) for at in range(n)]
+    without = np.arctanh([stats.pearsonr(effects[ids], valence[ids]).statistic for ids in kept])
+    half = stats.t.ppf(0.975, n - 1) * np.sqrt((n - 1) * without.var())  # of the jackknife
+    limits = np.tanh(np.arctanh(right.statistic) + half * np.array([-1, 1]))
+    return zip(found, (right.statistic, right.pvalue, *limits), strict=True)
 
 
 @against("weat", "WEFE", 2e-6)

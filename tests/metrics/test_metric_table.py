@@ -149,7 +149,7 @@ def test_a_metric_is_declared_by_its_signature_and_docstring():
     assert own_metric([], k=2) == {"value": 2}
     assert [column.name for column in own_metric.columns] == ["value", "best"]
     names = [parameter.name for parameter in own_metric.parameters]
-    assert names == ["k", "way", "names", "share", "words", "versus", "differences"]
+    assert names == ["k", "way", "names", "share", "words", "versus"]
     k, way, several, share, words = own_metric.parameters[:5]
     assert (k.default, k.kind, k.help, k.minimum, k.maximum) == (1, int, "How many.", 1, 9)
     assert (way.default, way.kind, way.choices) == ("a", str, ("a", "b"))
