@@ -184,8 +184,10 @@ def _compare(
     n, units = len(first.units), "units" if first.of_units else "items"
     scores = {place: each for place, each in scores.items() if math.isfinite(each.value)}
     places, estimates = list(scores), list(scores.values())
-    if n < MIN_INTERVAL_UNITS or len(scores) < 2 or (reference or places[0]) not in scores:
-        return _Compared(f"{n} {units} in common, or correlations of 1 or -1: no test")
+    if n < MIN_INTERVAL_UNITS:
+        return _Compared(f"no test: {n} {units} in common, fewer than {MIN_INTERVAL_UNITS}")
+    if len(scores) < 2 or (reference or places[0]) not in scores:
+        return _Compared("no test: the correlations are 1 or -1")
     values = [each.value for each in estimates]
     target = values.index(max(values)) if reference is None else places.index(reference)
     others = [each for at, each in enumerate(estimates) if at != target]

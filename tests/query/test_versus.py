@@ -75,7 +75,15 @@ def test_a_correlation_of_one_is_not_compared(make_store):
     assert table["reason"] == ["interval: the correlation is 1 or -1", None, None]
     none = made.store.query("correlate", column="x", versus="0")
     assert set(none["p"]) == {None}
-    assert "60 units in common, or correlations of 1 or -1: no test" in none.notes[0]
+    assert "no test: the correlations are 1 or -1" in none.notes[0]
+
+
+def test_few_units_are_not_compared(make_store):
+    made = make_store(n=9, dim=6, n_blocks=1, top_form=None, index=False)
+    write_columns(made, {"x": [float(number) for number in range(9)]})
+    table = made.store.query("correlate", column="x", versus="0")
+    assert set(table["p"]) == {None}
+    assert "no test: 9 units in common, fewer than 10" in table.notes[0]
 
 
 def test_two_spaces_are_compared_on_common_items(make_store, tmp_path):
