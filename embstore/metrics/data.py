@@ -107,7 +107,7 @@ class ItemLabels:
     @property
     def noun(self) -> str:
         """What the groups are called."""
-        return "items" if self.groups is None else "groups of items"
+        return "items" if self.groups is None else "groups"
 
     def restricted(self, ids: Ids) -> "ItemLabels":
         """Return the labels of some of the items, ascending."""

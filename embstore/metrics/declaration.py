@@ -575,6 +575,11 @@ class Metric:
         return nulls | {"n": n, "reason": reason, "seed": None}
 
 
+def join_reasons(*reasons: str | None) -> str | None:
+    """Return the reasons that there are as one; None for none."""
+    return "; ".join(filter(None, reasons)) or None
+
+
 def with_scores(row: Result, scores: Any) -> Result:
     """Return a row with the values of the units that its number is made of, on which layers can be
     compared: see :class:`embstore.metrics.numerics.estimates.Estimate`.

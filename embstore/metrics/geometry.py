@@ -75,7 +75,7 @@ def mean_pairwise_cosine(
     references=("ethayarajh2019", "wolfe2022"),
     needs="summary",
     parts=Parts(column="anisotropy", parts="groups", from_sums=True, arguments=(("std", False),)),
-    version=2,
+    version=3,
 )
 def anisotropy(
     data: LayerData,
@@ -290,7 +290,7 @@ _MIN_RESOLVED = 1e-4
     references=("wolfe2022",),
     label="Norm",
     parts=Parts(column="mean", parts="groups", from_sums=True, arguments=(("top", 0),)),
-    version=2,
+    version=3,
 )
 def norms(
     data: LayerData,
@@ -390,6 +390,7 @@ _ROWS, _COLUMNS = 256, 1024
     citation="Wang & Isola (2020), ICML",
     references=("wang2020",),
     parts=Parts(column="uniformity", parts="groups"),
+    version=2,
 )
 def uniformity(
     data: LayerData,

@@ -74,6 +74,14 @@ def named(name: str, help: str, metavar: str = "NAME", **more: Any) -> Parameter
     return Parameter(name, None, help, value_type=str, metavar=metavar, is_input=True, **more)
 
 
+def kept_whole(column: str | None) -> str:
+    """Return what notes say of parts that divide no group of items; empty for no groups."""
+    return f", each {column} in one of them" if column else ""
+
+
+GROUPED_BY = Column(
+    "grouped_by", "string", "column that the groups are the values of, or sentence", shown=False
+)
 GROUP = named(
     "group",
     "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an"

@@ -24,6 +24,7 @@ _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
     references=("rudman2022", "rudman2024"),
     label="IsoScore",
     parts=Parts(column="isoscore", parts="groups", is_log=True),
+    version=2,
 )
 def isoscore(
     data: LayerData,
@@ -151,7 +152,7 @@ def _log_z(block: Block, directions: Float64Array) -> Float64Array:
     ),
     references=("gao2017", "himeno2014"),
     parts=Parts(column="participation_ratio", parts="groups", is_log=True, others=("population",)),
-    version=2,
+    version=3,
 )
 def participation_ratio(data: LayerData) -> Result:
     """Participation ratio: the dimensions that share the variance.
@@ -220,6 +221,7 @@ def _population_ratio(n: int, scatter: Float64Array, fourth: float) -> float | N
     ),
     references=("roy2007", "garrido2023", "wei2024"),
     parts=Parts(column="effective_rank", parts="groups", is_log=True),
+    version=2,
 )
 def effective_rank(
     data: LayerData,

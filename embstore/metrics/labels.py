@@ -1,24 +1,36 @@
 """Measure by nearest neighbours and clusters what a layer shows of a label of the items."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, Int64Array, Mask, slices
+from embstore.base.arrays import Float64Array, Int64Array, Mask, distinct_rows, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, join_reasons, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, NearestNeighbours, Option, count, share
+from embstore.metrics.inputs import (
+    GROUP,
+    GROUPED_BY,
+    N_ZERO,
+    NearestNeighbours,
+    Option,
+    count,
+    kept_whole,
+    share,
+)
 from embstore.metrics.numerics.estimates import (
+    GROUPS,
     MIN_GROUPS,
     MORE_NEIGHBOURS,
     Estimate,
     estimate_of,
     half_errors,
     halved,
+    whole_copies,
 )
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
@@ -55,21 +67,32 @@ _COUNTS = (
         share("chance", "label_share, and accuracy at k = 1, by chance"),
         share("majority", "share of the largest class", label="largest class"),
         *_COUNTS,
+        GROUPED_BY,
     ),
     formula=(
         "share of items i whose label is the most frequent one of their k nearest others by cosine"
     ),
     citation=(
         "Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf."
-        " Theory 13; interval: Wilson (1927), JASA 22"
+        " Theory 13; interval: Korn & Graubard (1998), Survey Methodology 24, after Clopper &"
+        " Pearson (1934), Biometrika 26"
     ),
-    references=("fix1951", "cover1967", "wilson1927"),
+    references=("fix1951", "cover1967", "korn1998", "clopper1934"),
     needs="labels",
     best="accuracy",
     versus=True,
     label="Nearest-neighbour classification",
-    drawn=lambda row: "intervals from random halves of the items",
-    version=2,
+    options=(
+        replace(
+            GROUP,
+            help=(
+                "Column whose items stay together in the halves of the interval, such as lemma; by"
+                " default the sentence of an occurrence."
+            ),
+        ),
+    ),
+    drawn=lambda row: f"intervals from random halves of the items{kept_whole(row['grouped_by'])}",
+    version=3,
 )
 def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed: int = 0) -> Result:
     """Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.
@@ -80,8 +103,10 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     that are neighbours are classified rightly or wrongly together, so that the error is not that of
     independent items: it is estimated from 50 random halves of the items (100 of fewer than 100
     items, or sentences of occurrences), in which k is halved too, if above 3 to no less than 3, and
-    is at least that of independent items; the interval is Wilson's (1927) of as many independent
-    items as have this error. Halves divide no sentence; occurrences of one word still are each
+    is at least that of independent items; the interval is Korn & Graubard's (1998): Clopper &
+    Pearson's (1934) of as many independent items as have this error. Halves divide no sentence, no
+    group, and no equal vectors if many items have one; of fewer than 20 groups there is no
+    interval; occurrences of one word still are each
     other's neighbours, and so are the tokens of one text, which share its labels: both lift the
     accuracy, as above chance without any signal. chance is Σ m(m − 1) / (n(n − 1)) over the class
     sizes m. With as many neighbours as a class has items, or more, some of them are of other
@@ -108,12 +133,13 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
         "label_share": float((near == found.codes[:, None]).mean()),
         "chance": float((sizes * (sizes - 1)).sum() / (n * (n - 1))),
         "majority": float(sizes.max() / n),
-        "reason": _why_large(k, sizes),
     }
-    groups = found.group_numbers
-    if groups.max() + 1 < MIN_GROUPS:
-        few = f"interval: fewer than {MIN_GROUPS} {found.noun}"
-        return row | {"reason": row["reason"] or few}
+    why_large = _why_large(k, sizes)
+    groups, why_whole = whole_copies(found.group_numbers, distinct_rows(data.gather(ids)[1])[1])
+    least = MIN_GROUPS if found.groups is None else GROUPS
+    if groups.max() + 1 < least:
+        few = f"interval: fewer than {least} {'different vectors' if why_whole else found.noun}"
+        return row | {"reason": join_reasons(why_large, few)}
 
     def recomputed(some: Ids) -> Estimate:
         return estimate_of(knn(data, labels=labels.restricted(some), k=k, seed=seed))
@@ -123,7 +149,8 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
         ids, float(is_right.mean()), is_right.astype(np.float64), errors, df, recomputed
     )
     low, high = estimate.share_interval()
-    return with_scores(row | {"low": low, "high": high, "seed": seed}, estimate)
+    row |= {"low": low, "high": high, "seed": seed, "reason": join_reasons(why_large, why_whole)}
+    return with_scores(row, estimate)
 
 
 def _are_right(codes: Codes, near: Codes) -> Mask:

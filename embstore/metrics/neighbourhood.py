@@ -79,8 +79,14 @@ def _with_interval(parameters: Mapping[str, Any]) -> str:
     ),
     references=("facco2017", "denti2022", "levina2004", "mackay2005"),
     needs="neighbours",
-    parts=Parts(column="twonn_ls", parts="halves", is_log=True, column_for=_with_interval),
-    version=3,
+    parts=Parts(
+        column="twonn_ls",
+        parts="halves",
+        is_log=True,
+        halved="neighbours",
+        column_for=_with_interval,
+    ),
+    version=4,
 )
 def intrinsic_dimension(
     data: LayerData,
@@ -320,7 +326,7 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
     references=("radovanovic2010", "hoover1936", "feldbauer2018"),
     needs="neighbours",
     parts=Parts(column="robin_hood", parts="halves", is_log=True, halved="k"),
-    version=5,
+    version=6,
 )
 def hubness(
     data: LayerData,

@@ -2,18 +2,26 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array
+from embstore.base.arrays import Float64Array, distinct_rows
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import Column, Ids, LayerData, Result, with_scores
+from embstore.metrics.declaration import Column, Ids, LayerData, Result, join_reasons, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import GROUP, Option, coefficient, count, share
+from embstore.metrics.inputs import GROUP, GROUPED_BY, Option, coefficient, count, kept_whole, share
 from embstore.metrics.labels import Codes, why_no_classes
-from embstore.metrics.numerics.estimates import Estimate, estimate_of, fold_estimate
+from embstore.metrics.numerics.estimates import (
+    GROUPS,
+    Estimate,
+    estimate_of,
+    fold_estimate,
+    limited_df,
+    whole_copies,
+)
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import Regression
 
@@ -24,6 +32,8 @@ _R2_INFLATION = 1.5
 """Factor of the variance of R²: squared errors have longer tails than hits. By simulation of 60 to
 420 items.
 """
+_R2_CARRYING = 1 / 2
+"""Share of the items that carry the error of R², which is its degrees of freedom."""
 _MAX_ITERATIONS = 2000
 _PROBE_NULLS: Result = dict.fromkeys(
     (
@@ -49,9 +59,8 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
         if row["control"] is None
         else f"; control: {types if row['control'] == 'types' else row['control']}"
     )
-    groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
     times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
-    return f"{times}{row['folds']} folds drawn at random{groups}{control}"
+    return f"{times}{row['folds']} folds drawn at random{kept_whole(row['grouped_by'])}{control}"
 
 
 @metric(
@@ -85,12 +94,7 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
         count("n_classes", "classes among the items"),
         count("n_groups", "groups that the folds are made of"),
         count("null_left_out", "items without a label"),
-        Column(
-            "grouped_by",
-            "string",
-            "column that the groups are the values of, or sentence",
-            shown=False,
-        ),
+        GROUPED_BY,
     ),
     formula=(
         "share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z"
@@ -106,7 +110,7 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
     versus=True,
     options=(GROUP,),
     label="Linear probe",
-    version=2,
+    version=3,
     drawn=_describe_draws,
 )
 def probe(
@@ -125,7 +129,8 @@ def probe(
     Linear only, by scikit-learn: multinomial logistic regression (solver newton-cg), C of 10⁻⁴ to 1
     by the accuracy on three inner folds, components standardised on the fitted items. No group is
     divided between folds: of occurrences no sentence is, by default, since its occurrences come
-    from one forward pass; give the lemma to see what carries over to other words. The control task
+    from one forward pass; give the lemma to see what carries over to other words. Nor are equal
+    vectors, if many items have one. The control task
     gives each type, the word of an occurrence, one random label: what a probe of this capacity
     learns by heart. Items that are their own type get shuffled labels, and selectivity is then the
     distance from chance; so it is where `group` keeps each type on one side, whose label cannot be
@@ -133,12 +138,18 @@ def probe(
     cross-validation, and R² is of all folds together. The folds are drawn five times, and the
     number is of all of them; folds share the items that they are fitted to, so that the interval is
     Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times their variance, which held in
-    simulations), and no smaller than that of independent items: repeats=1 is faster, and its
-    intervals are wide. Compare an untrained model, with `versus`: of accuracies, or of R².
+    simulations, and at most half as many degrees of freedom as items carry its error), and no
+    smaller than that of independent items. Of fewer than 20 groups there is none. repeats=1 is
+    faster, and its intervals are wide. Compare an untrained model, with `versus`: of accuracies, or
+    of R².
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)
-    groups = labels.group_numbers
+    least = max(folds, 2 * _INNER_FOLDS)
+    groups, why_whole = whole_copies(labels.group_numbers, distinct_rows(vectors)[1])
+    n_clusters = int(groups.max(initial=-1)) + 1
+    if n_clusters < least:  # as of a first token in layer 0, of which there is no interval
+        groups = labels.group_numbers
     n_groups = int(groups.max(initial=-1)) + 1
     n_classes = None if labels.values is not None else len(np.unique(labels.codes))
     row = _PROBE_NULLS | {
@@ -147,7 +158,6 @@ def probe(
         "n_groups": n_groups,
     }
     row |= {"n_classes": n_classes, "seed": None}
-    least = max(folds, 2 * _INNER_FOLDS)
     if n_groups < least:
         return row | {"reason": f"fewer than {least} {labels.noun}"}
     if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
@@ -174,13 +184,19 @@ def probe(
         ]
     )
     row |= {"reason": None, "seed": seed}
+    few = None
+    if n_clusters < GROUPS and (why_whole or labels.groups is not None):
+        few = f"interval: fewer than {GROUPS} {'different vectors' if why_whole else labels.noun}"
     if labels.values is not None:
         errors, totals = np.stack([_ridge(x, labels.values, fold) for fold in drawn], axis=1)
         estimate = fold_estimate(
             ids, totals - errors, totals, drawn, recomputed, inflation=_R2_INFLATION
         )
+        weights = np.bincount(groups, estimate.contributions - estimate.value)
+        estimate = replace(estimate, df=limited_df(estimate.df, weights, _R2_CARRYING))
         low, high = estimate.r2_interval()
-        return with_scores(row | {"r2": estimate.value, "low": low, "high": high}, estimate)
+        row |= {"r2": estimate.value, "low": low, "high": high}
+        return _with_reasons(row, estimate, few, why_whole)
     found = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
     from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
 
@@ -196,10 +212,8 @@ def probe(
         "macro_f1": float(macro_f1),
         "majority": float(sizes.max() / len(ids)),
     }
-    if few := int(((sizes > 0) & (sizes < folds)).sum()):
-        row["reason"] = (
-            f"accuracy: {few} of {n_classes} classes have fewer items than there are folds"
-        )
+    n_few = int(((sizes > 0) & (sizes < folds)).sum())
+    why_uneven = f"accuracy: {n_few} of {n_classes} classes have fewer items than there are folds"
     if control:
         codes, name = _control_labels(labels, seed)
         by_chance = float((_classify(x, codes, drawn[0], groups, seed) == codes).mean())
@@ -208,7 +222,13 @@ def probe(
             "selectivity": estimate.value - by_chance,
             "control": name,
         }
-    return with_scores(row, estimate)
+    return _with_reasons(row, estimate, few, why_uneven if n_few else None, why_whole)
+
+
+def _with_reasons(row: Result, estimate: Estimate, few: str | None, *others: str | None) -> Result:
+    """Return a row with its reasons and the estimate; without interval for too few groups."""
+    row = row | {"reason": join_reasons(*others, few)}
+    return with_scores(row, estimate) if few is None else row | {"low": None, "high": None}
 
 
 def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:

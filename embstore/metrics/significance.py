@@ -5,7 +5,7 @@ similarities by chance.
 from dataclasses import replace
 
 from embstore.metrics.declaration import Column, Metric, Parameter
-from embstore.metrics.inputs import count, named, share
+from embstore.metrics.inputs import GROUP, GROUPED_BY, count, named, share
 from embstore.metrics.parts import Parts
 
 VERSUS_COLUMNS = (
@@ -48,6 +48,21 @@ VERSUS = named(
     columns=VERSUS_COLUMNS,
 )
 """Parameter of metrics whose rows have an estimate; see :mod:`embstore.query.differences`."""
+
+
+INDEPENDENT = (
+    "It takes items for independent draws: of those that come in groups (texts of one source, forms"
+    " of one lemma) name the column with `group`, or it is too narrow."
+)
+"""What every interval from parts of the items takes for granted."""
+GROUP_OF_PARTS = replace(
+    GROUP,
+    help=(
+        "Column whose items stay together in the parts of `ci` and `versus`, such as lemma; by"
+        " default the sentence of an occurrence."
+    ),
+    columns=(GROUPED_BY,),
+)
 
 
 LIMITS = ("low", "high")
@@ -100,7 +115,7 @@ def parameters_of_parts(parts: Parts) -> tuple[Parameter, ...]:
     ci = Parameter(
         "ci",
         False,
-        f"Add the 95 % interval of {numbers}, from parts of the items.",
+        f"Add the 95 % interval of {numbers}, from parts of the items. {INDEPENDENT}",
         is_input=True,
         columns=tuple(limits),
     )
@@ -113,7 +128,7 @@ def parameters_of_parts(parts: Parts) -> tuple[Parameter, ...]:
         ),
         only_with=None,
     )
-    return ci, versus, average
+    return ci, versus, GROUP_OF_PARTS, average
 
 
 def limits_of(parts: Parts) -> dict[str, tuple[str, str]]:

@@ -8,15 +8,18 @@ is the difference of the errors. Transforms are fitted on each part.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.metrics.declaration import Metric, with_scores
+from embstore.metrics.declaration import Metric, join_reasons, with_scores
 from embstore.metrics.decorator import best_columns
+from embstore.metrics.inputs import kept_whole
 from embstore.metrics.numerics.estimates import (
     GROUPS,
     MIN_GROUPS,
@@ -25,6 +28,8 @@ from embstore.metrics.numerics.estimates import (
     group_errors,
     half_errors,
     halved,
+    limited_df,
+    whole_copies,
 )
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.parts import Parts
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
 
 Lists = tuple[Ids, Int64Array, Float64Array]
+_NEAR = 20  # neighbours by whose number an item weighs in the errors from halves
+_CARRYING = 1 / 5  # share of the items that carry these, which is their degrees of freedom
 
 
 def estimated(request: MetricRequest) -> MetricRequest:
@@ -66,13 +73,14 @@ def estimated(request: MetricRequest) -> MetricRequest:
     columns += best_columns(best)
     of_average = {parameter.name for parameter in AVERAGE}  # with which `versus` has more columns
     parameters = [each for each in metric.parameters if each.name not in of_average]
+    divided = f"{parts.parts} of the items{kept_whole(given['group'])}"
     metric = replace(
         metric,
         columns=tuple(columns),
         parameters=(*parameters, VERSUS),
         best=best,
         parts=parts,
-        drawn=lambda _: f"{' and '.join(limits)}: intervals from random {parts.parts} of the items",
+        drawn=lambda _: f"{' and '.join(limits)}: intervals from random {divided}",
     )
     return replace(request, metric=metric)
 
@@ -83,14 +91,16 @@ class Estimator:
 
     Attributes:
         ids: Item ids, int64 (n,), ascending.
-        clusters: Number of the cluster of each item, which is divided by no part: the sentence of
-            an occurrence, or the item itself; int64 (n,), from 0.
+        clusters: Number of the cluster of each item, which is divided by no part: its group, the
+            sentence of an occurrence, or the item itself; int64 (n,), from 0.
+        noun: What the clusters are called.
         steps: Transforms that are fitted on each part.
     """
 
     request: MetricRequest
     ids: Ids
     clusters: Positions
+    noun: str
     steps: "Sequence[Step]"
 
     @classmethod
@@ -98,11 +108,12 @@ class Estimator:
         cls, catalog: Catalog, request: MetricRequest, card: Card, ids: Ids, steps: "Sequence[Step]"
     ) -> "Estimator":
         """Return the estimator for items of a space: clusters have the same numbers in each."""
-        clusters = item_groups(catalog, card, ids, None)
+        column = request.parameters["group"]
+        clusters = item_groups(catalog, card, ids, column)
         if clusters is None:
-            return cls(request, ids, np.arange(len(ids)), steps)
-        _, first, members = np.unique(clusters, return_index=True, return_inverse=True)
-        return cls(request, ids, np.unique(first[members], return_inverse=True)[1], steps)
+            return cls(request, ids, np.arange(len(ids)), "items", steps)
+        noun = "sentences" if column is None else "groups"
+        return cls(request, ids, _in_order(clusters), noun, steps)
 
     def with_errors(self, row: Row, data: LayerData | NotComputable) -> Row:
         """Return a row with the intervals of its numbers, and the estimate that is compared.
@@ -113,15 +124,20 @@ class Estimator:
         """
         parts = self._parts
         row = {**dict.fromkeys(self.request.metric.empty(0, "")), **row, "seed": None}
+        if "grouped_by" in row:
+            row["grouped_by"] = self.request.parameters["group"]
         if row[parts.column] is None or isinstance(data, NotComputable):
             return row
         try:
             values = self._on_scale(row)
             source = _Source(data, self.ids, self.steps, parts)
-            errors, df = self._errors(source, row)
+            clusters, why_whole = whole_copies(self.clusters, source.copies())
+            estimator = self
+            if why_whole is not None:
+                estimator = replace(self, clusters=clusters, noun="different vectors")
+            errors, df = estimator._errors(source, row)
         except NotComputable as error:
-            reasons = (row["reason"], f"interval: {error}")
-            return row | {"reason": "; ".join(reason for reason in reasons if reason)}
+            return row | {"reason": join_reasons(row["reason"], f"interval: {error}")}
         no_parts = np.empty(0)
         estimates = [
             Estimate(self.ids, float(value), no_parts, of_number, df, is_log=parts.is_log)
@@ -130,6 +146,7 @@ class Estimator:
         for (column, names), estimate in zip(limits_of(parts).items(), estimates, strict=True):
             if np.isfinite([estimate.value, *estimate.errors]).all():
                 row |= zip(names, _within(self.request.metric, column, estimate), strict=True)
+        row |= {"reason": join_reasons(row["reason"], why_whole)}
         return with_scores(row | {"seed": self.request.selection.seed}, estimates[0])
 
     @property
@@ -151,14 +168,18 @@ class Estimator:
         """Return the errors of the numbers, float64 (parts, numbers), and degrees of freedom."""
         parts, seed = self._parts, self.request.selection.seed
         n_clusters = int(self.clusters.max(initial=-1)) + 1
-        least = GROUPS if parts.parts == "groups" else MIN_GROUPS
+        is_grouped = self.noun in ("groups", "sentences")
+        least = GROUPS if parts.parts == "groups" or is_grouped else MIN_GROUPS
         if n_clusters < least:
-            items = "items" if n_clusters == len(self.ids) else "sentences"
-            raise NotComputable(f"fewer than {least} {items}")
+            raise NotComputable(f"fewer than {least} {self.noun}")
+        if is_grouped and parts.fails_in_groups:
+            raise NotComputable(parts.fails_in_groups)
         if parts.parts == "groups":
             folds = draw_folds(self.clusters, GROUPS, [seed, 4])
             numbers = [self._numbers(layer, {}) for layer in source.without_each(folds)]
-            return group_errors(np.stack(numbers))
+            errors, df = group_errors(np.stack(numbers))
+            weights = np.ones(len(self.ids)) if parts.from_sums else source.square_distances()
+            return errors, limited_df(df, np.bincount(self.clusters, weights), GROUPS / n_clusters)
         changed: dict[str, Any] = {}
         if parts.halved is not None and (k := row.get(parts.halved)) is not None:
             changed[parts.halved] = halved(k)
@@ -167,7 +188,8 @@ class Estimator:
             return float(self._numbers(source.part(half), changed)[0])
 
         errors, df = half_errors(lambda half: (number(half), number(~half)), self.clusters, seed)
-        return errors[:, None], df
+        times_near = np.bincount(self.clusters, source.times_near(_NEAR))
+        return errors[:, None], limited_df(df, times_near, _CARRYING)
 
     def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> Float64Array:
         """Return the numbers of a part on the scale of the errors; raise NotComputable if the
@@ -189,6 +211,12 @@ def _within(metric: Metric, name: str, estimate: Estimate) -> tuple[float, float
     return low, high
 
 
+def _in_order(numbers: Int64Array) -> Positions:
+    """Return the number of each item's cluster (n,), from 0 in the order of the first items."""
+    _, first, members = np.unique(numbers, return_index=True, return_inverse=True)
+    return np.unique(first[members], return_inverse=True)[1]
+
+
 @dataclass(frozen=True)
 class _Source:
     """The vectors of a layer, of which parts are taken."""
@@ -204,6 +232,42 @@ class _Source:
         if len(self.ids) * self.data.dim * 8 > MEMORY_BYTES:
             return restricted(self.data, self.ids)
         return GroupLayer(*self.data.gather(self.ids), self.data.dims)
+
+    @cached_property
+    def whole(self) -> LayerData:
+        """The vectors of all items, after the transforms."""
+        layer = self.part(np.ones(len(self.ids), np.bool_))
+        if isinstance(layer, NotComputable):
+            raise layer
+        return layer
+
+    def copies(self) -> Positions:
+        """Return the number of the vector of each item (n,), from 0, which equal vectors share."""
+
+        def digests(ids: Ids, block: NDArray[np.floating]) -> tuple[Ids, Int64Array]:
+            rows = np.ascontiguousarray(block + block.dtype.type(0))  # which turns -0 into 0
+            joined = b"".join(blake2b(row, digest_size=8).digest() for row in rows)
+            return ids, np.frombuffer(joined, np.int64)
+
+        blocks = [*self.layer.map_with_ids(digests)]
+        ids, numbers = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+        return _in_order(numbers[np.argsort(ids)])
+
+    def square_distances(self) -> Float64Array:
+        """Return the squared distance of each vector from their mean (n,)."""
+        mean = self.whole.summary.mean
+        blocks = self.whole.map_with_ids(lambda ids, x: (ids, ((x - mean) ** 2).sum(axis=1)))
+        ids, distances = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+        return distances[np.argsort(ids)]
+
+    def times_near(self, k: int) -> Float64Array:
+        """Return how often each item is among the k nearest others of one, (n,), by Euclidean
+        distance; equal vectors count once.
+        """
+        ids, positions, _ = self.whole.neighbours(k, "euclidean", distinct=True)
+        times = np.zeros(len(self.ids))
+        times[np.searchsorted(self.ids, ids)] = np.bincount(positions.ravel(), minlength=len(ids))
+        return times
 
     def part(self, mask: Mask) -> LayerData | NotComputable:
         """Return the vectors of some of the items, after the transforms."""

@@ -466,10 +466,10 @@ def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
         labels = ItemLabels(labelled[order], numbers[order], names)
     _check_any(card, name, ids, labels.ids)
     columns = {"label": name}
-    if is_probe:
+    if "group" in values:
         types = item_groups(catalog, card, labels.ids, None, "folded word")
-        own = item_groups(catalog, card, labels.ids, values["group"])
-        labels = replace(labels, groups=own, types=types)
+        kept_whole = item_groups(catalog, card, labels.ids, values["group"])
+        labels = replace(labels, groups=kept_whole, types=types)
         usual = "sentence" if card.unit.has_context else None
         columns["grouped_by"] = values["group"] or usual
     return [Case({"labels": labels}, columns)]

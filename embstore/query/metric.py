@@ -180,6 +180,8 @@ def _with_columns(
     if needed is not None:
         missing = missing or (None if request.parameters[needed] else needed)
         names.append(request.parameters[needed])
+    if cards and request.parameters.get("group") is not None:
+        names.append(request.parameters["group"])
     if not names and missing is None:
         return [*cards], []
     from embstore.query.grouping import check_column, item_column_types

@@ -301,6 +301,11 @@ def metric_request(
         from embstore.query.estimates import estimated
 
         return estimated(request)
+    if metric.parts is not None and checked["group"] is not None:
+        raise UsageError(
+            "`group` is for the intervals of `ci` and `versus`, and not for `average`: add one of"
+            " them, or leave it out."
+        )
     if not request.is_averaged:
         return request
     from embstore.query.averages import averaged

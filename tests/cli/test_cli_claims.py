@@ -121,7 +121,7 @@ ANSWERED = {
     "knn --label pos -k 60": ["60 neighbours of 53 other items: take a smaller k."],
     "probe --label rare --no-control --layer 0": ["1 of 2 classes have fewer items than there are folds."],
     "probe --label pos --folds 61": ["fewer than 61 items."],
-    "probe --label pos --group one": ["fewer than 6 groups of items."],
+    "probe --label pos --group one": ["fewer than 6 groups."],
     "probe --label pos --group giant --folds 2 --no-control --layer 0": ["accuracy", "n = 54"],
     "probe --label const": ["the values of the column are all equal."],
     "probe --label const --versus best": ["fewer than two layers have a value that can be compared."],

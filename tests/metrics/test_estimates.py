@@ -1,5 +1,7 @@
 """Errors of numbers that items make together: against plain definitions, and how often they err."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,14 +10,18 @@ from metric_data import Arrays, labelled
 from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
+from embstore.metrics.data import ItemLabels
 from embstore.metrics.labels import knn
 from embstore.metrics.numerics.estimates import (
+    GROUPS,
     Estimate,
     compare_estimates,
     fold_estimate,
     half_errors,
+    limited_df,
+    whole_copies,
 )
-from embstore.metrics.numerics.statistics import draw_folds, wilson_interval
+from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.probe import probe
 
 IDS = np.arange(60)
@@ -74,9 +80,86 @@ def test_the_interval_of_knn_is_from_scikit_learns_halves(k):
     error = max(np.sqrt(np.mean(squares) / 4), np.sqrt(share * (1 - share) / n))
     smooth = (n * share + 1) / (n + 2)
     t = stats.t.ppf(0.975, 1 / (1 / 50 + 1 / 119))
-    n_effective = min(n, smooth * (1 - smooth) / error**2)
-    assert (row["low"], row["high"]) == pytest.approx(wilson_interval(share, n_effective, t))
+    n_effective = min(n, smooth * (1 - smooth) / error**2) * (stats.norm.ppf(0.975) / t) ** 2
+    right, wrong = share * n_effective, (1 - share) * n_effective
+    low, high = stats.beta.ppf(0.025, right, wrong + 1), stats.beta.ppf(0.975, right + 1, wrong)
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
     assert row["low"] < share < row["high"]
+
+
+@pytest.mark.parametrize("n_right", [0, 1, 30, 60])
+def test_a_share_of_independent_items_has_the_exact_interval(n_right):
+    """Of as many degrees of freedom as the normal distribution has, and no error of the parts."""
+    found = estimate(np.arange(60.0) < n_right, np.zeros(5), df=np.inf)
+    smooth = (n_right + 1) / 62
+    found = replace(found, errors=np.full(1, np.sqrt(smooth * (1 - smooth) / 60)))
+    exact = stats.binomtest(n_right, 60).proportion_ci()
+    assert found.share_interval() == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def test_few_items_that_carry_an_error_leave_few_degrees_of_freedom():
+    alike, alone = np.ones(60), np.append(np.full(59, 1e-6), 1.0)
+    assert limited_df(19, alike, GROUPS / 60) == 19
+    assert limited_df(19, alike, 1 / 5) == pytest.approx(12)
+    assert limited_df(19, np.repeat([1.0, 0], 30), GROUPS / 60) == pytest.approx(10)
+    assert limited_df(19, alone, GROUPS / 60) == 1
+    assert limited_df(19, np.zeros(60), 1 / 5) == 19
+
+
+def test_a_difference_has_the_lower_degrees_of_freedom_of_both():
+    rng = np.random.default_rng(0)
+    first, second = (estimate(rng.normal(size=60), rng.normal(size=50) / 20, df) for df in (30, 4))
+    gap = first.contributions - second.contributions
+    error = max(np.linalg.norm(first.errors - second.errors), np.linalg.norm(gap) / 60)
+    assert compare_estimates(first, second).p == pytest.approx(
+        2 * stats.t.sf(abs(gap.mean()) / error, 4)
+    )
+
+
+def test_many_copies_are_one_cluster_and_few_are_not():
+    items = np.arange(60)
+    few, many = np.minimum(items, 58), np.minimum(items, 50)
+    assert whole_copies(items, few)[0] is items
+    clusters, why = whole_copies(items, many)
+    assert clusters.tolist() == many.tolist()
+    assert why == "interval: 10 items have a vector that others have too"
+    sentences = items // 3
+    assert whole_copies(sentences, many)[0] is sentences
+
+
+@pytest.mark.parametrize("metric", ["knn", "probe"])
+def test_copies_are_on_one_side_of_each_half_and_fold(metric):
+    """Copies classify each other: divided, they would leave as little error as new items."""
+    rng = np.random.default_rng(8)
+    codes = np.arange(40) % 2
+    x = rng.normal(size=(40, 3)) + np.eye(2, 3)[codes]
+    three = np.tile(np.arange(40), 3)
+    options = {"k": 3} if metric == "knn" else {"control": False}
+    compute = {"knn": knn, "probe": probe}[metric]
+    rows = [
+        compute(Arrays(x[three] + noise), labels=labelled(codes[three], groups=groups), **options)
+        for noise, groups in ((0, None), (1e-9 * rng.normal(size=(120, 3)), three))
+    ]
+    assert rows[0]["reason"] == "interval: 120 items have a vector that others have too"
+    assert rows[1]["reason"] is None
+    for name in ("accuracy", "low", "high"):
+        assert rows[0][name] == pytest.approx(rows[1][name], abs=1e-6)
+
+
+def test_the_error_of_r2_has_half_the_items_that_carry_it():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(90, 4))
+    values = x[:, 0] + rng.standard_t(2, 90)
+    numbers = ItemLabels(np.arange(90), np.zeros(90, np.int64), (), values)
+    row = probe(Arrays(x), labels=numbers)
+    found = row["scores"]
+    deviations = found.contributions - found.value
+    carrying = (deviations**2).sum() ** 2 / (deviations**4).sum()
+    assert found.df == pytest.approx(carrying / 2)
+    assert 1 < found.df < 24
+    error = max(found.standard_error(found.value), 2 / 90)
+    low, high = stats.t.interval(0.95, carrying / 2, row["r2"], error)
+    assert (row["low"], row["high"]) == pytest.approx((low, min(1, high)))
 
 
 def test_repeated_folds_have_the_error_of_nadeau_and_bengio():

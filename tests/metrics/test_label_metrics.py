@@ -50,7 +50,7 @@ def test_knn_is_scikit_learns_leave_one_out(three):
         0,
         None,
     )
-    interval = binomtest(round(accuracy * 150), 150).proportion_ci(method="wilson")
+    interval = binomtest(round(accuracy * 150), 150).proportion_ci(method="exact")
     assert row["low"] <= interval.low < interval.high <= row["high"], (
         "items that are neighbours err together"
     )

@@ -111,14 +111,15 @@ def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store
     made = make_store(n=60, dim=4, n_blocks=1, index=False)
     columns = {
         "pos": ["N" if number % 3 else None for number in range(60)],
-        "lemma": [n // 4 for n in range(60)],
+        "lemma": [n // 3 for n in range(60)],
+        "source": [n // 4 for n in range(60)],
     }
     write_columns(
         made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]}
     )
     table = made.store.query("probe", label="kind", group="lemma", control=False, versus="best")
     assert {(row["n"], row["n_groups"], row["grouped_by"]) for row in table.rows} == {
-        (60, 15, "lemma")
+        (60, 20, "lemma")
     }
     assert [row["p"] is None for row in table.rows] == [row["best"] for row in table.rows]
     assert made.store.query("probe", label="freq", layers=0).rows[0]["r2"] < 1
@@ -138,6 +139,10 @@ def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store
         "probe", label="kind", group="lemma", control=False, layers=0, repeats=1
     )
     assert "5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes[0]
+    few = made.store.query("probe", label="kind", group="source", control=False, versus="best")
+    assert {*few["reason"]} == {"interval: fewer than 20 groups"}
+    assert {*few["low"], *few["high"], *few["p"]} == {None}
+    assert None not in few["accuracy"]
     with pytest.raises(UsageError, match=r"probe needs a column.*text, freq, kind, lem"):
         made.store.query("probe")
     row = {"folds": 5, "repeats": 1, "grouped_by": "sentence", "control": "types"}
@@ -149,8 +154,8 @@ def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store
 
 
 def test_r2_of_layers_is_compared_on_the_same_items(make_store):
-    x = np.random.default_rng(7).normal(size=(2, 80, 4)).astype(np.float32)
-    made = make_store(n=80, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
+    x = np.random.default_rng(7).normal(size=(2, 160, 4)).astype(np.float32)
+    made = make_store(n=160, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
     write_columns(made, {"freq": x[1, :, 0].astype(float).tolist()})
     table = made.store.query("probe", label="freq", versus="0")
     first, second = table.rows
@@ -158,3 +163,13 @@ def test_r2_of_layers_is_compared_on_the_same_items(make_store):
     assert second["difference_low"] < second["difference"] < second["difference_high"]
     assert second["p"] < 0.01
     assert table.layout()[0][:3] == ["layer", "r2", "difference"]
+
+
+def test_a_layer_of_few_vectors_has_a_value_and_no_interval():
+    """As that of a first token in layer 0, which is the same in every text."""
+    codes = np.arange(60) % 3 > 0
+    row = probe(Arrays(np.ones((60, 4))), labels=labelled(codes), control=False)
+    assert row["accuracy"] == row["majority"] == pytest.approx(2 / 3)
+    assert (row["low"], row["high"]) == (None, None)
+    assert row["reason"].endswith("too; interval: fewer than 20 different vectors")
+    assert "scores" not in row

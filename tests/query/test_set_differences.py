@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from synthetic import synthetic_store
 
-from embstore.base.errors import QueryError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.query import estimates, group_layers
 from embstore.query.layer_data import StoredLayer
@@ -48,6 +48,14 @@ def mean_norm(x):
 def cosines(x):
     u = x / np.linalg.norm(x, axis=1)[:, None]
     return (u @ u.T)[np.triu_indices(len(x), 1)]
+
+
+def anisotropy(x):
+    return cosines(x).mean()
+
+
+def centred_anisotropy(x):
+    return cosines(x - x.mean(axis=0)).mean()
 
 
 def uniformity(x):
@@ -98,25 +106,13 @@ def robin_hood(x, k):
 
 SMOOTH = [
     ("norms", {}, "mean", mean_norm, False),
-    ("anisotropy", {"std": True}, "anisotropy", lambda x: cosines(x).mean(), False),
+    ("anisotropy", {"std": True}, "anisotropy", anisotropy, False),
     ("uniformity", {}, "uniformity", uniformity, False),
     ("participation-ratio", {}, "participation_ratio", participation, True),
     ("isoscore", {}, "isoscore", lambda x: (participation(x) - 1) / (DIM - 1), True),
     ("effective-rank", {}, "effective_rank", effective_rank, True),
-    (
-        "anisotropy",
-        {"transforms": "center"},
-        "anisotropy",
-        lambda x: cosines(x - x.mean(axis=0)).mean(),
-        False,
-    ),
-    (
-        "anisotropy",
-        {"variant": "centred"},
-        "anisotropy",
-        lambda x: cosines(x - x.mean(axis=0)).mean(),
-        False,
-    ),
+    ("anisotropy", {"transforms": "center"}, "anisotropy", centred_anisotropy, False),
+    ("anisotropy", {"variant": "centred"}, "anisotropy", centred_anisotropy, False),
 ]
 OF_NEIGHBOURS = [
     ("intrinsic-dimension", {}, "twonn_ls", two_nn, None),
@@ -134,9 +130,9 @@ def jackknife(x, number, seed=0):
 
 
 def halves(x, number, k, seed=0, n_splits=50):
-    """Return the errors of a logarithm in random halves; of hubs with half as many neighbours."""
+    """Return the errors of a logarithm in random halves, with half as many neighbours."""
     rng = np.random.default_rng([seed, 3])
-    k = min(k, max(3, k // 2)) if number is robin_hood else k
+    k = k and min(k, max(3, k // 2))
     errors = []
     for _ in range(n_splits):
         is_first = rng.permutation(len(x)) < len(x) // 2
@@ -144,12 +140,30 @@ def halves(x, number, k, seed=0, n_splits=50):
     return np.array(errors) / (2 * np.sqrt(n_splits))
 
 
-def check(table, column, values, errors, df, is_log):
+def effective(weights):
+    """Return how many items carry as much of an error as these do: Kish's, of squared weights."""
+    return (weights**2).sum() ** 2 / (weights**4).sum()
+
+
+def df_of_groups(x, number):
+    """Return the degrees of freedom of an error from groups."""
+    if number in (mean_norm, anisotropy, centred_anisotropy):
+        return GROUPS - 1
+    carrying = effective(((x - x.mean(axis=0)) ** 2).sum(axis=1))
+    return min(GROUPS - 1, carrying * GROUPS / len(x))
+
+
+def df_of_halves(x):
+    """Return the degrees of freedom of an error from halves: a fifth of the items near others."""
+    near = neighbours(x, "euclidean")[0][:, :20]
+    return min(1 / (1 / 50 + 1 / (N - 1)), effective(np.bincount(near.ravel())) / 5)
+
+
+def check(table, column, values, errors, dfs, is_log):
     """Check the intervals of all layers, and the differences from layer 1."""
-    t = stats.t.ppf(0.975, df)
     scale, back = (np.log, np.exp) if is_log else (np.asarray, np.asarray)
     for layer, row in enumerate(table.rows):
-        half = t * np.sqrt((errors[layer] ** 2).sum())
+        half = stats.t.ppf(0.975, dfs[layer]) * np.sqrt((errors[layer] ** 2).sum())
         limits = back([scale(values[layer]) - half, scale(values[layer]) + half])
         assert row[column] == pytest.approx(values[layer])
         assert (row["low"], row["high"]) == pytest.approx(tuple(limits), rel=1e-6)
@@ -157,6 +171,8 @@ def check(table, column, values, errors, df, is_log):
             assert row["difference"] is row["p"] is None
             continue
         error = np.sqrt(((errors[layer] - errors[1]) ** 2).sum())
+        df = min(dfs[layer], dfs[1])
+        t = stats.t.ppf(0.975, df)
         on_scale = scale(values[layer]) - scale(values[1])
         assert row["p"] == pytest.approx(2 * stats.t.sf(abs(on_scale) / error, df), rel=1e-5)
         assert row["difference"] == pytest.approx(values[layer] - values[1])
@@ -182,7 +198,8 @@ def test_smooth_numbers_have_errors_from_groups(
     layers = [in_order(made, layer) for layer in range(3)]
     on_scale = (lambda x: np.log(number(x))) if is_log else number
     errors = [jackknife(x, on_scale) for x in layers]
-    check(table, column, [number(x) for x in layers], errors, GROUPS - 1, is_log)
+    dfs = [df_of_groups(x, number) for x in layers]
+    check(table, column, [number(x) for x in layers], errors, dfs, is_log)
 
 
 @pytest.mark.parametrize("limit", [group_layers.MEMORY_BYTES, 0], ids=["lists", "searched anew"])
@@ -194,8 +211,8 @@ def test_numbers_of_neighbours_have_errors_from_halves(
     table = made.store.query(metric, versus="1", **options)
     layers = [in_order(made, layer) for layer in range(3)]
     errors = [halves(x, number, k) for x in layers]
-    df = 1 / (1 / 50 + 1 / (N - 1))
-    check(table, column, [number(x, k) for x in layers], errors, df, is_log=True)
+    dfs = [df_of_halves(x) for x in layers]
+    check(table, column, [number(x, k) for x in layers], errors, dfs, is_log=True)
 
 
 def test_the_ratio_of_the_population_has_an_interval_of_its_own(made):
@@ -203,7 +220,7 @@ def test_the_ratio_of_the_population_has_an_interval_of_its_own(made):
     for layer, row in enumerate(table.rows):
         x = in_order(made, layer)
         errors = jackknife(x, lambda part: np.log(population(part)), seed=5)
-        half = stats.t.ppf(0.975, GROUPS - 1) * np.sqrt((errors**2).sum())
+        half = stats.t.ppf(0.975, df_of_groups(x, population)) * np.sqrt((errors**2).sum())
         assert row["population"] == pytest.approx(population(x))
         limits = population(x) * np.exp([-half, half])
         assert [row["population_low"], row["population_high"]] == pytest.approx(list(limits))
@@ -288,6 +305,108 @@ def test_sentences_are_not_divided(tmp_path):
     assert row["high"] - row["low"] == pytest.approx(expected, rel=0.4)
     few = made.store.query("norms", ci=True, top=0, where="text LIKE '_1%'")
     assert "interval: fewer than 20 sentences" in few["reason"][0]
+
+
+GROUPED = [
+    ("norms", {"top": 0}, "mean", mean_norm),
+    ("anisotropy", {}, "anisotropy", anisotropy),
+    ("participation-ratio", {}, "participation_ratio", participation),
+]
+
+
+@pytest.fixture
+def grouped(make_store):
+    """90 items of 30 groups and 10 of none, 40 clusters in all."""
+    made = make_store(n=100, dim=4, n_blocks=1, top_form=None, index=False)
+    sources = [f"s{number % 30}" if number < 90 else None for number in range(100)]
+    few = [number % 19 for number in range(100)]
+    write_columns(made, {"source": sources, "few": few, "kind": ["a", "b"] * 50})
+    return made
+
+
+@pytest.mark.parametrize(("metric", "options", "column", "number"), GROUPED)
+def test_groups_of_a_column_are_not_divided(grouped, metric, options, column, number):
+    """Items without a value are each a group; groups count in the order of their first item."""
+    table = grouped.store.query(metric, ci=True, group="source", **options)
+    order = np.argsort(grouped.ids)
+    clusters = np.where(np.arange(100) < 90, np.arange(100) % 30, np.arange(100))[order]
+    _, first, members = np.unique(clusters, return_index=True, return_inverse=True)
+    numbers = np.argsort(np.argsort(first))[members]
+    folds = draw_folds(numbers, GROUPS, [0, 4])
+    assert len(set(zip(clusters.tolist(), folds.tolist(), strict=True))) == 40
+    for layer, row in enumerate(table.rows):
+        x = in_order(grouped, layer)
+        scale = np.log if column == "participation_ratio" else np.asarray
+        values = np.array([scale(number(x[folds != fold])) for fold in range(GROUPS)])
+        error = np.linalg.norm(values - values.mean()) * np.sqrt(1 - 1 / GROUPS)
+        weights = np.ones(100)
+        if column == "participation_ratio":
+            weights = ((x - x.mean(axis=0)) ** 2).sum(axis=1)
+        carrying = effective(np.bincount(numbers, weights))
+        half = stats.t.ppf(0.975, min(GROUPS - 1, carrying * GROUPS / 40)) * error
+        limits = scale(number(x)) + np.array([-half, half])
+        limits = np.exp(limits) if column == "participation_ratio" else limits
+        assert [row["low"], row["high"]] == pytest.approx(limits.tolist())
+        assert row["grouped_by"] == "source"
+    assert "random groups of the items, each source in one of them (seed 0)" in table.notes[0]
+
+
+def test_groups_are_part_of_what_is_stored_and_compared(grouped):
+    ask = grouped.store.query
+    plain, of_groups = ask("norms", ci=True, top=0), ask("norms", ci=True, top=0, group="source")
+    assert plain["low"] != of_groups["low"]
+    assert ask("norms", ci=True, top=0, group="source").rows == of_groups.rows  # stored
+    compared = ask("norms", versus="1", top=0, group="source")
+    assert compared["low"] == of_groups["low"]
+    assert compared["p"] != ask("norms", versus="1", top=0)["p"]
+    assert "grouped_by" not in plain.columns
+    nouns = ask("knn", label="kind", layers=0, group="source")
+    assert nouns["grouped_by"] == ["source"]
+    assert nouns["low"] != ask("knn", label="kind", layers=0)["low"]
+    assert "halves of the items, each source in one of them" in nouns.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "options"), [("norms", {}), ("intrinsic-dimension", {}), ("knn", {"label": "kind"})]
+)
+def test_of_few_groups_there_is_no_interval_and_no_test(grouped, metric, options):
+    table = grouped.store.query(metric, versus="1", group="few", **options)
+    assert {*table["low"], *table["high"], *table["p"], *table["difference"]} == {None}
+    assert all("interval: fewer than 20 groups" in reason for reason in table["reason"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"group": "source"}, UsageError, "`group` is for the intervals of `ci` and `versus`"),
+        ({"group": "source", "average": True, "by": "kind"}, UsageError, "and not for `average`"),
+        ({"group": "sauce", "ci": True}, UnknownNameError, "'sauce'.*source"),
+        ({"group": "sauce", "versus": "1"}, UnknownNameError, "'sauce'.*source"),
+    ],
+)
+def test_groups_without_an_interval_and_unknown_ones_are_refused(grouped, options, error, message):
+    with pytest.raises(error, match=message):
+        grouped.store.query("norms", **options)
+
+
+def test_copies_are_one_cluster_and_their_number_is_said(make_store):
+    """30 % of the items have the vector of another."""
+    rng = np.random.default_rng(2)
+    source = np.concatenate([np.arange(84), rng.integers(0, 84, 36)])
+    x = rng.normal(size=(2, 84, 4))[:, source].astype(np.float32)
+    made = make_store(n=120, dim=4, n_blocks=1, top_form=None, index=False, vectors=x)
+    write_columns(made, {"source": source.tolist()})
+    times = np.bincount(source)
+    why = f"interval: {times[times > 1].sum()} items have a vector that others have too"
+    for metric in ("norms", "participation-ratio", "hubness"):
+        alone = made.store.query(metric, versus="1", seed=3)
+        assert all(why in reason for reason in alone["reason"])
+        if metric == "hubness":
+            continue
+        named = made.store.query(metric, versus="1", seed=3, group="source")
+        for column in ("low", "high", "p"):
+            assert alone[column] == pytest.approx(named[column]), "as groups of a column"
+            assert not any(why in str(reason) for reason in named["reason"])
 
 
 def test_two_spaces_are_compared_over_the_items_of_both(tmp_path):

@@ -14,10 +14,10 @@ from typing import cast
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, Mask, Positions
+from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
 from embstore.metrics.declaration import Ids, NotComputable, Result
 from embstore.metrics.numerics.differences import Difference
-from embstore.metrics.numerics.statistics import wilson_interval
+from embstore.metrics.numerics.statistics import NORMAL_QUANTILE
 
 MIN_GROUPS = 10  # independent items below which there is no interval and no test
 SPLITS = 50  # into halves; twice as many below 100 items, where a half says less
@@ -27,6 +27,7 @@ _LEAST_NEIGHBOURS = 3
 _LEVEL, _POWER = 0.95, 0.8
 _ROUNDING = 1e-12  # of a number, up to which two are equal
 GROUPS = 20  # of the jackknife
+_MANY_COPIES = 1.05  # items that have the vector of an item, on average, above which they are many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,15 +105,23 @@ class Estimate:
         return low, min(1.0, high)
 
     def share_interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of a share: Wilson's (1927) of as many independent items as have
-        this error.
+        """Return the 95 % interval of a share by Korn & Graubard (1998, Survey Methodology 24).
+
+        It is that of Clopper & Pearson (1934) of as many independent items as have this error,
+        fewer for few degrees of freedom.
         """
+        from scipy.special import betaincinv  # slow to import
+
         n = len(self.units)
         # Of a share of 1, errors say nothing of those that were not seen.
         share = (n * self.value + 1) / (n + 2)
         error = self.standard_error(self.value)
         n_effective = min(n, share * (1 - share) / error**2) if error else n
-        return wilson_interval(self.value, n_effective, self._quantile)
+        n_effective *= (NORMAL_QUANTILE / self._quantile) ** 2
+        right, wrong = self.value * n_effective, (1 - self.value) * n_effective
+        low = float(betaincinv(right, wrong + 1, (1 - _LEVEL) / 2)) if right else 0.0
+        high = float(betaincinv(right + 1, wrong, (1 + _LEVEL) / 2)) if wrong else 1.0
+        return low, high
 
 
 def compare_estimates(first: Estimate, second: Estimate) -> Difference:
@@ -131,7 +140,7 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
         difference,
         first.contributions - second.contributions,
         first.errors - second.errors,
-        first.df,
+        min(first.df, second.df),
         first.recompute,
     )
     error = paired.standard_error(0.0)
@@ -169,6 +178,40 @@ def halved(k: int) -> int:
     many.
     """
     return min(k, max(_LEAST_NEIGHBOURS, k // 2))
+
+
+def limited_df(df: float, weights: Float64Array | Int64Array, share: float) -> float:
+    """Return degrees of freedom of an error, at most a share of the items that carry it.
+
+    These are (Σ w²)² / Σ w⁴, all of them if their weights are equal: Student's t with as many
+    degrees of freedom as there are parts takes all items to contribute alike.
+
+    Args:
+        df: Degrees of freedom of items that contribute alike.
+        weights: Weight of each item, or cluster of items, in the error, float64 (n,).
+        share: Share of the items that carry the error.
+    """
+    squares = weights.astype(np.float64) ** 2
+    fourth = float(squares @ squares)
+    return max(1.0, min(df, share * float(squares.sum()) ** 2 / fourth)) if fourth else df
+
+
+def whole_copies(clusters: Positions, copies: Positions) -> tuple[Positions, str | None]:
+    """Return the clusters that no part divides; and the reason why, if these are equal vectors.
+
+    Equal vectors in different parts would say nothing of new items. Where items come in clusters
+    already, these are kept.
+
+    Args:
+        clusters: Number of the cluster of each item, from 0, int64 (n,).
+        copies: Number of the vector of each item, from 0, which equal vectors share, int64 (n,).
+    """
+    sizes = np.bincount(copies)
+    is_divided = int(clusters.max(initial=-1)) + 1 == len(clusters)
+    if not is_divided or (sizes**2).sum() <= _MANY_COPIES * len(copies):
+        return clusters, None
+    n_copies = int(sizes[sizes > 1].sum())
+    return copies, f"interval: {n_copies:,} items have a vector that others have too"
 
 
 def half_errors(

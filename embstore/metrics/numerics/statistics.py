@@ -180,20 +180,17 @@ def pearson(x: Float64Array, y: Float64Array) -> float:
     return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
 
 
-def wilson_interval(
-    share: float, n: float, quantile: float = NORMAL_QUANTILE
-) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson 1927, JASA 22), at 95 % with the normal
-    quantile.
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion (Wilson 1927, JASA 22).
 
     Args:
         share: Proportion, in [0, 1].
-        n: Number of independent observations, above 0; it need not be whole.
-        quantile: Quantile of .975 of the distribution of the standardised proportion.
+        n: Number of independent observations, above 0.
     """
-    square = quantile**2
+    square = NORMAL_QUANTILE**2
     centre = (share + square / (2 * n)) / (1 + square / n)
-    half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    deviation = math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    half = NORMAL_QUANTILE / (1 + square / n) * deviation
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
