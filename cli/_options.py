@@ -91,7 +91,7 @@ def divided(values: list[str] | None) -> list[str] | None:
         return None
     parts = [
         [value]
-        if ":" in value or Path(value.rpartition("=")[2]).exists()
+        if ":" in value or os.path.exists(value.rpartition("=")[2])
         else [name.strip() for name in value.split(",")]
         for value in values
     ]

@@ -133,8 +133,9 @@ class Output:
 
 def check_place(output: Path) -> None:
     """Raise UsageError if a file cannot be at a place, before anything is computed for it."""
-    if output.is_dir() or not output.parent.is_dir():
-        problem = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+    is_folder = os.path.isdir(output)
+    if is_folder or not os.path.isdir(output.parent):
+        problem = "it is a folder" if is_folder else f"there is no folder {output.parent}"
         raise UsageError(f"{output} cannot be written: {problem}. Name another file with --output.")
 
 

@@ -145,7 +145,7 @@ _REMEDIES = {
     errno.ETIMEDOUT: _NOT_ANSWERING,
     errno.EHOSTDOWN: _NOT_ANSWERING,
     errno.ENOTCONN: "The network file system is not connected: mount it again.",
-    errno.ENAMETOOLONG: "Choose a folder with a shorter name.",
+    errno.ENAMETOOLONG: "The name is too long: shorten it.",
     errno.ELOOP: "Symbolic links lead from one to the other without an end: remove them.",
     errno.ENOTDIR: "A folder above it is a file: move that away, or name another folder.",
     errno.EISDIR: "A folder stands where a file belongs: move it away.",

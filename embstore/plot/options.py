@@ -1,6 +1,7 @@
 """The options of a figure, checked before anything is computed."""
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class PlotOptions:
 
     def __post_init__(self) -> None:
         if self.style is not None and self.style.endswith(".mplstyle"):
-            if not Path(self.style).is_file():
+            if not os.path.isfile(self.style):
                 raise UsageError(f"{self.style} cannot be read: there is no such file.")
         elif self.style is not None:
             check_known("style", self.style, STYLES)

@@ -1,5 +1,6 @@
 """Collect the references of embstore, metrics, datasets and checkpoints as BibTeX."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,6 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata, resources
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from embstore.base import __version__
@@ -144,7 +144,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
         return _cite_checkpoint(name)
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
     known = dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES])
-    if Path(name).is_file():
+    if os.path.isfile(name):
         raise UsageError(
             f"{name} is a file: name the metrics and the spaces of its results, or give a"
             " result as .json or .jsonl."

@@ -59,7 +59,7 @@ class WordList:
 def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
     """Return whether words are a file or dataset: a path, or a string without commas."""
     if isinstance(words, str):
-        return "," not in words or Path(words).is_file()
+        return "," not in words or os.path.isfile(words)
     return isinstance(words, os.PathLike)
 
 
@@ -97,7 +97,7 @@ def _read_file(file: str, name: str) -> tuple[str, ...]:
         error.args = (message,)
         raise
     except UsageError:
-        if not Path(file).is_file():
+        if not os.path.isfile(file):
             raise
         raise UsageError(
             f"{file} has several columns, and none is called text or word. Keep only that of the"

@@ -1,6 +1,7 @@
 """Open the source that a user named: a dataset, standard input or a file."""
 
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -172,7 +173,7 @@ def _check_file(path: Path, spec: str) -> str:
 def missing_file(spec: str) -> UnknownNameError | SourceError:
     """Return the error for a path that does not exist, with similar files and datasets."""
     path = Path(spec)
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return SourceError(
             f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path."
         )

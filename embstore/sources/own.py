@@ -11,8 +11,8 @@ of pairs of a section then is a question. A BATS folder is read as the sections 
 names of these.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice, permutations
 from pathlib import Path
@@ -67,12 +67,11 @@ class DatasetFile(NamedTuple):
 
 def find_file(name: str) -> DatasetFile | None:
     """Return the file that a dataset's name is the path of, with the columns that follow it."""
-    with suppress(OSError):  # too long for a path
-        if Path(name).exists():
-            return DatasetFile(Path(name))
-        path, colon, columns = name.rpartition(":")
-        if colon and Path(path).is_file():
-            return DatasetFile(Path(path), tuple(column.strip() for column in columns.split(",")))
+    if os.path.exists(name):
+        return DatasetFile(Path(name))
+    path, colon, columns = name.rpartition(":")
+    if colon and os.path.isfile(path):
+        return DatasetFile(Path(path), tuple(column.strip() for column in columns.split(",")))
     return None
 
 

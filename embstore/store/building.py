@@ -508,11 +508,7 @@ def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
         return True
     if any(character in name for character in "\n\0"):
         return False
-    try:
-        exists = Path(name).exists()
-    except OSError:  # too long
-        exists = False
-    if exists or (not name[-1].isspace() and " " not in name and is_known_type(name)):
+    if os.path.exists(name) or (not name[-1].isspace() and " " not in name and is_known_type(name)):
         return True
     return may_be_misspelt and bool(
         nearest(name.partition(":")[0], known_datasets(), n=1, by_part=False)

@@ -4,7 +4,6 @@ report.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -287,7 +286,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.recipes.wolfe2022 import NAME, Reproduction
 
-        if Path(paper).is_file():
+        if os.path.isfile(paper):
             raise UsageError(
                 f"{paper} is a file, and what is reproduced is a paper. To check a stored"
                 " result, run its embstore query again with --no-cache, and compare the files."
