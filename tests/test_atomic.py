@@ -35,6 +35,7 @@ def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path):
         (errno.EROFS, "read-only store"),
         (errno.EIO, "check the device"),
         (errno.EMFILE, "ulimit -n"),
+        (errno.ENAMETOOLONG, "The name is too long: shorten it."),
     ],
 )
 def test_errors_of_the_system_say_what_to_do(tmp_path, number, words):

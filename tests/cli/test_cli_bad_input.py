@@ -2,6 +2,7 @@
 or what was meant.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -274,6 +275,34 @@ NORMS = ["query", "norms"]
 )
 def test_what_was_meant_is_named(refusal, made, call, message):
     assert message in refusal(*call, "--store", made.root, "--space", "toy.word.last")
+
+
+LONG = ",".join(f"text{number}" for number in range(80))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["cite", LONG], "unknown name 'text0,text1,"),
+        (["reproduce", LONG], "unknown paper 'text0,text1,"),
+        ([*NORMS, "--space", LONG], "unknown space 'text0'"),
+        (["build", f"{LONG}.txt"], "The name is too long: shorten it."),
+        ([*NORMS, "-o", f"{LONG}.csv", "--quiet"], "cannot be written: File name too long."),
+    ],
+    ids=["cite", "reproduce", "space", "source", "output"],
+)
+def test_what_is_too_long_for_the_name_of_a_file(refusal, made, call, message):
+    store = [] if call[0] in ("build", "reproduce") else ["--store", str(made.root)]
+    assert message in refusal(*call, *store)
+
+
+def test_lists_too_long_for_the_name_of_a_file(cli, made):
+    space = ["--store", str(made.root), "--space", "toy.word.last", "--layer", "0", "--json"]
+    [row] = json.loads(cli(*NORMS, "--words", LONG, "--quiet", *space).stdout)
+    assert (row["n"], row["words_missing"]) == (30, 50)
+    sets = ["--x", LONG, "--y", "dog,cat", "--a", "dog,", "--b", "cat,", "--missing", "skip"]
+    [row] = json.loads(cli("query", "weat", *sets, "--quiet", *space).stdout)
+    assert row["n"] == 34
 
 
 @pytest.mark.parametrize(
