@@ -145,9 +145,8 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
         return estimate_of(knn(data, labels=labels.restricted(some), k=k, seed=seed))
 
     errors, df = half_errors(partial(_half_accuracies, found.codes, positions, k), groups, seed)
-    estimate = Estimate(
-        ids, float(is_right.mean()), is_right.astype(np.float64), errors, df, recomputed
-    )
+    hits = is_right.astype(np.float64)
+    estimate = Estimate(ids, float(hits.mean()), hits, errors, df, recomputed, clusters=groups)
     low, high = estimate.share_interval()
     row |= {"low": low, "high": high, "seed": seed, "reason": join_reasons(why_large, why_whole)}
     return with_scores(row, estimate)

@@ -190,7 +190,13 @@ def probe(
     if labels.values is not None:
         errors, totals = np.stack([_ridge(x, labels.values, fold) for fold in drawn], axis=1)
         estimate = fold_estimate(
-            ids, totals - errors, totals, drawn, recomputed, inflation=_R2_INFLATION
+            ids,
+            totals - errors,
+            totals,
+            drawn,
+            recomputed,
+            inflation=_R2_INFLATION,
+            clusters=groups,
         )
         weights = np.bincount(groups, estimate.contributions - estimate.value)
         estimate = replace(estimate, df=limited_df(estimate.df, weights, _R2_CARRYING))
@@ -201,7 +207,9 @@ def probe(
     from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
 
     are_right = (np.stack(found) == labels.codes).astype(np.float64)
-    estimate = fold_estimate(ids, are_right, np.ones_like(are_right), drawn, recomputed)
+    estimate = fold_estimate(
+        ids, are_right, np.ones_like(are_right), drawn, recomputed, clusters=groups
+    )
     low, high = estimate.share_interval()
     sizes = np.bincount(labels.codes)
     macro_f1 = np.mean([f1_score(labels.codes, each, average="macro") for each in found])

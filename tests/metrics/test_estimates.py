@@ -259,3 +259,16 @@ def test_probes_are_repeated_in_the_same_folds_of_each_layer():
     assert once["accuracy"] != twice["accuracy"]
     found, moved = (probe(Arrays(y), labels=labelled(codes), control=False) for y in (x, x + 3))
     assert compare_estimates(found["scores"], moved["scores"]).p == 1, "standardised in each fold"  # type: ignore[union-attr]
+
+
+def test_the_error_of_items_in_clusters_is_no_smaller_than_that_of_the_clusters():
+    hits = np.random.default_rng(0).integers(0, 2, 12).astype(float)
+    alone = estimate(hits, np.zeros(5))
+    alike = replace(estimate(np.repeat(hits, 5), np.zeros(5)), clusters=np.repeat(np.arange(12), 5))
+    assert alike.standard_error(alike.value) == pytest.approx(alone.standard_error(alone.value))
+    none = estimate(np.zeros(60), np.zeros(5))
+    expected = np.sqrt(5**2 * hits.sum()) / 60  # as McNemar's test, of clusters
+    assert 1 < hits.sum() < 11
+    t = stats.t.ppf(0.975, 20)
+    assert compare_estimates(alike, none).high - hits.mean() == pytest.approx(t * expected)
+    assert compare_estimates(none, alike).high + hits.mean() == pytest.approx(t * expected)

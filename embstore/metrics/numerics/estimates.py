@@ -46,6 +46,8 @@ class Estimate:
     is_log: bool = False  # whether the value is a logarithm
     is_z: bool = False  # whether the value is Fisher's z of a correlation
     of_units: bool = False  # whether the parts are independent units, each with an error
+    # Number of each item's cluster, (n,), of which no part divides one; None: each its own.
+    clusters: Positions | None = None
 
     def number(self, value: float) -> float:
         """Return the number that has a value on the scale of the errors."""
@@ -68,13 +70,17 @@ class Estimate:
         return self.recompute(units)
 
     def standard_error(self, expected: float) -> float:
-        """Return the standard error: from the parts, or that of independent items if it is larger.
+        """Return the standard error: from the parts, or that of independent items, or clusters, if
+        it is larger.
 
         Args:
             expected: Mean that the contributions deviate from: the value, or 0 of a difference
                 under test, as in McNemar (1947).
         """
-        independent = float(np.linalg.norm(self.contributions - expected)) / len(self.units)
+        deviations = self.contributions - expected
+        if self.clusters is not None:
+            deviations = np.bincount(self.clusters, deviations)
+        independent = float(np.linalg.norm(deviations)) / len(self.units)
         return max(float(np.linalg.norm(self.errors)), independent)
 
     @property
@@ -141,7 +147,7 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
         first.contributions - second.contributions,
         first.errors - second.errors,
         min(first.df, second.df),
-        first.recompute,
+        clusters=second.clusters if first.clusters is None else first.clusters,
     )
     error = paired.standard_error(0.0)
     centre = (first.value + second.value) / 2
@@ -262,6 +268,7 @@ def fold_estimate(
     recompute: Callable[[Ids], Estimate],
     *,
     inflation: float = 1.0,
+    clusters: Positions | None = None,
 ) -> Estimate:
     """Return a ratio Σ gains / Σ totals of predictions in repeated folds, with errors from the
     folds.
@@ -278,6 +285,7 @@ def fold_estimate(
         folds: Fold of each item in each repeat, from 0, int64 (repeats, n).
         recompute: Function that computes the estimate of some of the items.
         inflation: Factor of the variance.
+        clusters: Number of the cluster of each item, from 0, int64 (n,): no fold divides one.
     """
     value = float(gains.sum() / totals.sum())
     deviations = (gains - value * totals) / totals.mean()
@@ -290,4 +298,5 @@ def fold_estimate(
     errors = np.concatenate(of_folds)
     n_parts = len(errors)
     errors *= math.sqrt(inflation * (1 / n_parts + 1 / (n_folds - 1)) / (n_parts - 1))
-    return Estimate(units, value, value + deviations.mean(axis=0), errors, n_parts - 1, recompute)
+    contributions = value + deviations.mean(axis=0)
+    return Estimate(units, value, contributions, errors, n_parts - 1, recompute, clusters=clusters)
