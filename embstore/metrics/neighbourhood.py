@@ -325,7 +325,7 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
     ),
     references=("radovanovic2010", "hoover1936", "feldbauer2018"),
     needs="neighbours",
-    parts=Parts(column="robin_hood", parts="halves", is_log=True, halved="k"),
+    parts=Parts(column="robin_hood", parts="halves", is_log=True, halved="k", items_only=True),
     version=6,
 )
 def hubness(
@@ -345,8 +345,8 @@ def hubness(
     counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where
     all items are equally near each other, everything is. Intervals and differences are of the
     expectation of robin_hood at this n, from its logarithm in halves of the items, with half as
-    many neighbours, but at least three, or k. Of the skewness there is none: no interval is known
-    that holds it often enough.
+    many neighbours, but at least three, or k. Where groups or sentences are kept whole there is
+    none, nor is there of the skewness: no interval is known that holds it often enough.
     """
     nearest = find_nearest(data, k, distance)
     positions, n = nearest.positions, len(nearest.ids)

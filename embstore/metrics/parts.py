@@ -19,8 +19,8 @@ class Parts:
         others: Further columns, with intervals in ``<column>_low`` and ``<column>_high``.
         arguments: Arguments for the parts, which leave out what the number does not need.
         halved: Parameter that is half as large in halves, but no less than 3.
-        fails_in_groups: Why there is no valid interval where items come in groups, such as
-            sentences; None if there is.
+        items_only: Whether there is no valid interval where groups of items, such as sentences, are
+            kept whole.
         column_for: Function from the parameters to the column, in place of ``column``; it raises
             UsageError if there is no valid interval.
     """
@@ -32,5 +32,5 @@ class Parts:
     others: tuple[str, ...] = ()
     arguments: tuple[tuple[str, Any], ...] = ()
     halved: str | None = None
-    fails_in_groups: str | None = None
+    items_only: bool = False
     column_for: Callable[[Mapping[str, Any]], str] | None = None

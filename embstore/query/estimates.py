@@ -172,8 +172,8 @@ class Estimator:
         least = GROUPS if parts.parts == "groups" or is_grouped else MIN_GROUPS
         if n_clusters < least:
             raise NotComputable(f"fewer than {least} {self.noun}")
-        if is_grouped and parts.fails_in_groups:
-            raise NotComputable(parts.fails_in_groups)
+        if is_grouped and parts.items_only:
+            raise NotComputable(f"none of {parts.column} is valid for whole {self.noun}")
         if parts.parts == "groups":
             folds = draw_folds(self.clusters, GROUPS, [seed, 4])
             numbers = [self._numbers(layer, {}) for layer in source.without_each(folds)]

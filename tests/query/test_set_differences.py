@@ -375,6 +375,19 @@ def test_of_few_groups_there_is_no_interval_and_no_test(grouped, metric, options
     assert all("interval: fewer than 20 groups" in reason for reason in table["reason"])
 
 
+def test_hubness_has_no_interval_for_whole_groups_or_sentences(grouped, make_store):
+    row = grouped.store.query("hubness", versus="1", group="source").rows[0]
+    assert row["robin_hood"] > 0
+    assert row["low"] is row["high"] is row["p"] is None
+    assert row["reason"] == "interval: none of robin_hood is valid for whole groups"
+    texts = [f"a{number} b{number} c{number}" for number in range(40)]
+    made = make_store(texts=texts, unit="occurrence", dim=4, n_blocks=0, top_form=None, index=False)
+    row = made.store.query("hubness", ci=True).rows[0]
+    assert row["reason"] == "interval: none of robin_hood is valid for whole sentences"
+    assert row["low"] is None
+    assert made.store.query("intrinsic-dimension", ci=True).rows[0]["low"] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
