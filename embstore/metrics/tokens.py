@@ -92,11 +92,11 @@ def curvature(
     """Mean angle by which the path through a text's tokens turns.
 
     Exact, in float64: 0 of a straight path, π/2 on average of independent steps in many dimensions,
-    π of a path that goes back and forth. absolute is what the program of Skean et al. computes:
-    there a step back counts as straight on. The path goes through the selected items in their
-    order: of occurrences, or with `where`, `sample` or `per_text`, not through all tokens of the
-    text. Between equal vectors there is no step with a direction: the value is null, where that
-    program counts such an angle as 0.
+    π of a path that goes back and forth. absolute is what the program of Skean et al. computes,
+    after the transforms center and normalize within a text: there a step back counts as straight
+    on. The path goes through the selected items in their order: of occurrences, or with `where`,
+    `sample` or `per_text`, not through all tokens of the text. Between equal vectors there is no
+    step with a direction: the value is null, where that program counts such an angle as 0.
 
     Raises:
         NotComputable: There are fewer than three vectors, vectors of several texts, or two equal

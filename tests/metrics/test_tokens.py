@@ -107,6 +107,13 @@ def test_curvature_is_the_mean_turning_angle(texts, variant):
             assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_curvature_of_information_flow_is_of_centred_and_scaled_states(texts):
+    for x in texts:
+        found = value("curvature", transformed(x), order=in_order(len(x)), variant="absolute")
+        if found is not None:
+            assert found == pytest.approx(turning(normalized(x), absolute=True), abs=1e-6)
+
+
 def test_the_order_is_that_of_the_text_and_not_of_the_ids():
     x = np.random.default_rng(2).normal(size=(40, 6))
     ids = np.random.default_rng(3).permutation(40) * 7
