@@ -280,7 +280,7 @@ def build(
             help=(
                 "Embed the I-th of N parts of the sources. N machines build one store between"
                 " them, in a shared folder or bucket, or each in its own, to be merged; items are"
-                " divided by item id."
+                " divided by item id. No index is made: embstore index does, afterwards."
             ),
         ),
     ] = None,

@@ -46,35 +46,42 @@ def test_errors_of_the_system_say_what_to_do(tmp_path, number, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def answer_with(note: object) -> documents.Document:
+    """Return the document of an answer with a note."""
+    question = {
+        "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {},
+        "rows": {"where": None, "sample": None, "transforms": []}, "seed": None, "inputs": {},
+        "numpy": "2.3", "of": ["toy", "0 0"],
+    }  # fmt: skip
+    return {"format": 1, "question": question, "rows": [], "notes": [note], "across": []}
+
+
 def test_documents(tmp_path):
     path = tmp_path / "x.json"
-    document = {"host": "naïve", "pid": 7}
-    atomic.write_document(path, document, "lock-holder")
-    found = documents.read(path, "lock-holder")
+    document = answer_with("naïve")
+    path.write_bytes(atomic.checked_bytes(path, document, "answer"))
+    found = documents.read(path, "answer")
     assert found.pop("file_sha256")
     assert found == document
     assert "naïve" in path.read_text("utf-8"), "a document is for people too"
     with pytest.raises(ValueError, match="not JSON compliant"):
-        atomic.write_document(path, {"host": float("nan"), "pid": 7}, "lock-holder")
-    assert json.loads(path.read_text("utf-8"))["host"] == "naïve"
+        atomic.checked_bytes(path, answer_with(float("nan")), "answer")
 
 
 @pytest.mark.parametrize(
-    ("host", "words"),
+    ("note", "words"),
     [
-        (7, "host: 7 is not of type"),
-        ("x" * documents.MAX_BYTES["lock-holder"], "larger than 64 KiB"),
+        (7, "7 is not of type"),
+        ("x" * documents.MAX_BYTES["answer"], "larger than 16,384 KiB"),
         ("\udcff", "surrogates not allowed"),
     ],
 )
-def test_what_could_not_be_read_again_is_not_written(tmp_path, host, words):
-    path = tmp_path / "x.json"
+def test_what_could_not_be_read_again_is_not_written(note, words):
     with pytest.raises(
         StoreError,
         match=rf"x.json is not written, since it could not be read again: .*{words}.*give fewer",
     ):
-        atomic.write_document(path, {"host": host, "pid": 7}, "lock-holder")
-    assert list(tmp_path.iterdir()) == []
+        atomic.checked_bytes("x.json", answer_with(note), "answer")
 
 
 @pytest.mark.parametrize(

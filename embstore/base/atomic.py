@@ -135,11 +135,6 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
             publish(temp, path)
 
 
-def write_document(path: Path, document: documents.Document, kind: documents.Kind) -> None:
-    """Replace a JSON document atomically; errors: :func:`checked_bytes`."""
-    write_bytes(path, checked_bytes(path, document, kind))
-
-
 def checked_bytes(
     path: Path | str,
     document: documents.Document,

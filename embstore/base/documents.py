@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 """A JSON object."""
 
-Kind = Literal["manifest", "card", "answer", "lock-holder", "map-header"]
+Kind = Literal["manifest", "card", "answer", "map-header"]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 
@@ -31,7 +31,6 @@ MAX_BYTES: dict[Kind, int] = {
     "manifest": 128 * _MIB,
     "card": _MIB,
     "answer": 16 * _MIB,
-    "lock-holder": 64 * _KIB,
     "map-header": 32 * _MIB,
 }
 

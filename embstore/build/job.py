@@ -97,10 +97,20 @@ class Options:
             raise UsageError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.shard_bytes < 1:
             raise UsageError(f"shard_bytes must be at least 1, not {self.shard_bytes}.")
+        if self.is_part and self.index not in ("auto", "none"):
+            raise UsageError(
+                f"a build with `shard` makes no index: leave out index={self.index!r}. When all"
+                f" parts are built, run: embstore index --kind {self.index}"
+            )
         for pooling in self.poolings:
             check_pooling(self.unit, pooling)
         if self.name is not None:
             check_space_name(self.name)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the build embeds one of several parts, and makes no index."""
+        return self.worker.total > 1
 
     def long_for(self, pooling: Pooling) -> Long:
         """Return the treatment of texts that are too long, for a pooling."""

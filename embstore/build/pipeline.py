@@ -87,14 +87,13 @@ def build(
     with ExitStack() as stack:
         files = StoreFiles.of_folder(place)
         cluster = None if connect is None else stack.enter_context(connect(files))
-        store = stack.enter_context(StoreWriter(files, options.worker))
+        store = stack.enter_context(StoreWriter(files, is_shared=options.is_part))
         texts = _staged(stack, opened, files.root, models, options)
         plan = plan_build(open_catalog(files), texts, models, options)
+        kind = "none" if options.is_part else options.index
         for job in (job for _, jobs in plan for job in jobs):
             for space in job.spaces:
-                check_memory(
-                    files, space.card, space.n_missing, options.index, options.index_memory
-                )
+                check_memory(files, space.card, space.n_missing, kind, options.index_memory)
         runs: list[Run] = []
         notes = [note for _, jobs in plan for job in jobs for note in job.notes]
         columns: list[StoredColumn] = []
@@ -126,14 +125,15 @@ def build(
                 continue  # each is one
             store_token_counts(run.job, files, run.lengths)
         store.complete_sums(space.card for run in runs for space in run.job.spaces)
-        if store.is_last():
+        if not options.is_part:
             for run in runs:
                 run.index()
         for run in runs:
             run.notes += run.first_token_notes()
             run.check_lost()
     notes = [*(note for run in runs for note in run.notes), *notes]
-    return _report(files, texts, columns, runs, notes, began)
+    report = _report(files, texts, columns, runs, notes, began)
+    return replace(report, is_part=options.is_part)
 
 
 def _report(
@@ -239,7 +239,8 @@ def _estimated(counts: Counts) -> Counts:
     for space in job.spaces:
         card = space.card
         embedded = space.n_missing + space.unfit.total() - counts.skips.reasons[card.space].total()
-        index_bytes = 0 if job.options.index == "none" else card.dim * 4 + _ID_BYTES
+        has_index = job.options.index != "none" and not job.options.is_part
+        index_bytes = card.dim * 4 + _ID_BYTES if has_index else 0
         n_bytes = embedded * len(card.layers) * (card.layer_bytes + _ID_BYTES + index_bytes)
         counts.embedded[card.space] = embedded
         counts.n_bytes += n_bytes

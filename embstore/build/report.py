@@ -93,6 +93,7 @@ class BuildReport(Report):
     dry_run: bool = False  # whether this is an estimate: nothing was written
     notes: tuple[str, ...] = ()
     columns: tuple[StoredColumn, ...] = ()
+    is_part: bool = False  # whether other workers build the other parts, so that no index is made
 
     @property
     def n_skipped(self) -> int:
@@ -161,7 +162,13 @@ class BuildReport(Report):
             lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]
             if column.missing is not None:
                 lines.append(f"  {column.missing}. Leave a cell empty where there is no value.")
-        return [*lines, _last_line(self)]
+        lines.append(_last_line(self))
+        if self.is_part:
+            lines.append(
+                "A part makes no index. When all parts are in one store, run: embstore index"
+                f" --store {self.store}"
+            )
+        return lines
 
 
 def column_line(column: StoredColumn, dry_run: bool = False) -> str:

@@ -21,14 +21,13 @@ import pyarrow.compute as pc
 from embstore.base import disk
 from embstore.base.arrays import Float32Array, Ids
 from embstore.base.errors import StoreError
-from embstore.base.sharding import ShardSpec
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
 from embstore.storage import keys, sums, tables
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card, card_bytes, read_card
 from embstore.storage.catalog import Catalog
-from embstore.storage.lock import other_workers, write_lock
+from embstore.storage.lock import LOCK_FILE, write_lock
 from embstore.storage.manifest import Change, Files, ItemSet, Manifest, apply
 from embstore.storage.sums import Sums
 from embstore.storage.vectors import (
@@ -131,30 +130,32 @@ def rewrite_shard(card: Card, layer: Layer, shard: Shard, kept: Ids) -> Files:
 
 
 class StoreWriter:
-    """Writer of a store, or one of several workers that share a build.
+    """Writer of a store.
 
-    As a context it locks the store. A new store is removed again if an error occurs before anything
-    is committed.
+    As a context it locks the store, unless it is one of several workers that share a build. The
+    folder of a new store is removed again if an error occurs before anything is written.
 
     Attributes:
         files: Files of the store.
     """
 
-    def __init__(self, place: Path | StoreFiles, worker: ShardSpec | None = None) -> None:
+    def __init__(self, place: Path | StoreFiles, *, is_shared: bool = False) -> None:
         self.files = StoreFiles.of_folder(place)
-        self._worker = worker
+        self._is_shared = is_shared
         self._stack = ExitStack()
         # Shards that the store had when it was locked, and those committed since.
         self._known: set[str] = set()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            found = self.files.find_manifest()
-            if found is None:
+            created: list[Path] = []
+            if self.files.find_manifest() is None:
                 self.files.objects.check_writable()
                 created = _make_root(self.files)
-                stack.push(lambda kind, *_: self._remove_if_new(created) if kind else None)
-            stack.enter_context(write_lock(self.files, self._worker))
+            if not self._is_shared:
+                stack.enter_context(write_lock(self.files))
+            if created:
+                stack.push(lambda kind, *_: self._remove_empty(created) if kind else None)
             stack.push(self._finish)
             found = self.files.find_manifest()
             self._known = {*found.files} if found is not None else set()
@@ -177,17 +178,16 @@ class StoreWriter:
         if self.files.is_local:  # in a bucket that takes requests
             self.files.collect()
 
-    def _remove_if_new(self, created: Sequence[Path]) -> None:
-        """Remove the folder of a new store again, unless something was committed or another worker
-        may be there.
+    def _remove_empty(self, created: Sequence[Path]) -> None:
+        """Remove the folders of a new store again, unless they have something: a rival's may be
+        there.
         """
-        is_alone = self._worker is None or self._worker.total == 1
-        with suppress(StoreError, OSError):
-            found = self.files.find_manifest()
-            if created and is_alone and (found is None or not found.files):
-                disk.remove_tree(self.files.root)
-                for folder in created[1:]:
-                    folder.rmdir()
+        if not self._is_shared:
+            with suppress(OSError):  # Windows removes no open file
+                (self.files.root / LOCK_FILE).unlink()
+        for folder in (self.files.root / keys.MANIFESTS.folder, *created):
+            with suppress(OSError):
+                folder.rmdir()
 
     def add_card(self, base: Manifest, card: Card) -> Files:
         """Write the card of a space, and return it as a manifest names it; if it has one, check
@@ -281,14 +281,6 @@ class StoreWriter:
         """Commit the sums of spaces that have none of their current items."""
         for card in spaces:
             commit_sums(self.files, card.space)
-
-    def is_last(self) -> bool:
-        """Return whether no other worker that shares the build is at work in the store's folder."""
-        return (
-            self._worker is None
-            or self._worker.total == 1
-            or not other_workers(self.files, self._worker)
-        )
 
     def space_writer(self, card: Card, new_texts: NewTexts) -> "SpaceWriter":
         """Return a writer of vectors into a space, which writes a batch at each call of ``cut``.

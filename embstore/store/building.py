@@ -293,7 +293,7 @@ class BuildMethods(OpenStore):
             allow_pickle: Whether to load pickled weights if there are no safetensors.
             shard: ``i/n``: embed the i-th of n parts of the sources, the items whose id modulo n is
                 i - 1. n machines build one store together, in a shared folder or bucket, or each in
-                its own, to be merged.
+                its own, to be merged. No index is made: :meth:`index` does, afterwards.
             shard_bytes: Approximate bytes of vectors in a shard, which has at most 8,192 items; by
                 default 16 MiB.
             on: ``"ray"`` to encode on a Ray cluster whose nodes share the store's folder; by

@@ -2,8 +2,6 @@
 each.
 """
 
-import os
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -13,7 +11,6 @@ from tiny_checkpoint import DIM, assert_same_content, content
 
 from embstore import Store
 from embstore.base.errors import LockedError, UsageError
-from embstore.base.sharding import ShardSpec
 from embstore.build.report import BuildReport
 from embstore.storage.writer import StoreWriter
 
@@ -61,8 +58,10 @@ def test_workers_embed_what_a_single_build_embeds(build, tmp_path, source, optio
         build(f"own-{shard[0]}", source, shard=shard, **options)
         assert Store(tmp_path / "shared").verify().ok
     assert_same_content(tmp_path / "whole", tmp_path / "shared")
-    whole, shared = (Store(tmp_path / name).info() for name in ("whole", "shared"))
-    assert shared["index"] == whole["index"]
+    whole, shared = Store(tmp_path / "whole"), Store(tmp_path / "shared")
+    assert set(shared.info()["index"]) == {"none"}
+    shared.index()
+    assert shared.info()["index"] == whole.info()["index"]
     n_items = reports[0].n_items
     for place, space in enumerate(reports[0].spaces):
         done = [report.spaces[place] for report in reports]
@@ -86,9 +85,9 @@ def test_workers_share_a_folder_at_the_same_time(build, tmp_path, checkpoint):
     assert_same_content(tmp_path / "whole", tmp_path / "store")
     store = Store(tmp_path / "store")
     assert store.verify().ok
-    assert store.info()["index"] == ["flat", "flat"], (
-        "the last to end indexes what all have written"
-    )
+    assert store.info()["index"] == ["none", "none"]
+    store.index()
+    assert store.info()["index"] == ["flat", "flat"]
 
 
 @pytest.mark.parametrize("shard", ["5/3", "0/2", "half", "1/0"])
@@ -98,19 +97,33 @@ def test_what_is_no_worker_is_refused(build, tmp_path, shard):
     assert not (tmp_path / "store").exists()
 
 
-def test_each_worker_has_a_lock_of_its_own(build, tmp_path):
-    me = f"being written by process {os.getpid()} on {socket.gethostname()}. Wait"
+def test_a_part_makes_no_index_and_says_what_does(build, tmp_path):
     root = tmp_path / "store"
-    with StoreWriter(root, ShardSpec(1, 2)) as one, StoreWriter(root, ShardSpec(2, 2)) as other:
-        with pytest.raises(LockedError, match=me):
-            build(shard="2/2")
-        assert not one.is_last()
-        assert not other.is_last()
-    with StoreWriter(root, ShardSpec(2, 2)) as last:
-        assert last.is_last()
-    with StoreWriter(root), pytest.raises(LockedError, match=me):
-        build()
-    assert build().spaces[0].embedded == len(WORDS)
+    report = build(shard="1/2")
+    assert report.lines()[-1] == (
+        "A part makes no index. When all parts are in one store, run: embstore index --store"
+        f" {root}"
+    )
+    assert Store(root).info()["index"] == ["none"]
+    with pytest.raises(
+        UsageError, match=r"makes no index: leave out index='hnsw'\. When all parts"
+    ):
+        build(shard="1/2", index="hnsw")
+    build()
+    Store(root).index(kind="hnsw")
+    before = Store(root).info()["index"]
+    build(shard="2/2", index="none")
+    assert Store(root).info()["index"] == before == ["hnsw"]
+    assert "A part" not in build("own", shard="1/1").lines()[-1]
+    assert Store(tmp_path / "own").info()["index"] == ["flat"]
+
+
+def test_only_a_whole_build_takes_the_lock(build, tmp_path):
+    with StoreWriter(tmp_path / "store"):
+        with pytest.raises(LockedError, match=r"being written by another process\. Wait"):
+            build()
+        assert build(shard="2/2").spaces[0].embedded
+    assert Store(tmp_path / "store").verify().ok
 
 
 def test_workers_may_have_other_sources(build, tmp_path):

@@ -73,6 +73,8 @@ def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     again = cli("build", "words:40", *model, "--shard", "2/2").stderr
     assert "0 embedded, 40 already there" in again
     assert "Nothing to embed" in again
+    for printed in (first, second, again):
+        assert re.search(r"\nA part makes no index\. .* embstore index --store \S+$", printed.strip())
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_merge(cli, store, tmp_path):
     with StoreWriter(store.root):
         locked = cli("merge", "other")
     assert locked.exit_code == 2
-    assert "is being written by process" in locked.stderr
+    assert "is being written by another" in locked.stderr
     assert other.store.verify().ok
 
 
@@ -138,7 +138,7 @@ def test_remove_items_and_datasets(cli, refusal, store, tmp_path):
     assert "one SQL expression" in refusal("remove", "--where", "text =", "--yes")
     assert "no.txt does not exist" in refusal("remove", "--items", "no.txt", "--yes")
     with StoreWriter(store.root):
-        assert "is being written by process" in refusal("remove", "--items", "text3,", "--yes")
+        assert "is being written by another" in refusal("remove", "--items", "text3,", "--yes")
     (tmp_path / "bad.txt").write_text("text3\ntext4\n")
     arguments = ("remove", "--items", "bad.txt", "--space", store.space)
     planned = cli(*arguments, "--dry-run")

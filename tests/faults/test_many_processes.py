@@ -31,7 +31,6 @@ from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.base.errors import LockedError, StoreError, UnknownNameError
-from embstore.base.sharding import ShardSpec
 from embstore.storage import manifest
 from embstore.storage.cache import StoreFiles
 from embstore.storage.lock import write_lock
@@ -154,12 +153,12 @@ def test_of_several_commands_one_writes_and_the_others_are_refused(tmp_path):
 N_RIVALS, N_PARTS, PART = 6, 4, 5
 
 
-def write(root: Path, reports: Path, space: str, first: int, rival: int) -> None:
+def write(root: Path, reports: Path, space: str, first: int) -> None:
     """Write the missing parts of a space as a worker without a common lock, and report those that
     were committed.
     """
     card = synthetic_card(space=space, n_blocks=N_BLOCKS, dim=DIM)
-    with StoreWriter(root, ShardSpec(rival + 1, N_RIVALS)) as store:
+    with StoreWriter(root, is_shared=True) as store:
         stored = stored_ids(root).get(space, set())
         for start in range(first, first + N_PARTS * PART, PART):
             items = synthetic_items("word", _texts(start))
@@ -209,10 +208,7 @@ def test_rivals_without_a_lock(tmp_path, tally):
             for rival in rng.choice(N_RIVALS, number % 3, replace=False)
         }
         works = [
-            Work(
-                partial(write, root, reports, space, first, rival),
-                at_step=steps.get(rival, 1 << 30),
-            )
+            Work(partial(write, root, reports, space, first), at_step=steps.get(rival, 1 << 30))
             for rival, (space, first) in enumerate(plans)
         ]
         killed = [work.was_killed() for work in works]

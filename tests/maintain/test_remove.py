@@ -108,6 +108,6 @@ def test_a_dry_run_needs_no_lock(make_store, verb):
     arguments = {"remove": [made.space], "merge": [other.root]}.get(verb, [])
     with write_lock(made.files):
         getattr(Store(made.root), verb)(*arguments, dry_run=True)
-        with pytest.raises(LockedError, match="is being written by process"):
+        with pytest.raises(LockedError, match="is being written by another"):
             getattr(Store(made.root), verb)(*arguments)
     getattr(Store(made.root), verb)(*arguments)

@@ -283,9 +283,9 @@ def test_what_cannot_be_removed(stores, arguments, error, message):
     assert store.verify().ok
 
 
-def test_a_writer_is_named(stores):
+def test_a_writer_at_work_is_named(stores):
     store, _ = stores
-    with StoreWriter(store.path), pytest.raises(LockedError, match="is being written by process"):
+    with StoreWriter(store.path), pytest.raises(LockedError, match="is being written by another"):
         store.remove(items=EXTRA)
     assert store.remove(items=EXTRA) is not None
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import synthetic_store
 
-from embstore.base import checksum, documents
+from embstore.base import checksum
 from embstore.base.errors import DamagedError, EmbstoreError
-from embstore.storage import keys, lock, manifest
+from embstore.storage import keys, manifest
 from embstore.storage.answers import Answer, _read, stored_answers, write_answer
 from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.card import read_card
@@ -66,16 +66,12 @@ def cases(tmp_path_factory):
     answer = Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",))
     write_answer(made.root, question, answer)
     [stored] = stored_answers(made.root)
-    with lock.write_lock(files):
-        owner = made.root / ".lock.json"
-        holder = json.loads(owner.read_bytes())
     card = made.root / key
     place = made.root / keys.manifest_key(newest.number)
     return {
         "card": _stored(card, lambda: read_card(files.file(key, entry_of(card)), made.space)),
         "manifest": _stored(place, lambda: StoreFiles.of_folder(made.root).manifest()),
         "answer": _stored(stored, lambda: _read(stored)),
-        "lock holder": Case(owner, lambda: documents.read(owner, "lock-holder"), holder),
     }
 
 
@@ -83,7 +79,7 @@ def _stored(path: Path, read: Callable[[], object]) -> Case:
     return Case(path, read, json.loads(path.read_bytes()))
 
 
-KINDS = ["card", "manifest", "answer", "lock holder"]
+KINDS = ["card", "manifest", "answer"]
 UNSEALED = ("card",)
 """Documents without a hash of their own."""
 

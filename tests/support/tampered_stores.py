@@ -487,7 +487,7 @@ TAMPERINGS: list[Tampering] = [
     ),
     *(
         Tampering(f"{name}: {put_there.__name__}", in_place_of(name, put_there), sound=True)
-        for name in (".lock", ".lock.json", ".lock-commit")
+        for name in (".lock", ".lock-commit")
         for put_there in (link_to_victim, dangling, pipe)
     ),
     *(
