@@ -337,16 +337,26 @@ def write_dataset(
         rows, stored_keys = table, base.keys_of(keys.DATASETS, name)
         for file in files.files_of(base, stored_keys):
             stored = tables.read(file).replace_schema_metadata(None)
-            if stored.schema.equals(table.schema):
-                rows = pa.concat_tables(
-                    [stored.filter(pc.not_equal(stored["unit"], unit.value)), rows]
-                )
+            others = stored.filter(pc.not_equal(stored["unit"], unit.value))
+            if len(others):
+                rows = _joined(others, rows, f"the dataset {name} in {files.name}")
         added = tables.write(
             files, keys.DATASETS, rows.replace_schema_metadata({"kind": kind}), name=name, kind=kind
         )
         return Change(added, stored_keys)
 
     files.commit(change)
+
+
+def _joined(stored: pa.Table, added: pa.Table, place: str) -> pa.Table:
+    """Return the rows of two tables, with columns of types that hold the values of both."""
+    try:
+        return pa.concat_tables([stored, added], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise StoreError(
+            f"{place} has columns of other types for another unit, whose rows would be lost."
+            " Build into another store."
+        ) from error
 
 
 class SpaceWriter:

@@ -74,7 +74,9 @@ def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     assert "0 embedded, 40 already there" in again
     assert "Nothing to embed" in again
     for printed in (first, second, again):
-        assert re.search(r"\nA part makes no index\. .* embstore index --store \S+$", printed.strip())
+        assert re.search(
+            r"\nA part makes no index\. .* embstore index --store \S+$", printed.strip()
+        )
 
 
 @pytest.mark.slow

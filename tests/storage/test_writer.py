@@ -356,6 +356,26 @@ def test_rows_of_a_dataset_are_kept_for_each_unit(files):
     assert len(catalog.dataset_files) == 1
 
 
+def test_rows_of_a_dataset_are_kept_where_types_and_columns_differ(files):
+    """Types are those of the values: a score may be a whole number in all rows of one unit."""
+    words = {"item_id": [1, 2], "text": ["a", "b"], "score": [1, 2], "note": [None, None]}
+    sentences = {"item_id": [3], "text": ["c"], "score": [0.5], "note": ["x"], "source": ["y"]}
+    write_dataset(files, "pairs", "pairs", Unit.WORD, words)
+    write_dataset(files, "pairs", "pairs", Unit.SENTENCE, sentences)
+    catalog = Catalog(files)
+    assert catalog.dataset("pairs", Unit.WORD)["score"].tolist() == [1.0, 2.0]
+    assert catalog.dataset("pairs", Unit.SENTENCE)["score"].tolist() == [0.5]
+    assert catalog.dataset("pairs", Unit.SENTENCE)["source"].tolist() == ["y"]
+    before = files.manifest().files
+    texts = {"item_id": [4], "text": ["d"], "score": ["high"], "note": ["x"]}
+    with pytest.raises(StoreError, match="the dataset pairs in .* has columns of other types"):
+        write_dataset(files, "pairs", "pairs", Unit.OCCURRENCE, texts)
+    assert files.manifest().files == before
+    write_dataset(files, "words", "words", Unit.WORD, {**words, "score": ["low", "high"]})
+    write_dataset(files, "words", "words", Unit.WORD, words)  # which replaces all rows
+    assert Catalog(files).dataset("words", Unit.WORD)["score"].tolist() == [1, 2]
+
+
 def test_no_temporary_file_is_left(tmp_path):
     with StoreWriter(tmp_path / "store") as store:
         Made(5).commit(store)
