@@ -139,8 +139,10 @@ def checked_bytes(
     path: Path | str,
     document: documents.Document,
     kind: documents.Kind,
-    indent: int | None = 2,
+    remedy: str = "It records layers, sources and options: give fewer of them at a time, or"
+    " shorter names.",
     *,
+    indent: int | None = 2,
     is_sealed: bool = True,
 ) -> bytes:
     """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be
@@ -151,8 +153,7 @@ def checked_bytes(
         documents.check(documents.parse(data, kind), kind)
     except (UnicodeEncodeError, documents.InvalidDocument) as error:
         raise StoreError(
-            f"{path} is not written, since it could not be read again: {error}. It records layers,"
-            " sources and options: give fewer of them at a time, or shorter names."
+            f"{path} is not written, since it could not be read again: {error}. {remedy}"
         ) from error
     return data
 

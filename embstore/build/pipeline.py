@@ -52,6 +52,7 @@ from embstore.sources.datasets import find_dataset
 from embstore.sources.rows import Blank, Row
 from embstore.sources.source import Source
 from embstore.storage.cache import StoreFiles
+from embstore.storage.manifest import size_notes
 from embstore.storage.staging.missing import StoredTexts
 from embstore.storage.staging.staging import Staging, Window
 from embstore.storage.writer import StoreWriter, write_dataset
@@ -132,6 +133,7 @@ def build(
             run.notes += run.first_token_notes()
             run.check_lost()
     notes = [*(note for run in runs for note in run.notes), *notes]
+    notes += size_notes(files.manifest())
     report = _report(files, texts, columns, runs, notes, began)
     return replace(report, is_part=options.is_part)
 

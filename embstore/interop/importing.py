@@ -40,7 +40,7 @@ from embstore.storage.cache import StoreFiles
 from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.catalog import Catalog
 from embstore.storage.keys import CARDS
-from embstore.storage.manifest import Change, Files, Manifest
+from embstore.storage.manifest import Change, Files, Manifest, size_notes
 from embstore.storage.staging.missing import MissingItems, StoredTexts
 from embstore.storage.staging.staging import Staging
 from embstore.storage.vectors import SHARD_BYTES
@@ -183,7 +183,7 @@ def write_space(
         card.dim,
         n_bytes + sum(index.n_bytes for index in indexes),
         time.perf_counter() - began,
-        (*notes, *recall_notes(card, indexes)),
+        (*notes, *recall_notes(card, indexes), *size_notes(stored_files.manifest())),
     )
 
 

@@ -25,9 +25,11 @@ from embstore.base.errors import (
 )
 from embstore.base.installation import needing
 from embstore.storage import keys
-from embstore.storage.objects import ObjectInfo, Objects
+from embstore.storage.objects import ObjectInfo, Objects, back_off
 
-SCHEMES = ("s3", "gs", "az")
+_PREFIXES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
+"""Beginning of the environment variables that obstore reads, by scheme."""
+SCHEMES = tuple(_PREFIXES)
 
 _CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only",
@@ -37,13 +39,18 @@ _CLIENT_OPTIONS = (
 RETRIES = {"max_retries": 7}  # some two seconds of an address without a server
 TIMEOUT = timedelta(minutes=5)  # of a whole file
 _N_UPLOADS = 8
+_N_TRIES = 3  # of a list request whose reply was cut
+_N_CONFLICTS = 8  # attempts, in some seconds, to create what a rival creates
 _CHUNK_BYTES = 1 << 20
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _LOOPBACK = r"http://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)"
-_IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
+_IS_SECRET = r"(?i)key|secret|token|sas|password"  # name of an option or variable
+_SECRET_CHARS = 8  # shorter values, such as true, are no secrets
+_TRUE = ("1", "true", "on", "yes", "y")
 _IS_REFUSED = r"status code: 40[13]\b"
 _IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _BYTES = r"\[\d+(?:, ?\d+)+\]"  # as an error names the line of a private key that cannot be read
+_IS_CUT = r"list response"  # reply to a list request that cannot be read
 _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
 
 
@@ -138,15 +145,8 @@ class ServedObjects(Objects):
         return self._without_secrets(str(error).partition("\n")[0])
 
     def _without_secrets(self, text: str) -> str:
-        """Return a message without the values of secret options and variables, queries of URLs, and
-        bytes of keys.
-        """
-        of_environment = [
-            value
-            for name, value in os.environ.items()
-            if re.search(_IS_SECRET, name) and len(value) > 3
-        ]
-        for value in sorted({*self._secrets, *of_environment}, key=len, reverse=True):
+        """Return a message without secret values, queries of URLs, and bytes of keys."""
+        for value in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(value, "…")
         text = re.sub(_BYTES, "[…]", text)
         return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
@@ -168,11 +168,7 @@ class Bucket(ServedObjects):
                 retry_config=RETRIES,
                 credential_provider=_credentials(url, config),
             ),
-            (
-                value
-                for name, value in self._options.items()
-                if re.search(_IS_SECRET, name) and value
-            ),
+            _secret_values(url, self._options),
         )
 
     def __reduce__(self) -> tuple[type["Bucket"], tuple[str, dict[str, str]]]:
@@ -184,10 +180,22 @@ class Bucket(ServedObjects):
         return max(found, default=None, key=lambda info: info.key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects below a folder, by ascending key."""
+        """Yield the objects below a folder, by ascending key; a reply that was cut is requested
+        again, after the last object that was read.
+        """
+        last, n_failed = None, 0
         with self._errors("listed", prefix):
-            for chunk in self._obstore.list(self._store, prefix):
-                yield from map(_info, chunk)
+            while True:
+                try:
+                    for chunk in self._obstore.list(self._store, prefix, offset=last):
+                        yield from map(_info, chunk)
+                        last, n_failed = chunk[-1]["path"], 0
+                    return
+                except self._obstore.exceptions.GenericError as error:
+                    n_failed += 1
+                    if n_failed == _N_TRIES or not re.search(_IS_CUT, str(error)):
+                        raise
+                    back_off(n_failed)
 
     def put(self, sources: Mapping[str, Path]) -> None:
         """Store the content of some files, several at the same time."""
@@ -213,17 +221,23 @@ class Bucket(ServedObjects):
 
         The server's answer is not trusted: "it exists" may be about the own request, whose first
         reply was lost. So after any error the object is read back, and counts as written only if it
-        has exactly these bytes.
+        has exactly these bytes. If it is said to exist and does not, a rival is creating it, as S3
+        says by ConditionalRequestConflict: it is tried again.
         """
-        try:
-            with self._errors("written", key):
-                self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
-        except RemoteError as error:
+        conflict = self._obstore.exceptions.AlreadyExistsError
+        for n_failed in range(1, _N_CONFLICTS + 1):
             try:
+                with self._errors("written", key):
+                    self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                return True
+            except RemoteError as error:
+                failure = error
+            with suppress(MissingObjectError):
                 return self.get(key) == data
-            except MissingObjectError:
-                raise error from None
-        return True
+            if not isinstance(failure.__context__, conflict):
+                break
+            back_off(n_failed)
+        raise failure
 
     def replace(self, key: str, data: bytes) -> None:
         """Write an object, in place of another one of this key."""
@@ -291,14 +305,15 @@ def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str]
     """
     config = dict(options)
     client: dict[str, Any] = {"timeout": TIMEOUT}
-    client |= {name: config.pop(name) for name in _CLIENT_OPTIONS if name in config}
+    for name in _CLIENT_OPTIONS:  # obstore reads those of the environment only if none are given
+        variable = f"{_PREFIXES[url.partition(':')[0]]}{name.upper()}"
+        if value := config.pop(name, None) or os.environ.get(variable):
+            client[name] = value
     of_environment = [
         name for name in _ENDPOINTS if url.startswith("s3://") and os.environ.get(name)
     ]
     endpoint = options.get("endpoint") or os.environ.get((of_environment or [""])[0], "")
-    if endpoint.startswith("http://") and not (
-        client.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")
-    ):
+    if endpoint.startswith("http://") and str(client.get("allow_http")).lower() not in _TRUE:
         if "endpoint" not in options and not is_loopback(endpoint):  # a call did not name it
             raise UsageError(
                 f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or"
@@ -306,6 +321,17 @@ def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str]
             )
         client["allow_http"] = "true"
     return config, client
+
+
+def _secret_values(url: str, options: Mapping[str, str]) -> list[str]:
+    """Return the values of credentials in the options of a bucket and in the environment."""
+    prefix = _PREFIXES[url.partition(":")[0]]
+    variables = {name: value for name, value in os.environ.items() if name.startswith(prefix)}
+    return [
+        value
+        for name, value in [*options.items(), *variables.items()]
+        if re.search(_IS_SECRET, name) and len(value) >= _SECRET_CHARS
+    ]
 
 
 def _credentials(url: str, options: Mapping[str, str]) -> Any:

@@ -167,6 +167,14 @@ class StoreFiles:
                         pass
         return [self.root / file.key for file in files]
 
+    def fetch_again(self, file: "StoredFile") -> None:
+        """Fetch a file of a store at a URL, though it is in the cache; the copy there is replaced
+        once the new one was compared with its hash.
+        """
+        with writing_to_cache():
+            make_room(file.entry["bytes"], {self.root / file.key})
+        self._download(file)
+
     def _download(self, file: "StoredFile") -> None:
         target = self.root / file.key
         with writing_to_cache(), atomic.temporary(self.root) as temp:
@@ -386,10 +394,10 @@ def folder_for(url: str, endpoint: str = "") -> Path:
     folder = cache_folder() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', url)[:60]}-{digest}"
     with writing_to_cache():
         disk.make_folder(folder)
-        atomic.discard_leftovers(folder)
-        (
-            cache_folder() / "CACHEDIR.TAG"
-        ).write_text(  # backups leave the folder out: bford.info/cachedir
+    atomic.discard_leftovers(folder)
+    # One that cannot be written is read; backups leave it out: bford.info/cachedir
+    with suppress(OSError), (cache_folder() / "CACHEDIR.TAG").open("x") as file:
+        file.write(
             "Signature: 8a477f597d28d172789f06886806bc55\n# Copies of files of embstore's stores;"
             " may be deleted.\n"
         )

@@ -156,7 +156,7 @@ class StoreCheck:
         parts = keys.parse(file.key)
         assert parts is not None  # or the manifest would not have been read
         if not self.files.is_local:  # a copy in the cache says nothing of the object
-            (self.files.root / file.key).unlink(missing_ok=True)
+            self.files.fetch_again(file)
         sha256 = file.entry["sha256"]
         if os.path.getsize(file.path) != file.entry["bytes"] or disk.sha256(file.path) != sha256:
             return _ALTERED

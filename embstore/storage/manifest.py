@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from embstore.base import atomic, checksum, documents
 from embstore.base.errors import (
@@ -23,9 +23,7 @@ from embstore.base.errors import (
 )
 from embstore.storage import keys
 from embstore.storage.keys import Kind
-
-if TYPE_CHECKING:
-    from embstore.storage.objects import Objects
+from embstore.storage.objects import Objects, back_off
 
 FORMAT = 4
 """Format of a store."""
@@ -34,6 +32,7 @@ GARBAGE_SECONDS = 24 * 3600
 
 _MASK = (1 << 64) - 1
 _REMEDY = "Restore that file from a copy of the store; or build it anew, in another folder."
+_SMALLER = "Join shards, with: embstore compact; or give shorter names to columns."
 
 Entry = Mapping[str, Any]
 """What a manifest says of a file: ``bytes`` and ``sha256``, and by kind ``n``, ``first``, ``last``,
@@ -88,12 +87,14 @@ class Manifest:
         removed: Time, in seconds since 1970, at which each file was dropped that may not be deleted
             yet, by key.
         tag: Tag of the object, which changes if another store was begun in its place.
+        n_bytes: Size of the document.
     """
 
     number: int
     files: Files
     removed: Mapping[str, int] = field(default_factory=dict)
     tag: str = ""
+    n_bytes: int = 0
 
     @cached_property
     def parsed(self) -> Mapping[str, keys.Key | None]:
@@ -155,7 +156,7 @@ EMPTY = Manifest(0, {})
 """What an empty folder or bucket has."""
 
 
-def read(objects: "Objects", known: Manifest | None = None) -> Manifest | None:
+def read(objects: Objects, known: Manifest | None = None) -> Manifest | None:
     """Return the newest manifest of a store; None if there is none, so that there is no store.
 
     Raises:
@@ -192,7 +193,7 @@ def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
     checksum.check(place, data, _REMEDY)
     document = documents.read_bytes(data, place, "manifest", _REMEDY, is_sealed=False)
-    found = Manifest(document["number"], document["files"], document["removed"], tag)
+    found = Manifest(document["number"], document["files"], document["removed"], tag, len(data))
     for key, parts in found.parsed.items():
         if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:
             problem: str | None = "is no file of a store"
@@ -234,8 +235,19 @@ def to_bytes(manifest: Manifest) -> bytes:
         "removed": dict(sorted(manifest.removed.items())),
     }
     return atomic.checked_bytes(
-        keys.manifest_key(manifest.number), document, "manifest", indent=None
+        keys.manifest_key(manifest.number), document, "manifest", _SMALLER, indent=None
     )
+
+
+def size_notes(manifest: Manifest) -> list[str]:
+    """Return a note if a manifest is near its largest size."""
+    most = documents.MAX_BYTES["manifest"]
+    if manifest.n_bytes < 0.75 * most:
+        return []
+    return [
+        f"the manifest names {len(manifest.files):,} files and has {manifest.n_bytes / most:.0%} of"
+        " its largest size. Join shards, with: embstore compact"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +266,9 @@ committed meanwhile.
 """
 
 
-def commit(objects: "Objects", edit: Edit, known: Manifest | None = None) -> Manifest:
+def commit(objects: Objects, edit: Edit, known: Manifest | None = None) -> Manifest:
     """Commit a change, and return the new manifest; a change of nothing writes nothing."""
+    n_lost = 0
     while True:
         base = read(objects, known) or EMPTY
         new = apply(base, edit(base))
@@ -265,12 +278,14 @@ def commit(objects: "Objects", edit: Edit, known: Manifest | None = None) -> Man
         if objects.put_new(key, to_bytes(new)):
             newest = objects.newest_manifest()
             if newest is not None and newest.key == key:
-                return replace(new, tag=newest.tag)
+                return replace(new, tag=newest.tag, n_bytes=newest.size)
             if _exists(objects, base):
                 return new
+        n_lost += 1
+        back_off(n_lost)
 
 
-def _exists(objects: "Objects", base: Manifest) -> bool:
+def _exists(objects: Objects, base: Manifest) -> bool:
     """Return whether the manifest that another one follows still exists.
 
     The number of a writer that slept for a day may be free again, since the manifests of its rivals

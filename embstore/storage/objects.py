@@ -7,6 +7,8 @@ manifest, which is created by :meth:`Objects.put_new` and never replaced.
 
 import errno
 import os
+import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +23,19 @@ from embstore.base.errors import StoreError
 from embstore.storage import keys
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+_FIRST_SECONDS, _MOST_SECONDS = 0.05, 5.0
+
+
+def back_off(n_failed: int) -> None:
+    """Wait a random time before another attempt: up to twice as long after each that failed, so
+    that rivals do not meet again.
+
+    Reference:
+        M. Brooker, Exponential backoff and jitter, AWS Architecture Blog, 2015.
+    """
+    time.sleep(random.uniform(0, min(_MOST_SECONDS, _FIRST_SECONDS * 2**n_failed)))
 
 
 class ObjectInfo(NamedTuple):

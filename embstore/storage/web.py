@@ -227,7 +227,10 @@ class Hub(Web):
         self.commit = ""
         self._published = None
         address, headers = self.dataset.address(self.dataset.revision)
-        super(Web, self).__init__(self.dataset.url, lambda store: _open(store, address, headers))
+        token = headers.get("authorization", "").split()[-1:]
+        super(Web, self).__init__(
+            self.dataset.url, lambda store: _open(store, address, headers), token
+        )
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the copy of the manifest at the commit at which the revision is now."""

@@ -1,6 +1,8 @@
 """Objects of a bucket: what is read and written, and how errors and refusals are worded."""
 
+from collections.abc import Collection
 from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import obstore
@@ -142,6 +144,30 @@ def test_an_endpoint_of_the_environment_may_be_http_on_this_machine_alone(
     Bucket(bucket.url, options)
 
 
+def test_an_endpoint_elsewhere_may_be_http_where_the_environment_allows_it(bucket, monkeypatch):
+    """127.1 is this machine, and no address that embstore takes for it."""
+    options = {name: value for name, value in bucket.options.items() if name != "endpoint"}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint.replace("127.0.0.1", "127.1"))
+    for refused in ("", "false"):
+        monkeypatch.setenv("AWS_ALLOW_HTTP", refused)
+        with pytest.raises(UsageError, match="set AWS_ALLOW_HTTP=true"):
+            Bucket(bucket.url, options)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    objects = Bucket(bucket.url, options)
+    objects.replace("over-http", b"x")
+    assert objects.get("over-http") == b"x"
+
+
+def test_only_values_of_credentials_are_hidden(monkeypatch):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setenv("SSH_KEY_NAME", "bucket-name")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
+    options = {"access_key_id": "AKIAEXAMPLE", "skip_signature": "true", "secret_access_key": "a b"}
+    objects = Bucket("s3://bucket-name/prefix", options)
+    text = "bucket-name: true or false, a b; AKIAEXAMPLE, a-session-token"
+    assert objects._without_secrets(text) == "bucket-name: true or false, a b; …, …"
+
+
 @pytest.mark.parametrize(
     "url", ["s4://bucket", "s3://", "s3://key:secret@bucket/x", "s3://bucket?sig=secret", "s3:/b"]
 )
@@ -174,6 +200,127 @@ class _ReadOnly(LocalHandler):
             self.reply(200, EMPTY)
         else:
             self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+
+CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>A conflict.</Message></Error>"
+MISSING = b"<Error><Code>NoSuchKey</Code></Error>"
+
+
+class _Contended(LocalHandler):
+    """A bucket whose first replies to PUT are conflicts; ``stored`` is its object, if any.
+
+    At the conflict of the number ``won_at`` a rival has created the object.
+    """
+
+    n_conflicts, won_at, stored = 0, 0, None
+
+    def answer(self) -> None:
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        bucket = type(self)
+        if self.command == "PUT" and bucket.n_conflicts:
+            bucket.n_conflicts -= 1
+            if bucket.n_conflicts == bucket.won_at - 1:
+                bucket.stored = b"of the rival"
+            self.reply(409, CONFLICT)
+        elif self.command == "PUT":
+            bucket.stored = data
+            self.reply(200, b"", {"ETag": '"x"'})
+        elif bucket.stored is None:
+            self.reply(404, MISSING)
+        else:
+            modified = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": '"x"'}
+            self.reply(200, bucket.stored, modified)
+
+
+@pytest.mark.parametrize(
+    ("n_conflicts", "won_at", "is_created", "n_waits"), [(3, 0, True, 3), (5, 3, False, 2)]
+)
+def test_a_conflict_with_a_rival_is_tried_again(
+    n_conflicts, won_at, is_created, n_waits, monkeypatch
+):
+    """S3 replies 409 while a rival creates the same object, which may fail."""
+    waits: list[int] = []
+    monkeypatch.setattr("embstore.storage.bucket.back_off", waits.append)
+    state = {"n_conflicts": n_conflicts, "won_at": won_at}
+    with LocalServer(type("Contended", (_Contended,), state)) as server:
+        objects = Place("contended", server.url).objects()
+        assert objects.put_new("manifest", b"own") == is_created
+        assert objects.get("manifest") == (b"own" if is_created else b"of the rival")
+    assert waits == [*range(1, n_waits + 1)]
+
+
+def test_a_conflict_without_end_is_named(monkeypatch):
+    waits: list[int] = []
+    monkeypatch.setattr("embstore.storage.bucket.back_off", waits.append)
+    with (
+        LocalServer(type("Contended", (_Contended,), {"n_conflicts": 99})) as server,
+        pytest.raises(RemoteError, match=r"manifest cannot be written: ConditionalRequestConflict"),
+    ):
+        Place("contended", server.url).objects().put_new("manifest", b"own")
+    assert waits == [*range(1, len(waits) + 1)]
+
+
+def _page(keys: list[str], token: str = "") -> bytes:
+    more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    objects = "".join(
+        f"<Contents><Key>some/prefix/{key}</Key><Size>1</Size><ETag>x</ETag>"
+        "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+        for key in keys
+    )
+    return (
+        f"<ListBucketResult><Name>b</Name><KeyCount>{len(keys)}</KeyCount>{objects}"
+        f"<IsTruncated>{str(bool(token)).lower()}</IsTruncated>{more}</ListBucketResult>"
+    ).encode()
+
+
+LISTED = [f"f/{number:02d}" for number in range(100)]
+
+
+class _CutLists(LocalHandler):
+    """A bucket of 100 objects that lists 50 at a time; ``cut`` has the numbers of the replies that
+    end early: in the content, or in the document.
+    """
+
+    cut: Collection[int] = ()
+    whole_documents = True
+    requests: list[str]
+
+    def answer(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        [after] = query.get("continuation-token") or query.get("start-after") or [""]
+        keys = [key for key in LISTED if f"some/prefix/{key}" > after]
+        data = _page(keys[:50], f"some/prefix/{keys[49]}" if len(keys) > 50 else "")
+        self.requests.append(after.removeprefix("some/prefix/"))
+        if len(self.requests) not in self.cut:
+            self.reply(200, data)
+        elif self.whole_documents:
+            self.reply(200, data[: len(data) // 2])
+        else:
+            self.reply(200, data[: len(data) // 2], {"Content-Length": str(len(data))})
+            self.close_connection = True
+
+
+@pytest.mark.parametrize("whole_documents", [True, False])
+def test_a_list_that_is_cut_is_read_again(whole_documents, monkeypatch):
+    waits: list[int] = []
+    monkeypatch.setattr("embstore.storage.bucket.back_off", waits.append)
+    state = {"cut": (1, 2, 4), "requests": [], "whole_documents": whole_documents}
+    with LocalServer(type("CutLists", (_CutLists,), state)) as server:
+        found = [info.key for info in Place("lists", server.url).objects().list("f")]
+    assert found == LISTED
+    assert state["requests"] == ["", "", "", "f/49", "f/49"]
+    assert waits == [1, 2, 1]
+
+
+def test_a_list_that_is_cut_three_times_is_named(monkeypatch):
+    monkeypatch.setattr("embstore.storage.bucket.back_off", lambda _: None)
+    state = {"cut": range(9), "requests": []}
+    with (
+        LocalServer(type("CutLists", (_CutLists,), state)) as server,
+        pytest.raises(RemoteError, match=r"f cannot be listed: .* list response"),
+    ):
+        [*Place("lists", server.url).objects().list("f")]
+    assert state["requests"] == ["", "", ""]
 
 
 def test_a_bucket_that_is_read_only_is_not_written():

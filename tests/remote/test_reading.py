@@ -2,6 +2,7 @@
 store in a folder.
 """
 
+import errno
 import os
 import pickle
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fault_proxy import FaultProxy
+from file_operations import watched
 from object_servers import new_bucket
 from synthetic import synthetic_store
 
@@ -22,6 +24,7 @@ from embstore.base.errors import (
     UsageError,
 )
 from embstore.storage import cache, keys
+from embstore.storage.bucket import Bucket as Objects
 
 pytestmark = pytest.mark.server
 
@@ -184,6 +187,42 @@ def test_a_cache_that_cannot_be_written_is_named(made, cache, monkeypatch, tmp_p
         match=r"the cache .*file/cache, which a store at a URL needs, cannot be written",
     ):
         bucket.store.query("anisotropy")
+
+
+def test_a_cache_that_cannot_be_written_is_read(made, caches):
+    _, bucket = made
+    expected = bucket.store.query("norms", layers="1", cache=False).rows
+
+    def fail(operation: str, path: Path, _: Path | None) -> None:
+        if operation not in ("open", "list", "status"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    folder = Path(os.environ["EMBSTORE_CACHE"])
+    with watched(fail, folder):
+        assert bucket.store.query("norms", layers="1").rows == expected
+        with pytest.raises(RemoteError, match=r"cannot be written: .* set EMBSTORE_CACHE"):
+            bucket.store.query("norms", layers="2")
+    (folder / "CACHEDIR.TAG").unlink()
+    bucket.store.query("norms", layers="1")
+    assert (folder / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d17")
+
+
+def test_a_check_leaves_the_copies_that_others_use(made, caches, monkeypatch):
+    _, bucket = made
+    bucket.store.query("isoscore", cache=False)
+    folder, download = Path(os.environ["EMBSTORE_CACHE"]), Objects.download
+    copies = {path: path.read_bytes() for path in folder.rglob("*/items/*.parquet")}
+    copies |= {path: path.read_bytes() for path in folder.rglob("*/vectors/*/*/*.parquet")}
+    altered = max(copies)
+    altered.write_bytes(bytes(len(copies[altered])))
+
+    def before_the_download(objects: Objects, key: str, target: Path) -> None:
+        assert all(path.exists() for path in copies)
+        download(objects, key, target)
+
+    monkeypatch.setattr(Objects, "download", before_the_download)
+    assert bucket.store.verify().ok, "what is checked is the object, not its copy"
+    assert {path: path.read_bytes() for path in copies} == copies
 
 
 def test_a_store_can_be_sent_to_another_process(made, caches):

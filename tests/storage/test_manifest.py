@@ -1,6 +1,7 @@
 """Manifests and commits: the newest manifest is the store, and rivals lose nothing."""
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embstore.base import checksum, disk
+from embstore.base import checksum, disk, documents
 from embstore.base.errors import DamagedError, StoreError, UnsupportedFormatError
 from embstore.storage import keys, manifest
 from embstore.storage.cache import StoreFiles, entry_of
@@ -98,6 +99,26 @@ def test_rivals_lose_nothing(files):
     }
     assert StoreFiles.of_folder(files.root).manifest().files == expected
     assert numbers(files) == list(range(1, 73))
+
+
+def test_a_commit_that_loses_a_race_waits_longer_each_time(files, monkeypatch):
+    put_new, n_left, ranges, waits = Folder.put_new, 9, [], []
+
+    def lose(folder: Folder, key: str, data: bytes) -> bool:
+        nonlocal n_left
+        n_left -= 1
+        return n_left < 0 and put_new(folder, key, data)
+
+    def draw(low: float, high: float) -> float:
+        ranges.append((low, high))
+        return high / 2
+
+    monkeypatch.setattr(Folder, "put_new", lose)
+    monkeypatch.setattr("embstore.storage.objects.random.uniform", draw)
+    monkeypatch.setattr("embstore.storage.objects.time.sleep", waits.append)
+    assert files.commit(Change()).number == 1
+    assert ranges == [(0, high) for high in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5)]
+    assert waits == [high / 2 for _, high in ranges]
 
 
 def test_the_edit_is_made_to_the_state_of_the_rival(files):
@@ -251,6 +272,20 @@ def test_no_manifest_is_written_that_could_not_be_read(files):
     [(key, entry)] = added(files, "b").items()
     with pytest.raises(StoreError, match="is not written, since it could not be read again"):
         files.commit(Change({key: {**entry, "kind": "x" * 101}}))
+    assert numbers(files) == [1]
+
+
+def test_a_large_manifest_says_how_to_make_it_smaller(files, monkeypatch):
+    newest = files.commit(Change(added(files, "a")))
+    [path] = disk.listed(files.root / "manifest")
+    size = path.stat().st_size
+    assert newest.n_bytes == StoreFiles.of_folder(files.root).manifest().n_bytes == size
+    assert manifest.size_notes(newest) == []
+    monkeypatch.setitem(documents.MAX_BYTES, "manifest", size + 9)
+    [note] = manifest.size_notes(newest)
+    assert re.match(r"the manifest names 1 files and has 9\d% of .*: embstore compact", note)
+    with pytest.raises(StoreError, match=r"larger than .* Join shards, with: embstore compact"):
+        files.commit(Change(added(files, "b")))
     assert numbers(files) == [1]
 
 

@@ -368,7 +368,7 @@ def test_rows_of_a_dataset_are_kept_where_types_and_columns_differ(files):
     assert catalog.dataset("pairs", Unit.SENTENCE)["source"].tolist() == ["y"]
     before = files.manifest().files
     texts = {"item_id": [4], "text": ["d"], "score": ["high"], "note": ["x"]}
-    with pytest.raises(StoreError, match="the dataset pairs in .* has columns of other types"):
+    with pytest.raises(StoreError, match=r"the dataset pairs in .* has columns of other types"):
         write_dataset(files, "pairs", "pairs", Unit.OCCURRENCE, texts)
     assert files.manifest().files == before
     write_dataset(files, "words", "words", Unit.WORD, {**words, "score": ["low", "high"]})
