@@ -1,5 +1,6 @@
 """``embstore drift`` and ``map``."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option, Typer
@@ -199,5 +200,8 @@ def map(
         if mapped:
             from embstore.plot import PlotOptions, draw
 
-            draw(mapped, PlotOptions()).savefig(picture)
+            drawn = draw(mapped, PlotOptions())
+            drawn.savefig(picture)
+            notes = dict.fromkeys((*done.notes, *mapped[0].notes, *drawn.notes))
+            done = replace(done, notes=(*notes,))
         out.emit(done)

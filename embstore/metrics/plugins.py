@@ -184,7 +184,14 @@ def _guarded(metric: Metric, subject: str, package: str) -> Metric:
         with _isolated(f"{subject} failed"):
             result = metric.function(*data, **inputs)
             rows = rows_of(result) if isinstance(result, dict | list | tuple) else [result]
-            return [_check_row(metric, row, subject) for row in rows]
+            used = [
+                column
+                for parameter in metric.parameters
+                if parameter.name in inputs and inputs[parameter.name] != parameter.default
+                for column in parameter.columns
+            ]
+            declared = replace(metric, columns=(*metric.columns, *used))
+            return [_check_row(declared, row, subject) for row in rows]
 
     return replace(metric, package=package, function=function)
 
@@ -198,19 +205,23 @@ def _check_row(metric: Metric, row: Any, subject: str) -> Result:
             f"{subject} must return a dict of its columns, or a list of such, not"
             f" {type(row).__name__}."
         )
-    types = {column.name: column.type for column in metric.columns}
     filled_later = {"best", *(column.name for column in NEEDED_COLUMNS.get(metric.needs, ()))}
-    required = [*(name for name in types if name not in filled_later), "n"]
+    declared = [column.name for column in metric.columns]
+    required = [*(name for name in declared if name not in filled_later), "n"]
     if missing := [name for name in required if name not in row]:
         raise PluginError(f"{subject} returned a row without {', '.join(map(repr, missing))}.")
-    allowed = {*required, "reason", *(["seed"] if metric.is_seeded else [])}
+    reduced = {parameter.name for parameter in metric.row_parameters}  # such as k
+    allowed = {*required, *reduced, "reason", *(["seed"] if metric.is_seeded else [])}
+    if any(parameter.name == "versus" for parameter in metric.parameters):
+        allowed.add("scores")
     if undeclared := [name for name in row if name not in allowed]:
         names = ", ".join(map(repr, undeclared))
         raise PluginError(f"{subject} returned {names}, which it does not declare as a column.")
     plain = {
-        name: value.tolist() if hasattr(value, "tolist") else value for name, value in row.items()
+        name: value.tolist() if hasattr(value, "tolist") and name != "scores" else value
+        for name, value in row.items()
     }
-    for name, kind in {**types, "seed": "integer"}.items():
+    for name, kind in metric.types.items():
         if not _has_type(kind, plain.get(name)):
             raise PluginError(
                 f"{subject} returned {plain[name]!r} in {name!r}, which is no {kind}."

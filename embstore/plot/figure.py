@@ -484,11 +484,14 @@ def _characters(plans: Sequence[Plan], options: PlotOptions) -> set[str]:
 def _note_on_glyphs(figure: Figure) -> list[str]:
     """Return a note on the characters that are drawn as boxes, if there are any."""
     texts: list[Any] = figure.findobj(Text)
-    missing = without_glyph(set().union(*(text.get_text() for text in texts)))
+    missing = set().union(
+        *(without_glyph({*text.get_text()}, text.get_fontproperties()) for text in texts)
+    )
     if not missing:
         return []
     return [
-        f"no font here has these characters, which are drawn as boxes: {first_of(missing, 8)}."
+        "no font here has these characters, which are drawn as boxes:"
+        f" {first_of(sorted(missing), 8)}."
         " Install one that has them, such as Noto Sans CJK."
     ]
 

@@ -57,7 +57,8 @@ def style_context(style: str | None, characters: Collection[str] = ()) -> Iterat
             return
         named = f"embstore.plot.{style}" if style in STYLES else style
         with matplotlib.style.context(["default", named]):
-            if without_glyph(characters):
+            bold = FontProperties(weight="bold")  # of titles
+            if without_glyph(characters) or without_glyph(characters, bold):
                 installed = {font.name for font in fontManager.ttflist}
                 fallbacks = [name for name in _FALLBACK_FONTS if name in installed]
                 families = [*matplotlib.rcParams["font.family"], *fallbacks]
@@ -73,12 +74,13 @@ def quiet_about_glyphs() -> Iterator[None]:
         yield
 
 
-def without_glyph(characters: Collection[str]) -> list[str]:
-    """Return the printable characters that no font of the style has."""
-    fonts = [
-        get_font(findfont(FontProperties(family=[name])))
-        for name in matplotlib.rcParams["font.family"]
-    ]
+def without_glyph(characters: Collection[str], face: FontProperties | None = None) -> list[str]:
+    """Return the printable characters that no font of a face has, by default that of the style."""
+    fonts = []
+    for name in (face or FontProperties()).get_family():
+        family = FontProperties() if face is None else face.copy()
+        family.set_family([name])
+        fonts.append(get_font(findfont(family)))
     printed = filter(str.isprintable, sorted(characters))
     return [each for each in printed if not any(font.get_char_index(ord(each)) for font in fonts)]
 

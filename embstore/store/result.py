@@ -19,6 +19,7 @@ class Result(Table):
         ``result.plot().figure.savefig("figure.pdf")`` writes the figure, in its style and with its
         provenance in the metadata. A figure of its own is no part of pyplot's state: to see it in a
         notebook, let ``result.plot().figure`` end a cell, or draw on Axes of ``plt.subplots()``.
+        Its ``notes`` say what is not drawn, such as characters that no font has.
 
         Args:
             ax: Axes to draw on, or a sequence of them, one a panel; None for a new figure.

@@ -47,6 +47,10 @@ def test_a_file_of_a_figure_has_the_drawn_map(cli, refusal, store):
     assert cli("map", "--sample", "20", "-o", "map.svg", "--store", store).exit_code == 0
     drawn = Path("map.svg").read_text("utf-8")
     assert "layer: 1" in drawn
+    more = synthetic_store(Path("more"), n=70, n_blocks=1, top_form=None, index=False).root
+    said = cli("map", "-o", "more.svg", "--store", more).stderr
+    assert "kept: share of the ten nearest" in said
+    assert "more than 60 items: no text is drawn" in said
     assert [row["fitted_on"] for row in Store(store).maps()] == [["0", "1"]] * 2
     one = cli("map", "--sample", "20", "--layer", "0", "-o", "one.svg", "--store", store)
     assert one.exit_code == 0, one.stderr

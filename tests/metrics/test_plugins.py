@@ -152,6 +152,65 @@ def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(own, make_store):
         store.query("sows")
 
 
+def test_a_plugin_may_reduce_a_parameter_and_have_columns_of_an_option(own, make_store):
+    own(
+        """
+        from embstore.metrics import Column
+        MORE = (Column("most", "number", "the largest"),)
+
+        def function(
+            data, *, k: Annotated[int, Option("How many.")] = 10,
+            extended: Annotated[bool, Option("Whether.", columns=MORE)] = False,
+        ):
+            n = data.summary.n
+            return {"value": 1.0, "dims": [], "k": min(k, n - 1), "n": n} | ({"most": 2.0} if extended else {})
+
+        OWN = declared(function)
+        BARE = declared(
+            lambda data, *, extended: {"value": 1.0, "dims": [], "n": 1}, name="bare",
+            options=[parameter for parameter in OWN.parameters if parameter.name == "extended"],
+        )
+        TEXT = declared(
+            lambda data, *, k: {"value": 1.0, "dims": [], "n": 1, "k": "all"}, name="text",
+            options=[parameter for parameter in OWN.parameters if parameter.name == "k"],
+        )
+        """,
+        own="own_metrics:OWN",
+        bare="own_metrics:BARE",
+        text="own_metrics:TEXT",
+    )
+    store = make_store(n=5, index=False).store
+    plain = store.query("own", layers=0, cache=False)
+    assert plain["k"] == [4]
+    assert "most" not in plain.columns
+    [row] = store.query("own", layers=0, k=3, extended=True)
+    assert (row["k"], row["most"]) == (3, 2.0)
+    with pytest.raises(PluginError, match=r"'bare' .* returned a row without 'most'"):
+        store.query("bare", extended=True)
+    with pytest.raises(PluginError, match=r"'text' .* returned 'all' in 'k', which is no integer"):
+        store.query("text")
+
+
+def test_a_plugin_returns_the_units_on_which_layers_are_compared(own, make_store):
+    own("""
+    import numpy as np
+    from embstore.metrics.declaration import with_scores
+    from embstore.metrics.numerics.units import mean_of
+
+    def function(data):
+        norms = np.concatenate([*data.map(lambda block: np.linalg.norm(block.astype(float), axis=1))])
+        row = {"value": norms.mean(), "dims": [], "n": len(norms)}
+        return with_scores(row, mean_of(np.arange(len(norms)), norms))
+
+    OWN = declared(function, versus=True)
+    """)
+    store = make_store(n=40, index=False).store
+    found = store.query("own", layers="0,1", versus="0")
+    assert "scores" not in found.columns
+    [first, second] = found["value"]
+    assert found["difference"] == [None, pytest.approx(second - first)]
+
+
 def test_a_plugin_is_known_beside_the_built_in_metrics(own):
     own(WORKS)
     metrics, refused = all_metrics()

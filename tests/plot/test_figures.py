@@ -252,7 +252,12 @@ def test_texts_are_drawn_as_text(kind):
 
 @pytest.mark.parametrize(
     ("fallbacks", "text", "missing"),
-    [((), "猫 café", "猫"), (("STIXGeneral",), "ℊ", ""), ((), "ℊ", "ℊ")],
+    [
+        ((), "猫 café", "猫"),
+        (("STIXGeneral",), "ℊ", ""),
+        ((), "ℊ", "ℊ"),
+        ((), "𝟢", "𝟢"),  # titles are bold, and only the regular face has it
+    ],
 )
 def test_characters_that_no_font_has_are_noted(monkeypatch, fallbacks, text, missing):
     monkeypatch.setattr("embstore.plot.look._FALLBACK_FONTS", fallbacks)
