@@ -79,7 +79,7 @@ class Estimate:
         """
         deviations = self.contributions - expected
         if self.clusters is not None:
-            deviations = np.bincount(self.clusters, deviations)
+            deviations = np.bincount(self.clusters, deviations).astype(np.float64)
         independent = float(np.linalg.norm(deviations)) / len(self.units)
         return max(float(np.linalg.norm(self.errors)), independent)
 
