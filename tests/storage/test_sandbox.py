@@ -71,6 +71,16 @@ ALLOWED = [
     'SELECT sum(rank)::INT FROM datasets."odd-name"',
     "SELECT count(*) FROM MAIN.ITEMS, memory.main.spaces",
     "WITH items AS (SELECT 'mine' AS text) SELECT text FROM items",
+    "WITH A AS (SELECT 1 AS n), b AS (FROM a) SELECT (SELECT sum(n)::INT FROM B) AS n FROM a",
+    "SELECT (WITH a AS (SELECT 1 AS n) SELECT n FROM a WHERE EXISTS (FROM a)) AS n",
+    (
+        "WITH s AS (SELECT 1 AS i), RECURSIVE AS (FROM s) (SELECT i FROM recursive) UNION ALL"
+        " (SELECT i + 1 FROM s) ORDER BY ALL"
+    ),
+    (
+        "WITH RECURSIVE s AS (SELECT 5 AS i), n AS (FROM s UNION ALL SELECT n.i + 1 FROM n, s"
+        " WHERE n.i < 9) SELECT sum(i)::INT AS i FROM n"
+    ),
 ]
 
 

@@ -58,17 +58,10 @@ def check(
     (``$name``) are refused unless they are among the given ones, which have a value.
     """
     wrapped = _as_subquery(connection, sql)
-    nodes = [*_dictionaries(_syntax_tree(connection, wrapped))]
     known = {view.casefold(): view for view in views}
-    defined = {
-        entry["key"].casefold()
-        for node in nodes
-        if "cte_map" in node
-        for entry in node["cte_map"]["map"]
-    }
     read: set[str] = set()
     lists_views = False
-    for node in nodes:
+    for node, ctes in _nodes(_syntax_tree(connection, wrapped)):
         kind = node.get("type")
         if kind == "TABLE_FUNCTION":
             _check_table_function(node["function"].get("function_name", "").casefold())
@@ -78,7 +71,7 @@ def check(
                 read.add(known[name])
             elif schema == "information_schema":
                 lists_views = True
-            elif name not in defined:
+            elif schema or node["catalog_name"] or name not in ctes:
                 raise _unknown_view(name, known)
         elif kind == "SHOW_REF":
             lists_views = True
@@ -149,16 +142,27 @@ def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Document:
     return tree
 
 
-def _dictionaries(tree: Any) -> Iterator[Document]:
-    """Yield every dictionary of a JSON document, at any depth."""
-    waiting = [tree]
+def _nodes(tree: Document) -> Iterator[tuple[Document, frozenset[str]]]:
+    """Yield every dictionary of a syntax tree, with the names of the CTEs that it may read.
+
+    A CTE may be read by those after it and by the query that they belong to, and a recursive one
+    by its second part.
+    """
+    waiting: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
     while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+        value, ctes = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend((part, ctes) for part in value)
+        elif isinstance(value, dict):
+            for entry in value.get("cte_map", {"map": ()})["map"]:
+                waiting.append((entry["value"], ctes))
+                ctes |= {entry["key"].casefold()}
+            yield value, ctes
+            for key, part in value.items():
+                if key == "right" and "cte_name" in value:
+                    waiting.append((part, ctes | {value["cte_name"].casefold()}))
+                elif key != "cte_map":
+                    waiting.append((part, ctes))
 
 
 def _reads_views(node: Mapping[str, Any]) -> bool:
