@@ -11,6 +11,7 @@ scikit-learn counts where it learns.
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,7 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.keys import hash_of
 from embstore.storage.sql import connections
+from embstore.storage.views.fence import changing_part
 
 if TYPE_CHECKING:
     from embstore.query.grouping import Groups
@@ -162,8 +164,10 @@ def _uncached(request: MetricRequest) -> str | None:
     if request.is_from_sums:
         return "the stored sums give them as fast"
     where = request.selection.where
-    if where is not None and (name := connections.changing_part(where)):
+    if where is not None and (name := changing_part(where)):
         return f"what `where` selects may change from one time to the next ({name})"
+    if where is not None and re.search(r'"|--|/\*', where):
+        return "`where` has a comment or a quoted name"
     for name, value in request.parameters.items():
         if name not in request.sets and not _has_json(value):
             return f"{name} is given as {type(value).__name__}"

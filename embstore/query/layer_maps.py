@@ -28,7 +28,7 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
 from embstore.storage.maps import stored_maps as stored_map_files
 from embstore.storage.sql import connections
-from embstore.storage.sql.connections import changing_part
+from embstore.storage.views.fence import changing_part
 
 if TYPE_CHECKING:
     from embstore.metrics import LayerData
@@ -52,7 +52,8 @@ class MapRequest:
         if where is not None and (name := changing_part(where)):
             raise UsageError(
                 "a map is of items that stay the same, and what `where` selects may change"
-                f" ({name}). To map items drawn at random, use `sample`."
+                f" ({name}). To map items drawn at random, use `sample`. To map listed texts, use"
+                " `words`."
             )
 
     def key(self, layer: Layer) -> MapKey:

@@ -1,5 +1,6 @@
 """Stored answers: what they depend on, and that nobody can tell them from new ones."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ from embstore.query import cache, layer_pairs
 from embstore.query import metric as metric_query
 from embstore.storage import answers as files
 from embstore.storage.sql import connections
-from embstore.storage.sql.connections import changing_part
+from embstore.storage.views import fence
 
 
 @pytest.fixture
@@ -291,6 +292,13 @@ def test_words_are_read_once_wherever_they_come_from(root, monkeypatch):
         "NOW() IS NOT NULL",
         "item_id IN (SELECT item_id FROM items USING SAMPLE 20)",
         "text != E'\\'' AND random() < 0.5 AND text != ''",
+        "/*'*/ random()>0.5 /*'*/",
+        "text <> $$'$$ AND random() < 0.5 AND text <> $$'$$",
+        '"random"() < 0.5',
+        '"current_date" IS NOT NULL',
+        "list_sum([random(), 0.1]) > 0.5",
+        "item_id IN (SELECT item_id FROM (SELECT item_id, row_number() OVER () AS n FROM items))",
+        "item_id IN (SELECT max(item_id) OVER (ROWS 1 PRECEDING) FROM items)",
     ],
 )
 def test_a_selection_that_changes_is_computed_each_time(root, computed, where):
@@ -311,15 +319,59 @@ def test_words_in_strings_do_not_change(root, computed):
     assert len(computed) == 1
 
 
-def test_every_function_of_duckdb_that_changes_is_known():
+@pytest.mark.parametrize(
+    "where", ["text <> 'a' -- b", "/* a */ text <> 'b'", "\"text\" <> 'a'", "text <> '\"'"]
+)
+def test_answers_of_conditions_with_comments_or_quoted_names_are_not_stored(root, computed, where):
+    question = {"where": where, "spaces": "toy.word.last", "layers": 1}
+    for _ in range(2):
+        ask(root, "isoscore", **question)
+    assert len(computed) == 2
+    assert not stored(root)
+    assert "`where` has a comment or a quoted name" in str(
+        Store(root).cache_state("isoscore", **question)
+    )
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "length(text) > 3 AND text NOT LIKE 'a%' AND text ~ 'b' AND text || 'a' <> text",
+        "CASE WHEN text[1] IN ('a', 'b') THEN true ELSE item_id % 2 = 0 END",
+        "item_id IN (SELECT item_id FROM items WHERE unit = 'word' ORDER BY text)",
+        "trim(lower(text)) IS NOT NULL AND coalesce(text, '') BETWEEN 'a' AND 'z'",
+        "TRY_CAST(text AS DOUBLE) > 0 OR -length(text) < 0",
+    ],
+)
+def test_what_always_selects_the_same_has_no_changing_part(where):
+    assert fence.changing_part(where) is None
+
+
+def test_every_constant_function_is_so_in_duckdb():
+    """nullif is a macro of CASE."""
     found = duckdb.sql(
-        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
+        "SELECT function_name FROM duckdb_functions() GROUP BY ALL"
+        " HAVING bool_and(stability = 'CONSISTENT') OR any_value(function_name) = 'nullif'"
     ).fetchall()
-    assert len(found) > 10
-    unknown = {name for (name,) in found if not changing_part(f"{name}() = 1")}
-    # There are no sequences, and the others always give the same.
-    assert unknown <= {"currval", "error", "nextval", "setseed", "setval", "sleep_ms", "write_log"}
-    assert changing_part("transaction_timestamp() > '2026-01-01'")
+    assert len(found) > 300
+    assert {name for (name,) in found} >= fence._CONSTANT_FUNCTIONS
+
+
+def test_every_name_of_a_time_is_known():
+    """Names that DuckDB evaluates without a table; the others are names of its own."""
+    found = set()
+    with duckdb.connect() as connection:
+        names = connection.execute(
+            "SELECT function_name FROM duckdb_functions() UNION SELECT keyword_name"
+            " FROM duckdb_keywords() ORDER BY ALL"
+        ).fetchall()
+        others = ("current_time", "current_timestamp", "localtime", "localtimestamp")
+        for name in (*(name for (name,) in names), *others):
+            with contextlib.suppress(duckdb.Error):
+                connection.execute(f"SELECT {connections.quote_name(name)}")
+                found.add(name)
+    constant = {"user", "session_user", "current_user", "current_role", "current_schema"}
+    assert found - {*constant, "current_catalog"} == fence._TIMES
 
 
 def test_without_the_cache_all_is_computed_and_nothing_kept(root, computed):

@@ -31,12 +31,6 @@ _HINTS = {  # by a pattern in DuckDB's message
     ),
     "lambda arrow": "Write lambda x: x + 1 instead of x -> x + 1.",
 }
-_STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
-_CHANGING = (
-    r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|now|today|ago|age|local(?:time|timestamp)|\w*current\w*"
-    r"|transaction_timestamp|stats|vector_type)\b"
-)
-
 
 # Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether
 # a file has changed.
@@ -171,17 +165,6 @@ def with_ids(
     :func:`with_table`.
     """
     return with_table(connection, name, {"item_id": ids})
-
-
-def changing_part(sql: str) -> str | None:
-    """Return the first word of an SQL expression that may change its result (``random``, ``now``),
-    or None.
-
-    Words in string literals are ignored, unless a backslash or a dollar quote could hide where a
-    literal ends.
-    """
-    found = re.search(_CHANGING, sql if "\\" in sql or "$" in sql else re.sub(_STRING, "''", sql))
-    return found and found[0]
 
 
 def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError | UnknownNameError:

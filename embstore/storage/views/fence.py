@@ -35,6 +35,54 @@ _TABLE_FUNCTIONS = frozenset(
         "unnest",
     )
 )
+_CONSTANT_FUNCTIONS = frozenset(
+    (
+        "abs",
+        "ceil",
+        "concat",
+        "contains",
+        "count",
+        "count_star",
+        "ends_with",
+        "exp",
+        "floor",
+        "greatest",
+        "instr",
+        "least",
+        "left",
+        "len",
+        "length",
+        "levenshtein",
+        "list_contains",
+        "list_value",
+        "ln",
+        "log",
+        "lower",
+        "max",
+        "min",
+        "nullif",
+        "prefix",
+        "regexp_extract",
+        "regexp_full_match",
+        "regexp_matches",
+        "replace",
+        "right",
+        "round",
+        "sign",
+        "sqrt",
+        "starts_with",
+        "strlen",
+        "substring",
+        "suffix",
+        "trim",
+        "upper",
+    )
+)
+"""Functions that always give the same for the same arguments, in whatever order rows are read."""
+_TIMES = frozenset(
+    ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
+)
+"""Names that are functions of the time where no column has them."""
 
 
 class Select(NamedTuple):
@@ -106,6 +154,25 @@ def check_expression(sql: str) -> None:
         ) from error
 
 
+def changing_part(sql: str) -> str | None:
+    """Return a part of an SQL expression that may give another result another time, or None.
+
+    That is a function outside a short list, such as ``random``, a time, or a sample.
+    """
+    check_expression(sql)
+    connection = connections.open_shared().cursor()
+    for node, _ in _nodes(_syntax_tree(connection, f"SELECT (\n{sql}\n)")):
+        name = node.get("function_name", "").casefold()
+        is_constant = node.get("is_operator") or name in _CONSTANT_FUNCTIONS
+        if name and (node["class"] == "WINDOW" or not is_constant):
+            return name
+        if node.get("sample"):
+            return "sample"
+        if times := _TIMES & {*map(str.casefold, node.get("column_names", ()))}:
+            return min(times)
+    return None
+
+
 def _as_subquery(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     """Return a statement as a subquery; raise QueryError unless it is one SELECT."""
     import duckdb
@@ -143,26 +210,22 @@ def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Document:
 
 
 def _nodes(tree: Document) -> Iterator[tuple[Document, frozenset[str]]]:
-    """Yield every dictionary of a syntax tree, with the names of the CTEs that it may read.
+    """Yield every dictionary of a syntax tree but those of lists of CTEs, with the CTEs in scope.
 
-    A CTE may be read by those after it and by the query that they belong to, and a recursive one
-    by its second part.
+    A CTE is in scope in those after it and in their query, a recursive one in its second part.
     """
     waiting: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
-    while waiting:
-        value, ctes = waiting.pop()
+    for value, ctes in waiting:
         if isinstance(value, list):
-            waiting.extend((part, ctes) for part in value)
+            waiting += [(part, ctes) for part in value]
         elif isinstance(value, dict):
-            for entry in value.get("cte_map", {"map": ()})["map"]:
+            for entry in value.pop("cte_map", {"map": ()})["map"]:
                 waiting.append((entry["value"], ctes))
                 ctes |= {entry["key"].casefold()}
+            if "cte_name" in value:
+                waiting.append((value.pop("right"), ctes | {value["cte_name"].casefold()}))
             yield value, ctes
-            for key, part in value.items():
-                if key == "right" and "cte_name" in value:
-                    waiting.append((part, ctes | {value["cte_name"].casefold()}))
-                elif key != "cte_map":
-                    waiting.append((part, ctes))
+            waiting += [(part, ctes) for part in value.values()]
 
 
 def _reads_views(node: Mapping[str, Any]) -> bool:
