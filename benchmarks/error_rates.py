@@ -9,9 +9,9 @@ and of metrics of a set of vectors.
 Layers are drawn again in each repeat, alike: no layer is better than another, so that each
 difference with p ≤ .05 is an error, and the expectation of a number is its mean over layers and
 repeats. Every number is queried from a store, as users do. A line of JSON for each cell: the share
-of repeats in which a named layer of two is found to differ (p), and, of ``knn`` and with
---all-layers of probes, in which any of seven is found to differ from the best (p_holm); and the
-share of intervals that hold the expectation.
+of repeats in which a named layer of two is found to differ (p), and, of ``knn`` and probes with
+--all-layers, in which any of seven is found to differ from the best (p_holm); and the share of
+intervals, two a repeat, that hold the expectation. Another --seed gives other repeats.
 
 The kinds of items are those of :func:`drawn_items`; ``words`` are random words of a store (--store,
 --space, --layer), ``word copies`` the same with copies. Layers are correlated item by item.
@@ -85,6 +85,7 @@ CLUSTERS = {
     "25 groups": Clusters(25),
     "sentences": Clusters(None),
     "loose sentences": Clusters(None, 0.3),
+    "40 sources": Clusters(40),
 }
 TAILS = {"t3": 3, "t5": 5}
 KINDS = (
@@ -106,7 +107,8 @@ def drawn_items(
     Normally distributed, with variances that decay as 1/i and a mean of 1 in one dimension;
     ``isotropic``: with equal variances; ``t3``, ``t5``: multivariate t, with norms in long tails;
     ``outliers``: 3 % of the items 8 times as far; ``rogue``: 94 % of the variance in one dimension;
-    ``copies``: 30 % of the items have the vector of another.
+    ``copies``: 30 % of the items have the vector of another; ``40 groups``: their centres are drawn
+    anew, and --group names them; ``40 sources``: the same, and nothing names them.
 
     Args:
         shape: Numbers of layers, items and dimensions.
@@ -214,9 +216,10 @@ def cell(two: Rows, every: Rows, value: str) -> dict[str, Any]:
     values = [row[value] for table in [*two, *every] for row in table]
     mean = float(np.mean(values))
     first = [table[0] for table in two]
-    intervals = [(row["low"], row["high"]) for row in first if row["low"] is not None]
+    of_layers = [row for table in two for row in table]
+    intervals = [(row["low"], row["high"]) for row in of_layers if row["low"] is not None]
     found: dict[str, Any] = {"repeats": len(two), "value": round(mean, 3)}
-    found["intervals"] = len(intervals) / len(two)
+    found["intervals"] = len(intervals) / len(of_layers)
     if not intervals:
         return found | {"reason": first[0]["reason"]}
     found["named"] = float(np.mean([row["p"] <= LEVEL for row in first if row["p"] is not None]))
