@@ -148,8 +148,8 @@ Spaces = Annotated[
     space_option(
         "--space",
         metavar="NAME",
-        help="Keep this space (repeatable, or with commas).",
-        callback=divided,
+        help="Keep this space, or SPACE:LAYER of it (repeatable, or with commas).",
+        callback=lambda values: split_names(values) or values,
         autocompletion=stored_spaces,
     ),
 ]

@@ -57,7 +57,10 @@ Against = Annotated[
     str | None,
     Option(
         metavar="SPACE",
-        help="Compare with the layers of this space, the first with the first, and so on.",
+        help=(
+            "Compare with the layers of this space, or with SPACE:LAYER: the first with the first,"
+            " and so on."
+        ),
         autocompletion=stored_spaces,
     ),
 ]

@@ -1,7 +1,7 @@
 """Define what identifies a space: units, poolings, templates and layers."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self, TypeVar
@@ -119,6 +119,14 @@ def check_space_name(name: str) -> str:
     return name
 
 
+def parse_space(name: str, known: Container[str] = ()) -> tuple[str, str]:
+    """Divide ``SPACE:LAYER``; the layer is empty if there is none, as in a known name with a colon
+    of its own, such as ``pypi:model``.
+    """
+    space, _, layer = name.rpartition(":")
+    return (space, layer) if space and layer and name not in known else (name, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """The text put around an item before it is tokenised.
@@ -174,11 +182,13 @@ class Layers:
     Attributes:
         top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm. The
             other form, if stored, is layer L+1, named by its form.
+        are_named: Whether they are those of ``SPACE:LAYER``, which every selection keeps.
     """
 
     members: tuple[Layer, ...]  # stored layers, by ascending id
     n_blocks: int  # number of blocks, L; layer L is the top layer
     top_form: TopForm | None
+    are_named: bool = False
 
     @classmethod
     def of_model(cls, n_blocks: int, top_form: TopForm | None) -> Self:
@@ -230,6 +240,8 @@ class Layers:
                 separated by commas. ``top`` is the output of a recipe, the projection, or layer L.
                 A range selects those of its layers that exist.
         """
+        if self.are_named:
+            return self
         chosen: set[Layer] = set()
         for part in spec.split(","):
             matching = self._matching(part.strip().lower())

@@ -18,7 +18,6 @@ from embstore.base import disk
 from embstore.base.errors import SpaceMismatchError, StoreError, UsageError
 from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
-from embstore.base.space import Layers
 from embstore.base.table import Table
 from embstore.maintain.upkeep import Action, tabulate
 from embstore.storage import keys, manifest
@@ -141,11 +140,8 @@ def make_plan(
             dataset.
     """
     plan = Plan(stored.manifest.files if stored is not None else {})
-    for card in SpaceFilter(spaces=selection.spaces).select(source.cards):
-        members = card.layers.select(selection.layers).members
-        part = card
-        if members != card.layers.members:
-            part = replace(card, layers=Layers(members, card.layers.n_blocks, card.layers.top_form))
+    for card in SpaceFilter(spaces=selection.spaces).select_with_layers(source.cards):
+        part = replace(card, layers=card.layers.select(selection.layers))
         _add_space(plan, source, stored, part, own, place)
     _add_tables(plan, source, stored, own, is_whole=not selection.spaces)
     return plan

@@ -172,9 +172,8 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     """Write the selected vectors of a space to a file or folder."""
     name, dest = find_writer(request.dest, request.format), request.dest
     writer = WRITERS[name]
-    card, *others = SpaceFilter(spaces=[request.space] if request.space else []).select(
-        catalog.cards
-    )
+    spaces = SpaceFilter(spaces=[request.space] if request.space else [])
+    card, *others = spaces.select_with_layers(catalog.cards)
     if others:
         raise UsageError(
             f"the store has several spaces: {', '.join(catalog.cards)}. Name one: space='NAME'"
@@ -187,8 +186,8 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     if len(layers) > 1 and not writer.several_layers:
         several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)
         raise UsageError(
-            f"{name} has room for one layer, and {request.layers!r} selects {len(layers)}. Choose"
-            f" one with `layers`, or a format with room for several: {several}."
+            f"{name} has room for one layer, and {len(layers)} are selected. Choose one with"
+            f" `layers`, or a format with room for several: {several}."
         )
     if request.keep and not writer.has_columns:
         with_room = ", ".join(known for known, entry in WRITERS.items() if entry.has_columns)

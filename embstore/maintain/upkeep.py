@@ -180,7 +180,7 @@ def reindex(
     files = StoreFiles.of_folder(place)
     with locked(files):
         catalog = Catalog(files)
-        cards = spaces.select(catalog.cards)
+        cards = spaces.select_with_layers(catalog.cards)
         chosen, notes = select_layers(cards, layers)
         rows = []
         for card in (card for card in cards if card.space in chosen):

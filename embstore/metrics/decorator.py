@@ -119,10 +119,10 @@ def _versus(best: str | None) -> Parameter:
         return VERSUS
     return replace(
         VERSUS,
-        metavar="LAYER|SPACE",
+        metavar="LAYER|SPACE|SPACE:LAYER",
         help=(
             "Test each layer against a layer of its space, or against the same layer of another"
-            " space."
+            " space (its only one, or SPACE:LAYER)."
         ),
     )
 

@@ -159,7 +159,7 @@ NEEDED_PARAMETERS: dict[Need, tuple[Parameter, ...]] = {
 """The first parameters of a metric, which the query reads, by what it needs."""
 AGAINST = named(
     "against",
-    "Compare with the layers of this space, on the items that both have; a transform is fitted on"
-    " these.",
-    "SPACE",
+    "Compare with those layers of this space (its only one, or SPACE:LAYER), on the items that both"
+    " have; a transform is fitted on these.",
+    "SPACE[:LAYER]",
 )

@@ -10,7 +10,10 @@ from embstore.metrics.parts import Parts
 
 VERSUS_COLUMNS = (
     Column(
-        "versus", "string", "the layer it is compared with, the space of that, or best", shown=False
+        "versus",
+        "string",
+        "the layer it is compared with, SPACE or SPACE:LAYER of another space, or best",
+        shown=False,
     ),
     Column(
         "difference",
@@ -41,9 +44,9 @@ VERSUS_COLUMNS = (
 _WITH_PERMUTATIONS = ("permutations", ())
 VERSUS = named(
     "versus",
-    "Test each layer against a layer of its space, against the same layer of another space, or"
-    " against the best layer.",
-    "LAYER|SPACE|best",
+    "Test each layer against a layer of its space, against the same layer of another space (its"
+    " only one, or SPACE:LAYER), or against the best layer.",
+    "LAYER|SPACE|SPACE:LAYER|best",
     takes_numbers=True,
     columns=VERSUS_COLUMNS,
 )

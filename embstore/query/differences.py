@@ -23,21 +23,20 @@ from embstore.query.notes import shown_range
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 from embstore.storage.answers import Answer
-from embstore.storage.card import Card, select_layers
+from embstore.storage.card import Card, compared_space
 from embstore.storage.catalog import Catalog
 
 BEST = "best"
 
 LayerAnswers = Mapping[Layer, tuple[Answer, compute.Scores]]
+References = dict[tuple[str, Layer], tuple[str, Layer] | None]
+"""Space and layer → those that they are compared with, None for the best."""
 Place = tuple[str, Layer, int]
 """A space, a layer, and the number of a row of its answer."""
 
 
-def with_versus(
-    catalog: Catalog, request: MetricRequest, cards: list[Card]
-) -> tuple[MetricRequest, list[Card]]:
-    """Return the request and spaces with what they are compared with; raise if they cannot be
-    compared.
+def with_versus(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> MetricRequest:
+    """Return the request for rows that are compared; raise if they cannot be compared.
 
     A number that depends on all items is compared with that of another space over the items that
     both have.
@@ -51,26 +50,57 @@ def with_versus(
         raise UsageError(f"`versus` compares means over words or sentences: leave out `{name}`.")
     if versus == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer: name a layer in `versus`.")
-    if versus in catalog.cards:
-        if catalog.cards[versus] not in cards:
-            cards = [*cards, catalog.cards[versus]]
-        if request.metric.needs == "labels" or request.is_estimated:
-            request = replace(request, common=True)
-    elif versus != BEST:
-        names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
-        if versus.strip("0123456789-,") and versus not in names:  # no number of a layer
-            raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
-        for card in cards:
-            _layer(card, versus)
-        request = replace(request, layers=f"{request.layers},{versus}")
-    shown, _ = select_layers(cards, request.layers)
-    n_compared = len(cards) if versus in catalog.cards else max(map(len, shown.values()), default=0)
-    if n_compared < 2:
-        raise UsageError(
-            f"versus={versus}: there is nothing to compare it with. Take more layers, or another"
-            " space."
-        )
-    return request, cards
+    other = _other_space(catalog, versus)
+    is_across = other is not None and any(card.space != other.space for card in cards)
+    if is_across and (request.metric.needs == "labels" or request.is_estimated):
+        request = replace(request, common=True)
+    return request
+
+
+def _other_space(catalog: Catalog, versus: str) -> Card | None:
+    """Return the space that all are compared with; None for a layer of each, or its best."""
+    is_space = ":" in versus or versus in catalog.cards
+    return compared_space(catalog.cards, versus) if is_space else None
+
+
+def with_references(
+    catalog: Catalog, request: MetricRequest, chosen: Mapping[str, Sequence[Layer]]
+) -> tuple[dict[str, tuple[Layer, ...]], References, list[str]]:
+    """Return the layers of spaces, with those that they are compared with; which that is of each;
+    and notes on layers that have none. Raise if nothing is compared.
+    """
+    versus = request.parameters["versus"]
+    other, references = _other_space(catalog, versus), References()
+    layers = {space: {*members} for space, members in chosen.items()}
+    errors: dict[str, UnknownNameError] = {}
+    for space, layer in ((space, each) for space, members in chosen.items() for each in members):
+        card = other or catalog.cards[space]
+        try:
+            found = card.layers.select(layer.name if other or versus == BEST else versus)
+        except UnknownNameError as error:
+            errors[space] = error
+            continue
+        if len(found) > 1:
+            raise QueryError(
+                f"`versus` must be one layer, a space, SPACE:LAYER or {BEST}, not {versus!r}."
+            )
+        reference = card.space, found.members[0]
+        if other is None or reference != (space, layer):
+            references[space, layer] = None if versus == BEST else reference
+        layers.setdefault(card.space, set()).update(found)
+    if other is None and not references:
+        known = [name for error in errors.values() for name in error.known]
+        known = [BEST, *catalog.cards, *dict.fromkeys(known)]
+        raise UnknownNameError("space or layer", versus, known)
+    is_alone = versus == BEST and len(references) == len(chosen)
+    if is_alone or all(place == reference for place, reference in references.items()):
+        reason = next(map(str, errors.values()), "there is nothing to compare it with.")
+        raise UsageError(f"versus={versus}: {reason} Take more layers, or another space.")
+    notes = [
+        f"Not every layer of {space} is compared (versus {versus}): {error}"
+        for space, error in errors.items()
+    ]
+    return {space: tuple(sorted(members)) for space, members in layers.items()}, references, notes
 
 
 @dataclass(frozen=True)
@@ -90,7 +120,7 @@ class _Compared:
 
 
 def differences(
-    request: MetricRequest, cards: Sequence[Card], answers: Mapping[str, LayerAnswers]
+    request: MetricRequest, answers: Mapping[str, LayerAnswers], references: References
 ) -> tuple[dict[Place, Row], list[str]]:
     """Return the columns of each row that compare it with another, and notes.
 
@@ -101,20 +131,20 @@ def differences(
     columns: dict[Place, Row] = {}
     more_p: list[float] = []
     alike, failed = defaultdict[str, list[int]](list), defaultdict[str, dict[str, None]](dict)
-    for scored, reference in _families(request, cards, answers):
+    for space, scored, reference in _families(request, answers, references):
         found = _compare(request, scored, reference)
         if found.columns:
             alike[found.how].append(found.n)
         else:
-            failed[found.how][next(iter(scored))[0]] = None
+            failed[found.how][space] = None
         more_p += found.more_p
-        columns |= {place: row for place, row in found.columns.items() if place[0] != versus}
+        columns |= {place: row for place, row in found.columns.items() if place[0] == space}
     tested = [place for place, row in columns.items() if row["p"] is not None]
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *more_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
     named = {BEST: "the best layer"}.get(versus, f"layer {versus}")
-    named = versus if versus in answers else named
+    named = versus if ":" in versus or versus in answers else named
     notes = [f"versus {named}, over {shown_range(n)} {how}" for how, n in alike.items()]
     for how, spaces in failed.items():
         notes.append(f"versus{f' ({first_of(spaces)})' * (len(answers) > 1)}: {how}")
@@ -124,15 +154,13 @@ def differences(
 
 
 def _families(
-    request: MetricRequest, cards: Sequence[Card], answers: Mapping[str, LayerAnswers]
-) -> Iterator[tuple[dict[Place, Any], Place | None]]:
-    """Yield the scores of rows that are compared with each other, and the place of that which the
-    others are compared with.
+    request: MetricRequest, answers: Mapping[str, LayerAnswers], references: References
+) -> Iterator[tuple[str, dict[Place, Any], Place | None]]:
+    """Yield a space with the scores of its rows that are compared with each other, and the place of
+    that which the others are compared with; None for the best of them.
 
-    These are the rows of one space and dataset; if they are compared with another space, of one
-    layer of both.
+    These are the rows of one dataset that are compared with the same layer, and that one's.
     """
-    versus = str(request.parameters["versus"])
     keys = request.metric.key_names
     families: dict[tuple[Any, ...], dict[Place, Any]] = {}
     for space, layers in answers.items():
@@ -141,28 +169,17 @@ def _families(
                 family = families.setdefault(tuple(row.get(key) for key in keys), {})
                 family[space, layer, number] = scores[number]
     for members in families.values():
-        for card in cards:
-            own = {place: scores for place, scores in members.items() if place[0] == card.space}
-            if not own or card.space == versus:
-                continue
-            if versus == BEST:
-                yield own, None
-            elif versus not in answers:
-                yield own, next(place for place in own if place[1] == _layer(card, versus))
-            else:
-                names = {place[1].name: place for place in members if place[0] == versus}
-                for place, scores in own.items():
-                    if (other := names.get(place[1].name)) is not None:
-                        yield {place: scores, other: members[other]}, other
-
-
-def _layer(card: Card, versus: str) -> Layer:
-    """Return the layer of a space that the others are compared with."""
-    chosen, _ = select_layers([card], versus)
-    layers = chosen.get(card.space, ())
-    if len(layers) != 1:
-        raise QueryError(f"`versus` must be one layer, a space, or {BEST}, not {versus!r}.")
-    return layers[0]
+        places = {place[:2]: place for place in members}
+        compared = defaultdict[tuple[str, Place | None], dict[Place, Any]](dict)
+        for place, scores in members.items():
+            if place[:2] in references:
+                reference = references[place[:2]]
+                target = reference and places.get(reference, (*reference, 0))
+                compared[place[0], target][place] = scores
+        for (space, target), scored in compared.items():
+            if target is not None:
+                scored[target] = members.get(target)
+            yield space, scored, target
 
 
 def _compare(
@@ -200,7 +217,7 @@ def _compare(
         if at != target:
             difference = compare_estimates(estimate, estimates[target])
             same_space = place[0] == places[target][0]
-            named = places[target][1].name if same_space else places[target][0]
+            named = places[target][1].name if same_space else request.parameters["versus"]
             row |= seed | {
                 "versus": BEST if reference is None else named,
                 "difference": difference.value,

@@ -248,7 +248,7 @@ def _chosen(
     catalog: Catalog, spaces: SpaceFilter, layers: str, selection: Selection
 ) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
     """Return the layers of each space that has a selected item, and notes on what is left out."""
-    cards = spaces.select(catalog.cards)
+    cards = spaces.select_with_layers(catalog.cards)
     chosen, notes = select_layers(cards, layers)
     empty = [space for space in chosen if not len(_selected(catalog, space, selection))]
     if len(empty) == len(chosen):
@@ -326,9 +326,11 @@ def stored_maps(
     """
     check_known("method", method, METHODS)
     cards = (
-        spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
+        spaces.select_with_layers(catalog.cards)
+        if spaces != SpaceFilter()
+        else list(catalog.cards.values())
     )
-    chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
+    chosen, notes = select_layers(cards, layers or "all") if cards else ({}, [])
     rows = []
     for space in (card.space for card in cards):
         for path in stored_map_files(catalog.root, space):
@@ -341,9 +343,7 @@ def stored_maps(
             except FileNotFoundError:
                 continue
             key = found.key
-            is_chosen = layers is None or any(
-                layer.id == key.layer for layer in chosen.get(space, ())
-            )
+            is_chosen = any(layer.id == key.layer for layer in chosen.get(space, ()))
             if method not in (None, key.method) or not is_chosen:
                 continue
             is_current = found.items == catalog.items_of(space) and (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import QueryError, UsageError, check_known
+from embstore.base.errors import QueryError, UsageError
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
@@ -24,7 +24,7 @@ from embstore.query.missing import build_command
 from embstore.query.permutations import blocks_of, calibrated
 from embstore.query.request import NOTHING_SELECTED, MetricRequest, missing_words, stored_ids
 from embstore.storage.answers import Answer
-from embstore.storage.card import Card, select_layers
+from embstore.storage.card import Card, compared_space, select_layers
 from embstore.storage.catalog import Catalog, Ids
 
 Row = provenance.Row
@@ -123,7 +123,7 @@ class LayerPairs:
                 " and are added to them."
             )
         across: Layers | None = None
-        if not self.is_one_space:
+        if not self.is_one_space or self.other_layers != self.layers:
             across, more = self._layers(self.other, self.other_layers, ids)
             remarks += more
         if groups is None:
@@ -285,7 +285,6 @@ def find_pairs(
     and which layers are missing.
     """
     name = request.parameters.get("against")
-    check_known("space", name, catalog.cards)
     if name is None:
         chosen, missing = select_layers(cards, request.layers, request.spaces)
         others = {card.space: card for card in cards}
@@ -296,25 +295,32 @@ def find_pairs(
                 missing = [*missing, *request.spaces.left_out(cards, dict.fromkeys(single, reason))]
                 chosen = {space: chosen[space] for space in chosen if space not in single}
     else:
-        against = catalog.cards[name]
-        cards = [card for card in cards if card is not against] or [against]
+        against = compared_space(catalog.cards, name)
+        cards = [card for card in cards if card.space != against.space] or cards
         if cards == [against] and request.metric.name == "drift":
             raise UsageError(
                 f"`against` names another space than {name}: without it, drift is between its own"
                 " layers."
             )
-        chosen, missing = select_layers(
-            [*cards, *([] if against in cards else [against])], request.layers, request.spaces
-        )
+        both = cards if cards[0].space == against.space else [*cards, against]
+        chosen, missing = select_layers(both, request.layers, request.spaces)
         if against.space not in chosen or not any(card.space in chosen for card in cards):
             without = [card.space for card in (against, *cards) if card.space not in chosen]
             raise QueryError(
                 f"there is nothing to compare: {', '.join(without)} has no layer"
-                f" {request.layers!r}."
+                f" {request.layers!r}. Layers of {against.space} alone are named as in"
+                f" {against.space}:{against.layers.names[-1]}."
             )
         others = {card.space: against for card in cards}
     pairs = [
-        LayerPairs(catalog, request, card, chosen[card.space], other, chosen[other.space])
+        LayerPairs(
+            catalog,
+            request,
+            card,
+            chosen[card.space],
+            other,
+            other.layers.members if other.layers.are_named else chosen[other.space],
+        )
         for card in cards
         if card.space in chosen
         for other in [others[card.space]]

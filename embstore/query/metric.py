@@ -11,7 +11,7 @@ import numpy as np
 
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import task
-from embstore.base.space import Layer, Unit
+from embstore.base.space import Layer, Unit, parse_space
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
@@ -55,7 +55,13 @@ def _measure(
     # Stored rows are without the scores that are compared.
     answers = Answers(catalog, request, use=cache and versus is None)
     chosen, missing = select_layers(cards, request.layers, request.spaces)
-    cards = [card for card in cards if card.space in chosen]
+    if versus is not None:
+        from embstore.query.differences import differences, with_references
+
+        chosen, references, incomplete = with_references(catalog, request, chosen)
+        missing += incomplete
+    by_space = {card.space: card for card in cards}
+    cards = [by_space.get(space, catalog.cards[space]) for space in chosen]
     found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     cards = [card for card in cards if card.space in found]
     rows_of = {
@@ -66,14 +72,14 @@ def _measure(
     compared: dict[tuple[str, Layer, int], Row] = {}
     more: list[str] = []
     if versus is not None:
-        from embstore.query.differences import differences
-
-        if versus in catalog.cards and versus not in found:
+        other = parse_space(versus)[0]
+        if other in catalog.cards and other not in found:
             raise QueryError(
-                f"{versus} has nothing that {request.metric.name} could measure here: name another"
+                f"{other} has nothing that {request.metric.name} could measure here: name another"
                 " space in `versus`."
             )
-        compared, more = differences(request, cards, found)
+        answered = {card.space: found[card.space] for card in cards}
+        compared, more = differences(request, answered, references)
     shared = provenance.settings(request)
     no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
     rows: list[Row] = []
@@ -121,7 +127,7 @@ def _chosen(
     """Return the spaces that a metric can be computed for, with the request for their items, and
     why others that were named are left out.
     """
-    cards = request.spaces.select(catalog.cards)
+    cards = request.spaces.select_with_layers(catalog.cards)
     units = request.metric.units
     if units and not any(card.unit in units for card in cards):
         raise QueryError(
@@ -137,7 +143,7 @@ def _chosen(
     if request.parameters.get("versus") is not None:
         from embstore.query.differences import with_versus  # which other requests do not need
 
-        request, suitable = with_versus(catalog, request, suitable)
+        request = with_versus(catalog, request, suitable)
     if request.common:
         request = _over_common_items(catalog, request, suitable)
     return request, suitable, [*left_out, *without_column]
@@ -150,13 +156,14 @@ def _over_common_items(
     there are none.
     """
     chosen, _ = select_layers(cards, request.layers)
-    names = [card.space for card in cards if card.space in chosen]
-    if (against := str(request.parameters.get("against"))) in catalog.cards:
-        names.append(against)
+    versus, against = (
+        parse_space(str(request.parameters.get(name)))[0] for name in ("versus", "against")
+    )
+    names = [*chosen, *(name for name in (versus, against) if name in catalog.cards)]
     spaces = {space: catalog.ids(space) for space in names}
     if not len(reduce(np.intersect1d, spaces.values())):
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
-        option = "versus" if request.parameters.get("versus") in catalog.cards else "common"
+        option = "versus" if versus in catalog.cards else "common"
         raise QueryError(
             f"no item is in all of the spaces {sizes}. Choose spaces that have items in common,"
             f" with `spaces` or `unit`, or leave out {option}."

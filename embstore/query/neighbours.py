@@ -107,7 +107,7 @@ def neighbours(
 
 def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> list[Card]:
     """Return the spaces to look queries up in: of occurrences alone if all are marked."""
-    cards = spaces.select(catalog.cards)
+    cards = spaces.select_with_layers(catalog.cards)
     is_marked = all(query.marked for query in queries)
     return [card for card in cards if is_marked and card.unit.has_context] or cards
 

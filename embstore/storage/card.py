@@ -7,8 +7,8 @@ Spaces and layers are selected here by the names that a user gives.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from embstore.base import atomic, documents
@@ -20,6 +20,7 @@ from embstore.base.errors import (
     SpaceMismatchError,
     UnknownNameError,
     UsageError,
+    check_known,
 )
 from embstore.base.keywords import as_names
 from embstore.base.space import (
@@ -32,6 +33,7 @@ from embstore.base.space import (
     layer_hint,
     parse_member,
     parse_revisions,
+    parse_space,
     step_of,
     without_revision,
 )
@@ -134,6 +136,12 @@ class Card:
     adapter_sha256: str | None = None
     recipe: Document | None = None
     pooled: Document | None = None
+
+    def with_layers(self, names: Iterable[str]) -> Self:
+        """Return the card with the named layers alone, or itself without names."""
+        if not (layers := ",".join(names)):
+            return self
+        return replace(self, layers=replace(self.layers.select(layers), are_named=True))
 
     @property
     def made_otherwise(self) -> str | None:
@@ -395,6 +403,20 @@ class SpaceFilter:
             raise QueryError(f"no space matches {described}. The store holds: {', '.join(cards)}.")
         return found
 
+    def select_with_layers(self, cards: Mapping[str, Card]) -> list[Card]:
+        """Return the cards that match the filter; of ``SPACE:LAYER`` with this layer alone."""
+        known = {name for card in cards.values() for name in self.names(card)}
+        models, spaces = (
+            [parse_space(name, known) for name in names] for names in (self.models, self.spaces)
+        )
+        matching = replace(self, models=[*dict(models)], spaces=[*dict(spaces)]).select(cards)
+        return [
+            card.with_layers(
+                layer for name, layer in (*models, *spaces) if layer and name in self.names(card)
+            )
+            for card in matching
+        ]
+
     @staticmethod
     def names(card: Card) -> set[str]:
         """Return the names that a space is chosen by."""
@@ -411,7 +433,9 @@ class SpaceFilter:
             for card in cards
             if card.space in reasons
             and (
-                card.space in self.spaces or (card.model not in models and self.names(card) & named)
+                card.layers.are_named
+                or card.space in self.spaces
+                or (card.model not in models and self.names(card) & named)
             )
         ]
 
@@ -435,6 +459,16 @@ class SpaceFilter:
         for revision in self.revisions:
             if revision not in named and revision not in commits:
                 raise UnknownNameError("revision", revision, named)
+
+
+def compared_space(cards: Mapping[str, Card], name: str) -> Card:
+    """Return the space that others are compared with; of ``SPACE:LAYER`` this layer alone, which is
+    compared with every layer, as that of a space with a single layer is.
+    """
+    space, layer = parse_space(name)
+    check_known("space", space, cards)
+    card = cards[space]
+    return card.with_layers([layer or "all"] if layer or len(card.layers) == 1 else [])
 
 
 def select_layers(

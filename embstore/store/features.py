@@ -213,8 +213,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
                 by id. By default 10.
             k: Number of neighbours, at least 1.
             pairs: ``adjacent``: each chosen layer with the next; ``all``: all with all.
-            against: Space to compare with, over the items that both have: its first chosen layer
-                with the first, and so on, or with ``pairs="all"`` all with all.
+            against: Space to compare with, or ``SPACE:LAYER``, over the items that both have: its
+                first chosen layer with the first, and so on, or with ``pairs="all"`` all with all.
             layers: Layers, as in :meth:`query`.
             cache: Whether to return stored answers, and to store new ones.
             where, words, word, timeout, memory, sample, seed: Selection of the items to compare, as

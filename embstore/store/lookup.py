@@ -51,7 +51,8 @@ class LookupMethods(opened.OpenStore):
                 :class:`~embstore.metrics.Metric` of your own, whose answers are not stored.
             cache: Whether to return stored answers, and to store new ones.
             models: Checkpoints (short names or ids) whose spaces are used; by default all.
-            spaces: Names of the spaces to use, such as ``gpt2.word.last``; by default all.
+            spaces: Names of the spaces to use, such as ``gpt2.word.last``, or with a layer
+                (``gpt2.word.last:6``, whatever ``layers``); by default all.
             unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
             pooling: ``last``, ``first``, ``mean``, ``mean-all``, ``bos``, ``eos``, ``projection``
                 or ``model``: use only spaces of this pooling.

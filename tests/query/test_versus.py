@@ -206,7 +206,9 @@ def test_spaces_without_common_items_cannot_be_compared(make_store):
 
 
 def test_what_cannot_be_compared(made):
-    with pytest.raises(QueryError, match="must be one layer, a space, or best, not '0-1'"):
+    with pytest.raises(
+        QueryError, match="must be one layer, a space, SPACE:LAYER or best, not '0-1'"
+    ):
         made.store.query("correlate", column="text", versus="0-1")
 
 
