@@ -162,7 +162,7 @@ def changing_part(sql: str) -> str | None:
     check_expression(sql)
     connection = connections.open_shared().cursor()
     for node, _ in _nodes(_syntax_tree(connection, f"SELECT (\n{sql}\n)")):
-        name = node.get("function_name", "").casefold()
+        name: str = node.get("function_name", "").casefold()
         is_constant = node.get("is_operator") or name in _CONSTANT_FUNCTIONS
         if name and (node["class"] == "WINDOW" or not is_constant):
             return name
