@@ -25,9 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embstore.base.errors import EmbstoreError, UsageError
 from embstore.explore import maps, questions
-from embstore.explore.items import Reading, SpaceItems, read_items
+from embstore.explore.items import SQL_LIMITS, Reading, SpaceItems, read_items
 from embstore.explore.rendering import to_json
 from embstore.explore.workers import Cancelled, Workers
+from embstore.storage.sql.connections import NO_LIMITS
 
 LARGEST_BODY = 2_000_000
 _POLICY = (
@@ -315,7 +316,8 @@ class Explorer:
         given = await _given(request)
         _check_arguments(function, given)
         key = f"{function.__name__} {json.dumps(given, sort_keys=True)}"
-        run = partial(self.workers.run, function, request.is_disconnected, **given)
+        limits = SQL_LIMITS if function is questions.sql or "column" in given else NO_LIMITS
+        run = partial(self.workers.run, function, request.is_disconnected, limits, **given)
         found = await (run() if function is questions.sql else self._keep(key, run))
         return (
             Response(found, media_type="application/octet-stream")

@@ -8,11 +8,13 @@ import pickle
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from embstore.base.errors import EmbstoreError, QueryError
+from embstore.storage.sql.connections import NO_LIMITS, Limits
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # Modules are found where this process finds them, and never in the folder in which the command
@@ -37,23 +39,33 @@ class Workers:
         self,
         function: Callable[..., Any],
         is_cancelled: Callable[[], Awaitable[bool]],
+        limits: Limits = NO_LIMITS,
         **arguments: Any,
     ) -> Any:
-        """Return ``function(store, **arguments)``, computed in another process."""
+        """Return ``function(store, **arguments)``, computed in another process.
+
+        The process is killed two seconds after the time limit, and cannot exceed the memory limit.
+        """
         async with self._free:
             if await is_cancelled():  # while it waited
                 raise Cancelled
             n_resets = self._n_resets
             self._idle = [each for each in self._idle if each.stdout and not each.stdout.at_eof()]
             process = self._idle.pop() if self._idle else await self._start()
-            answer = asyncio.ensure_future(_call(process, pickle.dumps((function, arguments))))
+            answer = asyncio.ensure_future(
+                _call(process, pickle.dumps((function, arguments, limits)))
+            )
             try:
                 while not (await asyncio.wait([answer], timeout=_SECONDS_BETWEEN_LOOKS))[0]:
                     if await is_cancelled():
                         raise Cancelled
                 is_done, value = answer.result()
             except asyncio.IncompleteReadError as error:
-                await _kill(process)
+                await process.wait()  # a kill would take its exit status from asyncio
+                if process.returncode == -getattr(signal, "SIGALRM", 0):
+                    raise QueryError(
+                        f"this took longer than its limit of {limits.timeout:g} s. Select less."
+                    ) from error
                 raise QueryError(
                     "the process that computed this has ended, perhaps for want of memory. Ask for"
                     " less at a time: fewer layers or items, or a sample."
@@ -119,6 +131,8 @@ async def _kill(process: Process) -> None:
 
 
 LENGTH_BYTES = 8
+_GRACE_SECONDS = 2.0
+_STATM = Path("/proc/self/statm")  # total and resident size of this process, in pages; on Linux
 
 
 def main() -> None:
@@ -132,9 +146,10 @@ def main() -> None:
     calls = sys.stdin.buffer
     store = _receive(calls)
     while (call := _receive(calls)) is not None:
-        function, arguments = call
+        function, arguments, limits = call
         try:
-            answer = (True, function(store, **arguments))
+            with _enforced(limits):
+                answer = (True, function(store, **arguments))
         except EmbstoreError as error:
             answer = (False, str(error))
         except Exception as error:
@@ -142,6 +157,30 @@ def main() -> None:
         data = pickle.dumps(answer)
         answers.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         answers.flush()
+
+
+@contextmanager
+def _enforced(limits: Limits) -> Iterator[None]:
+    """Have the system enforce the limits of SQL within the context, as far as it can.
+
+    A single call of a function of DuckDB, or the conversion of its result, keeps to none of them.
+    """
+    if limits.timeout is None or limits.memory is None or not _STATM.exists():
+        yield
+        return
+    import resource
+
+    size, resident = (
+        int(pages) * resource.getpagesize() for pages in _STATM.read_text().split()[:2]
+    )
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size - resident + limits.memory, before[1]))
+    signal.setitimer(signal.ITIMER_REAL, limits.timeout + _GRACE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _receive(stream: BinaryIO) -> Any:

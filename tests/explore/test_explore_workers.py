@@ -15,7 +15,7 @@ from hanging import wait_until
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.errors import QueryError
+from embstore.base.errors import EmbstoreError, QueryError
 from embstore.explore import maps, questions
 from embstore.explore.workers import Cancelled, Workers
 from embstore.storage.sql.connections import Limits
@@ -131,7 +131,10 @@ def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(ow
     assert own.post(path, **body | {"where": "length(text) = 4"})["rows"]
 
 
-LONG = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length(text)"
+LONG = (
+    "(SELECT count(DISTINCT concat(a.text, b.text, c.text, d.text))"
+    " FROM items a, items b, items c, items d) > length(text)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,44 @@ def test_a_client_that_left_while_it_waited_costs_no_process():
 
     first, second = in_a_loop(ask)
     assert first == second
+
+
+def endless(store: Any) -> None:
+    """Hold the interpreter lock, as DuckDB does while it converts a value."""
+    sum(range(10**15))
+
+
+def largest(store: Any, n_bytes: int) -> int:
+    """Return the size of a block of memory."""
+    return len(bytearray(n_bytes))
+
+
+@is_linux
+def test_the_system_enforces_the_limits_of_sql_in_calls_that_have_them():
+    async def ask() -> None:
+        pool = Workers("store", most=1)
+        limits = Limits(timeout=0.01, memory=1_000_000_000)
+        with pytest.raises(QueryError, match=r"this took longer than its limit of 0\.01 s"):
+            await pool.run(endless, is_waiting, limits)
+        limits = Limits(timeout=100_000, memory=500_000_000)
+        with pytest.raises(EmbstoreError, match="MemoryError"):
+            await pool.run(largest, is_waiting, limits, n_bytes=500_000_001)
+        assert await pool.run(largest, is_waiting, limits, n_bytes=200_000_000) == 200_000_000
+        assert await pool.run(largest, is_waiting, n_bytes=500_000_001) == 500_000_001
+        await pool.close()
+
+    in_a_loop(ask)
+
+
+@is_linux
+def test_sql_of_the_page_has_the_limits_of_the_system(own):
+    select = "SELECT length(repeat('x', 3000000000)) AS n"
+    for path, body in (
+        ("/api/sql", {"select": select}),
+        ("/api/colours", {"space": SPACE, "kind": "column", "column": f"({select})"}),
+        ("/api/colours", {"space": SPACE, "kind": "where", "column": f"({select}) > 1"}),
+    ):
+        status, _, said = own.request(
+            "POST", path, json.dumps(body).encode(), Content_Type="application/json"
+        )
+        assert (status, "needs more memory than its limit" in said.decode()) == (422, True), said
