@@ -191,8 +191,21 @@ def shared():
     none.
     """
     if not SHARED.is_dir():
-        pytest.skip(f"there is no {SHARED}")
+        pytest.skip(f"compares with the folder {SHARED}, which is no part of a clone")
     return SHARED
+
+
+@pytest.fixture
+def published_files():
+    """The folder that EMBSTORE_TEST_DATA names, or the workplace's, with the files of datasets."""
+    folder = Path(os.environ.get("EMBSTORE_TEST_DATA", SHARED / "data"))
+    if not folder.is_dir():
+        names = "rg65 wordsim353 simlex999 simverb3500 stsb bellezza"
+        pytest.skip(
+            f"needs published files: EMBSTORE_DATA=FOLDER embstore fetch {names}, then"
+            " EMBSTORE_TEST_DATA=FOLDER"
+        )
+    return folder
 
 
 @pytest.fixture(scope="session")

