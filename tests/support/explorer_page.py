@@ -10,10 +10,8 @@ from urllib.parse import urlencode
 from hanging import HUNG_SECONDS, wait_until
 
 # The shell draws no window: it needs two thirds of the time.
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))),
-    None,
-)
+_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), None)
 _WAIT = HUNG_SECONDS * 1000  # in milliseconds, as playwright counts
 
 
