@@ -124,7 +124,7 @@ def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path):
 
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_replace"}  # of named tuples, and of os
 DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-LEFT = {"_from_config", "_kernels_enabled", "_model_mapping"}
+LEFT = {"_from_config", "_model_mapping"}
 """Of transformers, which has no public way to what these do."""
 
 

@@ -158,7 +158,7 @@ class Adapter:
             # else weights that the file lacks would be those that training begins with
             warnings.filterwarnings("error", message="Found missing adapter keys")
             try:
-                adapted = peft.PeftModel.from_pretrained(model, view)
+                adapted = peft.PeftModel.from_pretrained(model, view, local_files_only=True)
                 known = peft.get_peft_model_state_dict(adapted, save_embedding_layers=True)
                 with need("safetensors").safe_open(view / _WEIGHTS, framework="pt") as file:
                     if unknown := sorted({*file.keys()} - {*known}):

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -243,7 +243,7 @@ def load_model(
     else:
         whole, absent = _trained(cls, part, checkpoint, weights, allow_pickle=allow_pickle)
     if weights.adapter is not None:
-        with quiet(), fenced(checkpoint):
+        with quiet():
             whole = weights.adapter.merge_into(whole, checkpoint)
     return (
         _optimised(_part(_body(whole, part), part.path, checkpoint), weights),
@@ -363,7 +363,7 @@ def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weight
     torch = need("torch")
     # Of an auto class, and of a model's own.
     make = getattr(cls, "from_config", None) or cls._from_config
-    with quiet(), fenced(checkpoint), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.untrained)
         try:
             return make(part.loaded, dtype=getattr(torch, weights.dtype))
@@ -424,13 +424,12 @@ def _optimised(model: Any, weights: Weights) -> Any:
 
 @contextmanager
 def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
-    """Provide a temporary folder with only the fingerprinted files of a checkpoint, and block
-    access to the hub.
+    """Provide a temporary folder with only the fingerprinted files of a checkpoint.
 
     Other files of the checkpoint's folder (code, adapters, other weights, distributed states) are
-    not visible. Kernels from the hub are neither downloaded nor run.
+    not visible. With ``local_files_only``, loading from it asks the hub for nothing.
     """
-    with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
+    with TemporaryDirectory(prefix="embstore-checkpoint-") as name:
         view = Path(name)
         for file in read_files(checkpoint.folder):
             if file.name == "tokenizer_config.json" and isinstance(config := read_json(file), dict):
@@ -479,27 +478,6 @@ def _parts(config: Any) -> Iterator[Any]:
     for value in vars(config).values():
         if isinstance(value, base):
             yield from _parts(value)
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
-    switches: list[tuple[Any, str, Any]] = [
-        (need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)
-    ]
-    with suppress(CheckpointError):  # some versions of transformers do not have the module
-        kernels = need("transformers.integrations.hub_kernels")
-        # Before 5.0.
-        name = "_kernels_enabled" if hasattr(kernels, "_kernels_enabled") else "_kernels_available"
-        switches.append((kernels, name, False))
-    previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
-    for module, name, value in switches:
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for module, name, value in previous:
-            setattr(module, name, value)
 
 
 def hash_tensors(model: Any) -> str:
