@@ -180,7 +180,7 @@ _MIN_ITEMS = 4
     needs="layers",
     label="CKNNA",
     similarity=Similarity("cknna", needs_direction=lambda _: True),
-    version=2,
+    version=3,
 )
 def cknna(
     left: Sequence[LayerData],
@@ -196,7 +196,8 @@ def cknna(
     the denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked
     matrices, is biased. By chance it is not 0 but up to about k/(n − 1), the share of neighbours in
     common; for small k it may be above 1 or below 0. As theirs, it depends a little on which layer
-    comes first, since neighbours are directed. It needs the same transform in both layers.
+    comes first, since neighbours are directed: each cell of the matrix is computed, with the layer
+    on the left first. It needs the same transform in both layers.
     """
     grid = Grid.of(left, right)
     rows: dict[Pair, Result] = {}
@@ -205,25 +206,30 @@ def cknna(
         reason = why_too_many(k, n)
         if n < _MIN_ITEMS:
             reason = f"fewer than {_MIN_ITEMS} items with a direction"
+        directed = [pair for pair in product(grid.left, grid.right) if ordered(*pair) in pairs]
         values: list[tuple[float | None, str | None]]
         if reason is not None:
-            values = [(None, reason)] * len(pairs)
+            values = [(None, reason)] * len(directed)
         elif k == n - 1:  # all items are neighbours
             forms = pair_forms(
                 grid.layers, with_self_pairs(pairs), used_ids, hsic1, hsic1_gram, normalise_rows
             )
-            values = [normalise(forms, i, j, WITHIN_ROUNDING) for i, j in pairs]
+            values = [normalise(forms, i, j, WITHIN_ROUNDING) for i, j in directed]
         else:
             graphs = {at: _graph(grid.layers[at], used_ids, k) for at in members(pairs)}
             squares = {at: _hsic1(graph, graph) for at, graph in graphs.items()}
-            values = [_normalised(graphs[i], graphs[j], squares[i], squares[j]) for i, j in pairs]
-        for pair, (value, why) in zip(pairs, values, strict=True):
-            rows[pair] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
-    found: list[Result] = []
-    for i, j in product(grid.left, grid.right):
-        row, why = rows[ordered(i, j)], grid.why_constant(i, j, by_direction=True)
-        found.append(row | {"cknna": None, "reason": row["reason"] or why} if why else dict(row))
-    return found
+            values = [
+                _normalised(graphs[i], graphs[j], squares[i], squares[j]) for i, j in directed
+            ]
+        for pair, (value, why) in zip(directed, values, strict=True):
+            constant = grid.why_constant(*pair, by_direction=True)
+            rows[pair] = {
+                "cknna": None if constant else value,
+                "n": n,
+                "n_zero": len(ids) - n,
+                "reason": why or constant,
+            }
+    return [rows[pair] for pair in product(grid.left, grid.right)]
 
 
 def _graph(layer: LayerData, ids: Ids, k: int) -> "csr_array":

@@ -84,6 +84,7 @@ class _Change(NamedTuple):
     references=("gonen2020", "hamilton2016"),
     needs="layers",
     label="Drift of neighbourhoods",
+    version=2,
     options=(
         Parameter(
             "text",
@@ -148,8 +149,9 @@ def drift(
                 vectors = layers[first].gather(ids)[1], layers[second].gather(ids)[1]
                 by_pair[first, second] = _change(near[first], near[second], vectors, rows)
     changes = [by_pair[pair] for pair in compared]
+    means = _means(changes, k)
     if items is None:
-        ranks = _ranked(changes, measured, most or N_MOST)
+        ranks = _ranked(*means, measured, most or N_MOST)
         failure = _TIED
     else:
         kept = [item for item in dict.fromkeys(items.tolist()) if item in measured]
@@ -167,7 +169,9 @@ def drift(
         {**row, **counts, "pair": [first, second - (len(left) if right is not None else 0)]}
         for place, rank in ranks
         for (first, second), row in zip(
-            compared, _values(place, rank, int(measured[place]), ids, lists, changes), strict=True
+            compared,
+            _values(place, rank, int(measured[place]), ids, lists, changes, means),
+            strict=True,
         )
     ]
 
@@ -262,15 +266,26 @@ def _units(vectors: Float64Array) -> Float64Array:
         return np.asarray(vectors / np.sqrt(np.vecdot(vectors, vectors))[..., None])
 
 
-def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[int, Rank]]:
+def _means(changes: Sequence[_Change], k: int) -> tuple[Float64Array, Float64Array]:
+    """Return the mean overlap and the mean turnover of each item over the pairs of layers, float64
+    (m,); NaN without a value.
+
+    Shared neighbours are counted, since means of overlaps with equal sums differ by rounding.
+    """
+    n_shared = np.sum([np.rint(k * change.overlap) for change in changes], axis=0)
+    turnover = np.mean([change.turnover for change in changes], axis=0)
+    return n_shared / (k * len(changes)), turnover
+
+
+def _ranked(
+    overlap: Float64Array, turnover: Float64Array, items: Ids, n_most: int
+) -> list[tuple[int, Rank]]:
     """Return the places of the items that change most, then of those that change least, each with
     its rank.
     """
-    overlap = np.mean([change.overlap for change in changes], axis=0)
-    turnover = np.mean([np.nan_to_num(change.turnover) for change in changes], axis=0)
     order = [
         place
-        for place in np.lexsort((items, -turnover, overlap)).tolist()
+        for place in np.lexsort((items, -np.nan_to_num(turnover), overlap)).tolist()
         if not np.isnan(overlap[place])
     ]
     n_first = min(n_most, (len(order) + 1) // 2)
@@ -289,22 +304,19 @@ def _values(
     ids: Ids,
     lists: Sequence[tuple[Positions, Positions]],
     changes: Sequence[_Change],
+    means: tuple[Float64Array, Float64Array],
 ) -> list[Result]:
-    """Return the values of an item, one row per pair of layers, with the means over these.
+    """Return the values of an item, one row per pair of layers, with its means over these.
 
     ``lists`` are the neighbours of all items in both layers of each pair, as positions in ``ids``,
     (m, k) each.
     """
-    found = [
-        [None if np.isnan(values[place]) else float(values[place]) for values in change[:2]]
-        for change in changes
-    ]
-    means = [
-        None if None in values else sum(value or 0.0 for value in values) / len(values)
-        for values in zip(*found, strict=True)
+    numbers = [
+        [None if np.isnan(values[place]) else float(values[place]) for values in pair]
+        for pair in (*(change[:2] for change in changes), means)
     ]
     rows: list[Result] = []
-    for at, (change, (overlap, turnover)) in enumerate(zip(changes, found, strict=True)):
+    for at, (change, (overlap, turnover)) in enumerate(zip(changes, numbers[:-1], strict=True)):
         before, after = (ids[each[place]].tolist() for each in lists[at])
         reason = _TIED if change.are_tied[place] else _NO_COSINES if turnover is None else None
         rows.append(
@@ -314,8 +326,8 @@ def _values(
                 "item_id": item,
                 "overlap": overlap,
                 "turnover": turnover,
-                "mean_overlap": means[0],
-                "mean_turnover": means[1],
+                "mean_overlap": numbers[-1][0],
+                "mean_turnover": numbers[-1][1],
                 "lost": [each for each in before if each not in after],
                 "gained": [each for each in after if each not in before],
                 "reason": reason,

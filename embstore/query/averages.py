@@ -91,6 +91,7 @@ def average(
         ids: Ids of the groups, from :func:`group_ids`.
     """
     keys = request.metric.key_names
+    [value] = (column.name for column in request.metric.columns if column.interval == LIMITS)
     families: dict[tuple[Any, ...], dict[str | None, Row]] = {}
     groups: dict[str | None, Row] = {}
     for row in rows:
@@ -105,20 +106,25 @@ def average(
         named = dict(zip(keys, key, strict=True))
         missing = "no " + ", ".join(f"{column} {value}" for column, value in named.items())
         others = {
-            name: {"n": row["n"], "reason": row["reason"] or missing}
+            name: {**row, value: None, "reason": row["reason"] or missing}
             for name, row in groups.items()
             if name not in members
         }
-        means.append(_average(request, named, others | members, ids))
+        means.append(_average(request, named, others | members, ids, value))
     return [row for row, _ in means], [scores for _, scores in means]
 
 
 def _average(
-    request: MetricRequest, keys: Row, members: dict[str | None, Row], ids: Mapping[str | None, int]
+    request: MetricRequest,
+    keys: Row,
+    members: dict[str | None, Row],
+    ids: Mapping[str | None, int],
+    value: str,
 ) -> tuple[Row, Estimate]:
-    """Return the row of the mean over groups, each counted once, and the value of each."""
+    """Return the row of the mean of a column over groups, each counted once, and the value of
+    each; counts are of all groups.
+    """
     metric = request.metric
-    [value] = (column.name for column in metric.columns if column.interval == LIMITS)
     with_value = {name: row for name, row in members.items() if row.get(value) is not None}
     used = [*with_value.values()]
     reasons = Counter(row["reason"] for row in members.values() if row.get(value) is None)
@@ -128,7 +134,7 @@ def _average(
         if column.type == "number" and column.name not in _ADDED and values:
             row[column.name] = float(np.mean(values))
         elif _is_count(column) and column.name not in _ADDED:
-            row[column.name] = sum(values)
+            row[column.name] = sum(each[column.name] or 0 for each in members.values())
     numbers = np.array([each[value] for each in used], np.float64)
     notes = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
     notes = [f"groups without a value: {', '.join(notes)}"] if notes else []

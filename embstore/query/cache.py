@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or
 # notes.
-SHARED_VERSION = 5
+SHARED_VERSION = 6
 
 Question = dict[str, Any]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import close, single_row
+from metric_data import Arrays, close, single_row
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
@@ -164,6 +164,9 @@ def test_cknna_of_directions_that_differ_within_rounding_has_no_value():
         None,
         "layer: the differences of its cosines are within rounding",
     )
+    rows = cknna([Arrays(x), Arrays(y)], None, np.arange(40), k=39)
+    sides = [row["reason"] and row["reason"].partition(":")[0] for row in rows]
+    assert sides == ["layer", "layer", "layer_2", None]
 
 
 def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
@@ -199,6 +202,23 @@ def test_cknna_is_that_of_masked_gram_matrices(layers, data):
     row = single_row(cknna, *layers, k=k)
     if row["reason"] is None:
         assert row["cknna"] == pytest.approx(plain_cknna(*layers, k), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("is_one_space", [True, False])
+def test_each_cell_of_cknna_has_the_layer_on_the_left_first(is_one_space):
+    """Neighbours are directed, so that the two cells of a pair differ."""
+    rng = np.random.default_rng(5)
+    shared = rng.normal(size=(40, 4)) * rng.lognormal(size=(40, 1))
+    layers = [
+        np.hstack([shared, scale * rng.lognormal(size=(40, 6))]) for scale in (0.2, 0.5, 1.0, 2.0)
+    ]
+    left, right = (layers, layers) if is_one_space else (layers[:2], layers[2:])
+    sides = [Arrays(x) for x in left], None if is_one_space else [Arrays(x) for x in right]
+    found = [row["cknna"] for row in cknna(*sides, np.arange(40), k=6)]
+    assert found == pytest.approx([plain_cknna(x, y, 6) for x in left for y in right], rel=1e-9)
+    if is_one_space:
+        matrix = np.reshape(found, (4, 4))
+        assert np.abs(matrix - matrix.T).max() > 0.001
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,27 @@ def test_any_metric_of_a_set_of_vectors_is_averaged(made, metric, options, colum
     assert (row["reason"] is None) == (len(values) == N_TEXTS)
 
 
+def test_counts_are_of_all_groups_with_and_without_a_value(tmp_path):
+    """One zero vector is a text of its own, without a value; another one is in a text with one."""
+    texts = ["a", "b b b b b b", "c d", "e f g h i j", "k l m n o p"]
+    n = sum(len(text.split()) for text in texts)
+    vectors = np.random.default_rng(0).normal(size=(1, n, 5)).astype(np.float32)
+    vectors[0, [0, 2]] = 0
+    vectors[0, 8] = vectors[0, 7]  # c and d
+    vectors[0, 10] = vectors[0, 9]  # e and f
+    made = synthetic_store(
+        tmp_path / "store", texts=texts, dim=5, vectors=vectors, unit="occurrence", layers="1",
+        n_blocks=1, top_form=None, index=False,
+    )  # fmt: skip
+    options = {"by": "context", "average": True}
+    [row] = made.store.query("anisotropy", **options)
+    assert (row["n"], row["n_groups"], row["n_undefined"], row["n_zero"]) == (19, 4, 1, 2)
+    gride = made.store.query("intrinsic-dimension", estimator="gride", neighbours=4, **options)
+    assert gride["scale"] == [2, 4]
+    for row in gride:
+        assert (row["n_groups"], row["n_undefined"], row["n_duplicates"]) == (3, 2, 2)
+
+
 def test_each_scale_has_a_mean_of_its_own(made):
     first, _ = made
     options = {"estimator": "gride", "neighbours": 4, "by": "context", "spaces": first.space}

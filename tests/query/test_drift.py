@@ -110,6 +110,24 @@ def test_most_and_least_are_those_of_all_items(made):
     )
 
 
+def test_equal_means_are_ordered_by_turnover_though_their_sums_are_rounded(make_store):
+    """.3 + .3 + .5 and .5 + .4 + .2 are 11 shared neighbours of 30, and differ in floating point."""
+    made = make_store(n=60, n_blocks=3, top_form=None)
+    table = made.store.drift(most=30, k=10)
+    means: dict[int, tuple[int, float, int]] = {}
+    rounded: set[tuple[int, float]] = set()
+    for item in dict.fromkeys(table["item_id"]):
+        rows = [row for row in table if row["item_id"] == item]
+        n_shared = sum(10 - len(row["lost"]) for row in rows)
+        assert {row["mean_overlap"] for row in rows} == {n_shared / 30}
+        rounded.add((n_shared, float(np.mean([row["overlap"] for row in rows]))))
+        means[item] = (n_shared, -rows[0]["mean_turnover"], item)
+    assert len(means) == 60
+    assert len(rounded) > len({n_shared for n_shared, _ in rounded})  # so that it matters
+    order = sorted(means, key=means.__getitem__)
+    assert [*means] == [*order[:30], *order[:29:-1]]
+
+
 def test_nothing_changes_between_equal_layers(make_store):
     vectors = np.random.default_rng(0).normal(size=(1, 30, 8)).repeat(2, axis=0)
     made = make_store(n=30, n_blocks=1, top_form=None, vectors=vectors)
