@@ -17,7 +17,6 @@ from embstore.base.errors import EmbstoreError, UsageError
 from ._errors import say
 
 if TYPE_CHECKING:
-    from embstore.base.table import Table
     from embstore.store import Store
 
 Unit = Literal["word", "sentence", "occurrence", "token"]
@@ -415,15 +414,6 @@ def split_words(values: Sequence[str] | None) -> list[str]:
             parts = re.split(r",(?!\s)", value)
         words += [value] if "[" in value else [part for part in parts if part]
     return words
-
-
-def check_items(result: "Table") -> "Table":
-    """Return the result of a metric; raise UsageError if no space has a selected item."""
-    from embstore.query.request import NOTHING_SELECTED
-
-    if len(result) and {*result["reason"]} == {NOTHING_SELECTED}:
-        raise UsageError(f"{NOTHING_SELECTED}: none fits `where`, `words` and `word`.")
-    return result
 
 
 def check_order(ctx: Context, args: Sequence[str]) -> None:

@@ -46,7 +46,7 @@ Most = Annotated[
     Option(
         metavar="N",
         help="The N items that change most, and the N that change least.",
-        show_default="10; 3 in a figure",
+        show_default="5",
     ),
 ]
 K = Annotated[int, Option("-k", "--k", metavar="N", help="Number of neighbours.")]

@@ -19,7 +19,6 @@ from ._options import (
     Quiet,
     StoreDir,
     StoreOptions,
-    check_items,
     divided,
     examples,
     given_options,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from embstore.metrics import Metric
 
 _picture: Any = partial(Option, rich_help_panel="Picture")
-_MOST_DRIFTING = 3  # curves of the items that change most, and least
 
 
 def drawing(
@@ -253,7 +251,7 @@ def _plot_metric(metric: "Metric", **options: Any) -> None:
     ) -> "list[Table]":
         opened, chosen = open_store(store, store_option), selection(**selected)
         shared = {name: value for name, value in chosen.items() if name not in own}
-        first = check_items(opened.query(metric.name, cache=not no_cache, **chosen))
+        first = opened.query(metric.name, cache=not no_cache, **chosen)
         return [first, *(opened.query(name, cache=not no_cache, **shared) for name in others)]
 
     _draw(metric.name, compute, options, own)
@@ -273,8 +271,6 @@ def _plot_drift(**options: Any) -> None:
     ) -> "list[Table]":
         if selected["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
-        if not (texts or selected["marked"]):
-            selected["most"] = selected["most"] or _MOST_DRIFTING
         opened = open_store(store, store_option)
         return [opened.drift(texts or (), cache=not no_cache, **selected)]
 

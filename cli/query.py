@@ -37,7 +37,6 @@ from ._options import (
     Sample,
     Seed,
     Transforms,
-    check_items,
     check_order,
     divided,
     escape,
@@ -148,7 +147,7 @@ def _query(
         _write_explanation(explanation, out)
         return
     with out.progress():
-        found = check_items(opened.query(metric.name, cache=not no_cache, **selection(**selected)))
+        found = opened.query(metric.name, cache=not no_cache, **selection(**selected))
     result = found.highest(highest) if highest else found.lowest(lowest) if lowest else found
     out.emit(result.inline_intervals() if intervals == "inline" else result, labels or ())
 

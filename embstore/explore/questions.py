@@ -75,7 +75,7 @@ def neighbours(
     spaces: list[str],
     text: str = "",
     marked: str = "",
-    layers: str = "all",
+    layers: str = "top",
     k: int = 10,
     embed: bool = False,
     where: str | None = None,

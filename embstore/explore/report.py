@@ -33,7 +33,6 @@ _MOST_SEARCHED = 10_000
 number.
 """
 _SLOW = ("imbalance", "predictivity")  # full ranks, or a regression, for each pair of layers
-_N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's
 width.
@@ -141,7 +140,7 @@ def report(
 
 def _drift(store: Reading, info: Table) -> Iterator[Section]:
     """Yield the section of the items that change most and least over the layers of a space."""
-    options: dict[str, Any] = {"most": _N_CHANGED, **_sample(info, _MOST_SEARCHED)}
+    options = _sample(info, _MOST_SEARCHED)
     try:
         found = store.drift(**options)
     except (QueryError, UsageError) as error:

@@ -14,7 +14,7 @@ from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, k
 from embstore.metrics.numerics.layer_pairs import members, zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
-N_MOST = 10
+N_MOST = 5
 Pair = tuple[int, int]  # positions of two layers, of the second space counted after the first
 Rank = tuple[str | None, int | None]  # ``most`` or ``least``, and the place among these
 
@@ -105,7 +105,7 @@ def drift(
     most: Annotated[
         int | None,
         Option(
-            "Number of items that change most, and least; 10 if no text is named.",
+            "Number of items that change most, and least; 5 if no text is named.",
             minimum=1,
             in_rows=False,
         ),

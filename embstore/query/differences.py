@@ -42,6 +42,8 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: Sequence[Card])
     both have.
     """
     versus = request.parameters["versus"]
+    if not versus.strip():
+        raise UsageError(f"`versus` is empty: name a layer, a space, or {BEST}.")
     if request.grouping is not None:
         means = ", or add `average`" if "average" in request.parameters else ""
         raise UsageError(f"`versus` compares layers, not groups of items: leave out `by`{means}.")

@@ -370,9 +370,13 @@ def _matrix(
 ) -> Iterator[Row]:
     """Compute the metric's rows, for each layer down and each across (None: the same layers).
 
-    Layers that cannot be transformed get rows of nulls with the reason.
+    Layers that cannot be transformed get rows of nulls with the reason; where rows are of items,
+    each over all pairs of layers, one row says why there are none.
     """
     metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
+    is_of_items, pair = "text" in request.parameters, [0, len(across or down) - 1]
+    if is_of_items and failure is None:
+        failure = _unfit(pair, down, across or ())
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:
@@ -391,6 +395,9 @@ def _matrix(
                     " Metric.function."
                 )
             rows = iter(found)
+    if failure and is_of_items:
+        yield metric.empty(len(ids), failure) | {"pair": pair}
+        return
     for first, second in product(down, down if across is None else across):
         if failure:
             yield metric.empty(len(ids), failure)
@@ -400,3 +407,13 @@ def _matrix(
             yield metric.empty(len(ids), f"layer_2: {second}")
         else:
             yield next(rows)
+
+
+def _unfit(pair: list[int], *layers: Layers) -> str | None:
+    """Return why a layer cannot be transformed, and put its place into a pair; None if all can."""
+    for side, key in enumerate(("layer", "layer_2")):
+        for at, layer in enumerate(layers[side]):
+            if isinstance(layer, NotComputable):
+                pair[side] = at
+                return f"{key}: {layer}"
+    return None

@@ -19,7 +19,7 @@ from embstore.metrics.significance import versus_columns
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers
 from embstore.query.compute import Case, Measured, Scores, compute_layers
-from embstore.query.request import MetricRequest, missing_words
+from embstore.query.request import NOTHING_SELECTED, MetricRequest, missing_words
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card, select_layers
 from embstore.storage.catalog import Catalog
@@ -40,6 +40,8 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
     else:
         measured = _measure(catalog, request, cards, cache=cache)
     rows = measured.rows
+    if {row["reason"] for row in rows} == {NOTHING_SELECTED}:
+        raise QueryError(f"{NOTHING_SELECTED}: none fits `where`, `words` and `word`.")
     if request.metric.best:
         mark_best(request.metric, request.metric.best, rows)
     missing = [*left_out, *measured.missing, *notes.missing(request, rows)]

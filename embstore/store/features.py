@@ -210,7 +210,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
                 occurrences.
             most: Number of items that change most, and of those that change least, by their mean
                 overlap over the pairs of layers; items that are equal by their mean turnover, then
-                by id. By default 10.
+                by id. By default 5.
             k: Number of neighbours, at least 1.
             pairs: ``adjacent``: each chosen layer with the next; ``all``: all with all.
             against: Space to compare with, or ``SPACE:LAYER``, over the items that both have: its
@@ -225,8 +225,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
             One row per space, item and pair of layers: overlap in [0, 1], turnover in [0, 2], their
             means over the pairs, the neighbours ``lost`` and ``gained``, nearest first, and ``n``,
             the number of items compared. With ``most``: ``change`` (``most`` or ``least``) and
-            ``rank``. Where there are fewer than k other items, one row of None per pair of layers,
-            with the reason.
+            ``rank``. Where it cannot be computed, as with fewer than k other items, one row of None
+            per space, with the reason.
 
         Raises:
             NotStoredError: A text is in none of the spaces; names the nearest.

@@ -266,6 +266,8 @@ NORMS = ["query", "norms"]
         (["--layer", "0", *NORMS], "--layer stands after the command: embstore COMMAND --layer …"),
         ([*NORMS, "--where", "text = 'absent'"], "no item is selected: none fits --where"),
         (["plot", "norms", "--words", "absent,"], "no item is selected: none fits --where"),
+        (["drift", "--where", "false"], "no item is selected: none fits --where"),
+        ([*NORMS, "--versus", ""], "--versus is empty: name a layer, a space, or best."),
         ([*NORMS, "--versus", "toy.wrod.last"], "unknown space or layer 'toy.wrod.last'. Did you"),
         ([*NORMS, "--lowest", "2", "--highest", "2"], "a result has one order"),
         ([*NORMS, "--transform", "center,normalize"], "Give several one by one."),

@@ -190,6 +190,12 @@ def test_neighbours_are_those_of_their_command_to_the_last_digit(client, text):
     assert python["cosine"] == [row["cosine"] for row in found["rows"]]
 
 
+def test_the_layers_of_neighbours_are_by_default_those_of_python(client, explored):
+    found = client.post("/api/neighbours", text="dog", spaces=[SPACE], k=2)
+    expected = explored.store.neighbours("dog", spaces=SPACE, k=2)
+    assert [row["layer_name"] for row in found["rows"]] == expected["layer_name"]
+
+
 def test_messages_and_helps_name_the_fields_of_the_page(client):
     sets = {"x": "dog, nowhere", "y": "cat", "a": "word01, word02", "b": "word03, word04"}
     for name, parameters, message in (

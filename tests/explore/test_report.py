@@ -71,7 +71,7 @@ def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store, page):
     shown = page.partition("Card of ")[2].partition("</dl>")[0]
     assert re.findall("<dt>([^<]+)</dt>", shown) == header
     assert card["weights_sha256"] in shown
-    assert csv_of(page, "drift")[0] == list(opened.drift(most=5).columns)
+    assert csv_of(page, "drift")[0] == list(opened.drift().columns)
     assert page.count("<img ") == page.count("<source ") >= 10
     assert "<img src=x" not in page, "texts are text"
     assert "toy &amp; co" in page
@@ -128,7 +128,7 @@ def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compare
             ["" if row[name] is None else str(row[name]) for name in header] for row in found
         ]
     header, *rows = csv_of(page, "drift")
-    found = opened.drift(most=5, sample=20, cache=False)
+    found = opened.drift(sample=20, cache=False)
     assert [row[header.index("overlap")] for row in rows] == [
         str(value) for value in found["overlap"]
     ]
@@ -140,7 +140,7 @@ def test_drift_is_of_the_spaces_with_several_layers(tmp_path):
     [section] = _drift(made.store, made.store.info())
     assert section.problem == ""
     assert set(section.tables["drift"]["space"]) == {made.space}
-    assert section.commands == ["embstore drift --store s --most 5"]
+    assert section.commands == ["embstore drift --store s"]
 
 
 SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""

@@ -104,7 +104,7 @@ def test_most_and_least_are_those_of_all_items(made):
     }
     assert found == {"most": order[:4], "least": order[::-1][:4]}
     assert [row["rank"] for row in table if row["change"] == "least"] == [1, 1, 2, 2, 3, 3, 4, 4]
-    assert len(made.store.drift()) == 2 * 2 * 10, "ten of each by default"
+    assert len(made.store.drift()) == 2 * 2 * 5, "five of each by default"
     assert len({row["item_id"] for row in made.store.drift(most=30, k=5)}) == 40, (
         "no item is in both lists"
     )
@@ -237,18 +237,33 @@ def test_zero_vectors_are_left_out_of_all_layers(make_store):
     table = made.store.drift(["text4", "text5"], k=3)
     assert set(table["text"]) == {"text4"}
     assert {(row["n"], row["n_zero"]) for row in table} == {(11, 1)}
-    table = made.store.drift("text5", k=3)
-    assert {*table["overlap"]} == {None}
-    assert {*table["reason"]} == {"none of these items has a direction in all layers"}
+    [row] = made.store.drift("text5", k=3)
+    assert (row["overlap"], row["layer"], row["layer_2"]) == (None, 0, 2)
+    assert row["reason"] == "none of these items has a direction in all layers"
 
 
 def test_items_that_are_all_equally_near_do_not_change(make_store):
     vectors = np.random.default_rng(0).normal(size=(2, 12, 12))
     vectors[1] = np.eye(12)
     made = make_store(n=12, dim=12, n_blocks=1, top_form=None, vectors=vectors)
-    table = made.store.drift(k=3)
-    assert {*table["overlap"]} == {None}
-    assert all("equally near" in reason for reason in table["reason"])
+    [row] = made.store.drift(k=3)
+    assert row["overlap"] is None
+    assert "equally near" in row["reason"]
+
+
+def test_a_layer_that_cannot_be_transformed_is_named_in_one_row(make_store):
+    vectors = np.random.default_rng(0).normal(size=(4, 12, 4))
+    vectors[0] = 1
+    made = make_store(n=12, dim=4, n_blocks=3, top_form=None, vectors=vectors)
+    options = {"k": 3, "transforms": "standardize"}
+    for cache in (True, True, False):
+        [row] = made.store.query("drift", cache=cache, **options)
+        assert (row["overlap"], row["layer"], row["layer_2"]) == (None, 0, 3)
+        assert row["reason"].startswith(f"{made.space}, layer 0: standardize removes everything")
+    named = [
+        (row["layer"], row["layer_2"]) for row in made.store.query("drift", layers="1-3", **options)
+    ]
+    assert {*named} == {(1, 2), (2, 3)}
 
 
 def test_drift_is_a_metric_whose_answers_are_stored(made):

@@ -200,7 +200,7 @@ def test_spaces_without_common_items(make_store):
     assert f"{right.space} and third.word.last have no item in common." in found.notes[1]
 
 
-def test_against_names_a_space_and_nothing_selected_has_rows(make_store):
+def test_against_names_a_space_and_nothing_selected_is_refused(make_store):
     made = make_store(n=8, index=False)
     with pytest.raises(
         UnknownNameError, match=r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'"
@@ -211,9 +211,8 @@ def test_against_names_a_space_and_nothing_selected_has_rows(make_store):
         == made.store.query("cka").to_pylist()
     )
 
-    found = made.store.query("rsa", where="false", layers="0,1")
-    assert found["reason"] == ["no item is selected"] * 4
-    assert (found["n"], found["rsa"]) == ([0] * 4, [None] * 4)
+    with pytest.raises(QueryError, match="no item is selected"):
+        made.store.query("rsa", where="false", layers="0,1")
 
 
 def test_a_metric_that_gives_too_few_rows_is_named(make_store, monkeypatch):

@@ -14,7 +14,7 @@ export function show(main, store) {
   const chosen = () => spaces.find((space) => space.space === state.space) || spaces.find((space) => space.unit === "word") || spaces[0];
   const space = select(spaces.map((each) => each.space), chosen().space, (value) => set({ space: value }));
   const search = searchField({ label: "Text", value: state.marked || state.q, space: () => space.value, onpick: (text) => { set(isMarked(text) ? { marked: text } : { q: text, marked: "" }); run(); } });
-  const layers = h("input", { type: "text", value: state.layers, onchange: () => set({ layers: layers.value || "all" }) });
+  const layers = h("input", { type: "text", value: state.layers, placeholder: "top", onchange: () => set({ layers: layers.value }) });
   const k = h("input", { type: "number", min: "1", max: "1000", value: state.k, onchange: () => set({ k: k.value }) });
   const where = h("input", { type: "text", value: state.where, placeholder: "text LIKE 'a%'", onchange: () => set({ where: where.value }) });
   const embed = h("input", { type: "checkbox", checked: state.embed === "1", onchange: () => set({ embed: embed.checked ? "1" : "" }) });
@@ -27,7 +27,7 @@ export function show(main, store) {
     set(isMarked(text) ? { marked: text } : { q: text, marked: "" });
     const own = spaces.find((each) => each.space === space.value);
     const body = {
-      ...(isMarked(text) ? { marked: text } : { text }), spaces: [space.value], layers: layers.value || "all", k: Number(k.value) || 10,
+      ...(isMarked(text) ? { marked: text } : { text }), spaces: [space.value], layers: layers.value || "top", k: Number(k.value) || 10,
       where: where.value || null, embed: embed.checked, exact: mustScan(own),
     };
     return job(result, "Searching", (signal) => post("/api/neighbours", body, signal), grid);

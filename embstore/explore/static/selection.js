@@ -194,7 +194,7 @@ export function selectionSection(view) {
     const spaces = [...new Set(view.panels.map((panel) => panel.host.spec.space))];
     if (FURTHER.has(metrics.find((each) => each.name === metric.value).needs)) {
       try {
-        return set({ tab: "metrics", metric: metric.value, space: spaces.join(","), layers: "all", where: selectedWhere(), parameters: "" });
+        return set({ tab: "metrics", metric: metric.value, space: spaces.join(","), layers: "", where: selectedWhere(), parameters: "" });
       } catch (error) {
         return fill(result, h("p", { class: "error", role: "alert" }, error.message));
       }

@@ -2,7 +2,7 @@
 
 const DEFAULTS = {
   tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", positive: "", negative: "", view: "", lasso: "", map: "",
-  where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", by: "", bins: "", parameters: "",
+  where: "", metric: "anisotropy", space: "", layers: "", sample: "", seed: "0", transforms: "", by: "", bins: "", parameters: "",
   against: "", dataset: "", sql: "", embed: "", make: "",
 };
 
