@@ -5,12 +5,12 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 
 from embstore.base import messages
-from embstore.base.arrays import Mask
+from embstore.base.arrays import Mask, positions_of
 from embstore.base.space import IN_CONTEXT, Unit
 from embstore.base.summary import Float64Array
 from embstore.base.text import item_id
@@ -55,21 +55,45 @@ _WITH_SENTENCES = _Labels(
 
 
 @dataclass(frozen=True, slots=True)
-class _Baseline:
-    """A value to subtract from that of each group: NaN if it is undefined, for this reason."""
+class Baseline:
+    """A value of a layer to subtract from those of its words or sentences: NaN if it is undefined,
+    for this reason.
+    """
 
     value: float
     undefined: str
     n: int  # number of vectors that it is of
+    is_of_one: bool  # whether these are all of one word or sentence
 
-    @classmethod
-    def mean_cosine(cls, data: LayerData) -> Self:
-        """Return the mean cosine over all pairs of the vectors: the anisotropy."""
+
+def _baseline(
+    data: LayerData, *, contexts: Contexts, adjusted: bool, variant: str | None = None, **_: object
+) -> Baseline | None:
+    """Return the mean cosine over all pairs of the vectors of a layer, or with ``variant`` their
+    MEV; None unless ``adjusted``.
+    """
+    if not adjusted:
+        return None
+    if variant is None:
         summary = data.summary
-        value = mean_pairwise_cosine(
-            summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total
-        )
-        return cls(float("nan") if value is None else value, TOO_FEW, summary.n - summary.n_zero)
+        n, undefined = summary.n - summary.n_zero, TOO_FEW
+        value = mean_pairwise_cosine(n, summary.unit_total, summary.unit_square_total)
+    else:
+        total = moments(data)
+        n, undefined = total.n, _MEV.undefined
+        value = _explained_by_moments(total, centred=variant == "centred")
+    number = float("nan") if value is None else value
+    return Baseline(number, undefined, n, _are_of_one(data, contexts, n))
+
+
+def _are_of_one(data: LayerData, contexts: Contexts, n: int) -> bool:
+    """Return whether all n vectors of a layer, but for zero vectors, are of one group."""
+    if not 0 < n <= np.bincount(contexts.groups).max(initial=0):
+        return False
+    ids = [*data.map_with_ids(lambda ids, block: ids[block.any(axis=1)])]
+    places = positions_of(np.concatenate(ids), contexts.ids)
+    groups = {*np.append(contexts.groups, -1)[places].tolist()}  # -1 for other words
+    return len(groups) == 1 and -1 not in groups
 
 
 _CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
@@ -83,6 +107,14 @@ _PerWord = Annotated[
 _Adjusted = Annotated[
     bool, Option("Also subtract the layer's baseline: the mean cosine of all selected occurrences.")
 ]
+_BASELINE = Parameter(
+    "baseline",
+    "all",
+    "Occurrences that the baseline is of: all selected ones, or those of each group of `by`.",
+    choices=("all", "group"),
+    is_input=True,
+    only_with=("adjusted", ()),
+)
 _FOLD_CASE = Parameter(
     "fold_case", False, "Take words that differ only in case for one.", is_input=True, in_rows=True
 )
@@ -97,10 +129,12 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
         Column(
             "baseline",
             "number",
-            f"{baseline} of all selected occurrences, with adjusted=True",
+            f"{baseline} of all selected occurrences, with adjusted=True; with baseline='group', of"
+            " those of the group",
             value.minimum,
             1,
         ),
+        count("n_baseline", "vectors that the baseline is of, with adjusted=True", shown=True),
         Column(
             "adjusted",
             "number",
@@ -132,10 +166,12 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     references=("ethayarajh2019",),
     needs="contexts",
     units=IN_CONTEXT,
-    options=(_FOLD_CASE,),
+    options=(_FOLD_CASE, _BASELINE),
     versus=True,
     label="Self-similarity",
     drawn_values=("adjusted", "self_similarity", "baseline"),
+    baseline=_baseline,
+    version=2,
     elsewhere=(
         "Words by themselves and sentences have one vector each; the mean cosine between"
         " them: embstore query anisotropy"
@@ -149,18 +185,21 @@ def self_similarity(
     per_word: _PerWord = False,
     min_contexts: Annotated[int, Option("Leave out words with fewer contexts.", minimum=2)] = 5,
     adjusted: _Adjusted = False,
+    baseline: Baseline | None = None,
 ) -> list[Result]:
     """Mean cosine between the occurrences of a word.
 
     Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000
     pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the
-    anisotropy. A word is its exact text, unless fold_case=True; two occurrences in one sentence
-    are two contexts. The mean counts each word once, however many contexts it has. Zero vectors are
+    anisotropy. It is the same for all words and groups: `word` and `by` do not change it, unless
+    baseline='group' takes that of each group. Transforms are fitted on all selected occurrences
+    either way. A word is its exact text, unless fold_case=True; two occurrences in one sentence are
+    two contexts. The mean counts each word once, however many contexts it has. Zero vectors are
     left out and counted, and are no contexts. Layers are compared over their words, each baseline
     taken as known.
     """
     values = group_values(data, contexts, min_contexts, _mean_cosines)
-    baseline = _Baseline.mean_cosine(data) if adjusted else None
+    baseline = baseline or _baseline(data, contexts=contexts, adjusted=adjusted)
     rows = _GroupRows(values, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
     return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
 
@@ -203,11 +242,13 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
             "SPACE",
             in_rows=True,
         ),
+        _BASELINE,
     ),
     versus=True,
     label="Intra-sentence similarity",
     drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
-    version=2,
+    baseline=_baseline,
+    version=3,
     elsewhere=(
         "It compares the words of a sentence with the sentence, whose vector may be one of a"
         " space of sentences: embstore query intra-sentence --sentence-space SPACE"
@@ -223,6 +264,7 @@ def intra_sentence(
     ] = False,
     min_words: Annotated[int, Option("Leave out sentences with fewer words.", minimum=1)] = 2,
     adjusted: _Adjusted = False,
+    baseline: Baseline | None = None,
 ) -> list[Result]:
     """Mean cosine between the words of a sentence and the sentence's vector.
 
@@ -234,15 +276,16 @@ def intra_sentence(
     transform that is fitted on the occurrences is applied to it too; sentences that the space lacks
     are left out and counted. One word is its own mean, so that its cosine of 1 says nothing:
     sentences of one word are left out, unless min_words=1, which is the paper's. The baseline is
-    the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean counts
-    each sentence once. Zero vectors are left out and counted. Layers are compared over their
-    sentences, each baseline taken as known.
+    the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. It is the same
+    for all groups of `by`, unless baseline='group' takes that of each; transforms are fitted on all
+    selected occurrences either way. The mean counts each sentence once. Zero vectors are left out
+    and counted. Layers are compared over their sentences, each baseline taken as known.
     """
     if sentences is None:
         values = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
     else:
         values = group_values(data, contexts, min_words, _cosines_with(sentences, contexts))
-    baseline = _Baseline.mean_cosine(data) if adjusted else None
+    baseline = baseline or _baseline(data, contexts=contexts, adjusted=adjusted)
     labels = _INTRA_SENTENCE if sentences is None else _WITH_SENTENCES
     rows = _GroupRows(values, contexts.names, min_words, labels, baseline)
     return rows.each_with_enough() if per_sentence else rows.mean()
@@ -301,10 +344,12 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
     references=("ethayarajh2019",),
     needs="contexts",
     units=IN_CONTEXT,
-    options=(_FOLD_CASE,),
+    options=(_FOLD_CASE, _BASELINE),
     versus=True,
     label="Maximum explainable variance",
     drawn_values=("adjusted", "mev", "baseline"),
+    baseline=_baseline,
+    version=2,
     elsewhere=(
         "Words by themselves and sentences have one vector each; what one direction"
         " explains of all of them: embstore query spectrum -k 1 --variant uncentred"
@@ -327,12 +372,16 @@ def mev(
     adjusted: Annotated[
         bool, Option("Also subtract the layer's baseline: the MEV of all selected occurrences.")
     ] = False,
+    baseline: Baseline | None = None,
 ) -> list[Result]:
     """Maximum explainable variance: how much of a word's occurrences one direction explains.
 
     Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline is the MEV
-    of all selected occurrences, of the same variant. The paper's code mixes the two: centred for
-    words, and for the baseline the variance ratio of uncentred axes over 1,000 occurrences. The MEV
+    of all selected occurrences, of the same variant. It is the same for all words and groups:
+    `word` and `by` do not change it, unless baseline='group' takes that of each group. Transforms
+    are fitted on all selected occurrences either way. The paper's code mixes the two variants:
+    centred for words, and for the baseline the variance ratio of uncentred axes over 1,000
+    occurrences. The MEV
     of n vectors is at least 1/n (centred 1/(n − 1)), so that few contexts raise it, and the
     baseline, of many vectors, does not correct that: compare words of like n. A word is its exact
     text, unless fold_case=True; two occurrences in one sentence are two contexts. The mean counts
@@ -341,10 +390,7 @@ def mev(
     """
     centred = variant == "centred"
     values = _explained_by_group(data, contexts, min_contexts, centred=centred)
-    baseline = None
-    if adjusted:
-        total = moments(data)
-        baseline = _Baseline(_explained_by_moments(total, centred=centred), _MEV.undefined, total.n)
+    baseline = baseline or _baseline(data, contexts=contexts, adjusted=adjusted, variant=variant)
     rows = _GroupRows(values, contexts.names, min_contexts, _MEV, baseline)
     return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
 
@@ -422,7 +468,7 @@ class _GroupRows:
     names: Sequence[str]  # name of each group
     minimum: int  # minimum number of vectors of a group
     labels: _Labels  # words for groups and their members
-    baseline: _Baseline | None  # value to subtract; None for none
+    baseline: Baseline | None  # value to subtract; None for none
 
     @property
     def has_enough(self) -> Mask:
@@ -498,26 +544,18 @@ class _GroupRows:
         """Return a row, given the numbers of vectors used and zero, and of groups with and without
         a value.
         """
-        baseline = (
-            None
-            if self.baseline is None or math.isnan(self.baseline.value)
-            else self.baseline.value
-        )
-        group, why = self.labels.group, None
-        if self.baseline is not None and baseline is None:
-            why = f"baseline: {self.baseline.undefined}"
-        elif (
-            self.baseline is not None
-            and group == "word"
-            and n_groups[0] == 1
-            and counts[0] == self.baseline.n
-        ):
+        baseline, group, why = self.baseline, self.labels.group, None
+        level = None if baseline is None or math.isnan(baseline.value) else baseline.value
+        if baseline is not None and level is None:
+            why = f"baseline: {baseline.undefined}"
+        elif baseline is not None and baseline.is_of_one and group == "word" and value is not None:
             why = "adjusted: the baseline is of the word itself, since no other is selected"
         return {
             group: name,
             self.labels.value: value,
-            "baseline": baseline,
-            "adjusted": None if baseline is None or value is None or why else value - baseline,
+            "baseline": level,
+            "n_baseline": None if baseline is None else baseline.n,
+            "adjusted": None if level is None or value is None or why else value - level,
             f"n_{group}s": n_groups[0],
             f"n_{group}s_left_out": n_groups[1],
             "n": counts[0],

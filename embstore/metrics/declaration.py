@@ -414,6 +414,9 @@ class Metric:
             embstore.
         references: Keys of its publications in embstore's bibliography, or BibTeX entries of
             another package.
+        baseline: Function from the selected vectors of a layer, before they are divided by ``by``,
+            to the input ``baseline`` of the function, with the same keywords; None for no such
+            input. Its parameter ``baseline`` is ``group`` for that of each group instead.
         drawn_values: Columns that a chart can draw, the default first; none for all columns of
             numbers, those that the printed table has first.
         is_directed: Whether the first layer of a pair is the source and the second the target.
@@ -440,6 +443,7 @@ class Metric:
     version: int = 1
     package: str | None = None
     references: tuple[str, ...] = ()
+    baseline: Callable[..., Any] | None = None
     drawn_values: tuple[str, ...] = ()
     is_directed: bool = False
     similarity: Similarity | None = None
@@ -547,7 +551,7 @@ class Metric:
             c.name for c in numbers if self.needs == "layers" and (c.maximum or 0) > 1
         )
         return Chart(
-            (*self.drawn_values, *(() if is_bars else more)),
+            tuple(dict.fromkeys((*self.drawn_values, *(() if is_bars else more)))),
             title=self.label or self.name.replace("-", " ").capitalize(),
             labels={name: column.label for name, column in own.items() if column.label},
             units={name: column.unit for name, column in own.items() if column.unit},

@@ -9,7 +9,7 @@ from embstore.plot.plan import SAME, Plan, distinct
 
 BASELINE_STYLES = {"dotted": ":", "dashed": "--"}  # of the lines beside a curve
 
-_SELECTION = ("transform", "where", "words", "sample", "by", "bins")
+_SELECTION = ("transform", "where", "words", "sample", "by", "bins", "baseline_of")
 _DRAWS = ("seed",)  # changes the value little: the metadata has them, no caption
 
 

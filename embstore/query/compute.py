@@ -90,10 +90,11 @@ def compute_layers(
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         rows: list[Row] = []
         scores: list[Any] = []
+        baseline = _baseline(request, data, cases[0].inputs)
         with one_thread() if groups is not None else nullcontext():
             for group, group_data in _divided(request, data, groups):
                 for case, columns in zip(cases, used, strict=True):
-                    found = _compute(catalog, request, group_data, case, layer, data)
+                    found = _compute(catalog, request, group_data, case, layer, data, baseline)
                     for row in with_errors(found, data, group):
                         scores.append(row.pop("scores", None))
                         rows.append(group | row | columns)
@@ -132,6 +133,18 @@ def _with_errors(
         return [estimator.with_errors(row, data) for row in rows]
 
     return with_errors
+
+
+def _baseline(
+    request: MetricRequest, data: LayerData | NotComputable, inputs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the baseline of all selected items of a layer as an input; none for a metric without,
+    or of each group.
+    """
+    measure = request.metric.baseline
+    if measure is None or request.has_group_baselines or isinstance(data, NotComputable):
+        return {}
+    return {"baseline": measure(data, **inputs, **request.arguments)}
 
 
 def _divided(
@@ -188,6 +201,7 @@ def _compute(
     case: Case,
     layer: Layer,
     whole: LayerData | NotComputable,
+    baseline: Mapping[str, Any],
 ) -> list[Row]:
     """Compute a metric for one layer and one set of inputs; if that is impossible, return a row
     with the reason.
@@ -195,14 +209,12 @@ def _compute(
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
-        others = (
-            {"sentences": _sentences(catalog, case.sentence_space, layer, whole)}
-            if case.sentence_space
-            else {}
-        )
+        inputs = {**case.inputs, **baseline}
+        if case.sentence_space:
+            inputs["sentences"] = _sentences(catalog, case.sentence_space, layer, whole)
         if "positive" in case.inputs and not isinstance(whole, NotComputable):
-            others["everywhere"] = restricted(whole, None)
-        return rows_of(request.metric.function(data, **case.inputs, **others, **request.arguments))
+            inputs["everywhere"] = restricted(whole, None)
+        return rows_of(request.metric.function(data, **inputs, **request.arguments))
     except NotComputable as error:
         return [request.metric.empty(data.summary.n, str(error))]
 

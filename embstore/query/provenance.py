@@ -78,7 +78,8 @@ def settings(request: "MetricRequest") -> Row:
     is_seeded = request.metric.is_seeded or request.is_estimated
     seed = {"seed": request.selection.seed} if is_seeded else {}
     missing = {} if request.selection.words is None else {"words_missing": None}
-    return values | seed | request.selection.columns() | missing
+    baseline = {"baseline_of": "group"} if request.has_group_baselines else {}
+    return values | seed | request.selection.columns() | baseline | missing
 
 
 def with_settings(request: "MetricRequest", shared: Row, row: Row) -> Row:

@@ -171,6 +171,11 @@ class MetricRequest:
         return bool(self.parameters.get("average"))
 
     @property
+    def has_group_baselines(self) -> bool:
+        """Whether the baseline of each group of ``by`` is that of its own items."""
+        return self.parameters.get("baseline") == "group"
+
+    @property
     def is_estimated(self) -> bool:
         """Whether the number of each row has an interval, from parts of the items."""
         is_requested = self.parameters.get("ci") or self.parameters.get("versus") is not None

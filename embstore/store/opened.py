@@ -297,6 +297,10 @@ def metric_request(
         selection = replace(selection, fits_groups=True)
     columns = metric.with_columns_for(checked)
     request = MetricRequest(columns, checked, selection, spaces, as_layers(layers), common)
+    if request.has_group_baselines and selection.by is None:
+        raise UsageError(
+            "baseline='group' is for groups of items: name their column, as in by='context'."
+        )
     if request.is_estimated:
         from embstore.query.estimates import estimated
 

@@ -270,6 +270,14 @@ NORMS = ["query", "norms"]
         ([*NORMS, "--versus", ""], "--versus is empty: name a layer, a space, or best."),
         ([*NORMS, "--versus", "toy.wrod.last"], "unknown space or layer 'toy.wrod.last'. Did you"),
         ([*NORMS, "--lowest", "2", "--highest", "2"], "a result has one order"),
+        (
+            ["query", "mev", "--adjusted", "--baseline", "group"],
+            "--baseline group is for groups of items: name their column, as in --by context.",
+        ),
+        (
+            ["query", "mev", "--baseline", "group", "--by", "context"],
+            "--baseline group has an effect with --adjusted alone",
+        ),
         ([*NORMS, "--transform", "center,normalize"], "Give several one by one."),
         ([*NORMS, "--json", "--csv"], "one format, not csv and json"),
         ([*NORMS, "--store-option", "region"], "--store-option takes key=value"),
