@@ -107,7 +107,11 @@ def _query(
     labels: Labels = None,
     lowest: Annotated[
         int | None,
-        _rows("--lowest", "Give the N rows with the lowest values, of all spaces and layers."),
+        _rows(
+            "--lowest",
+            "Give the N rows with the lowest values, of all spaces and layers, by the column that"
+            " plot draws.",
+        ),
     ] = None,
     highest: Annotated[
         int | None, _rows("--highest", "Give the N rows with the highest values.")

@@ -1,7 +1,8 @@
 """Describe what a figure of a table needs to know beyond its columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Chart:
     distances: tuple[str, ...] = ()
     best: str | None = None
     is_directed: bool = False
+
+    def drawn(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Return the column that is drawn of some rows, and by which they are ranked: the first
+        that has a value in one of them.
+        """
+        filled = (name for name in self.values if any(row[name] is not None for row in rows))
+        return next(filled, self.values[0])
 
     def name_of(self, column: str) -> str:
         """Return what a figure calls a column."""

@@ -41,7 +41,7 @@ class Pivot(NamedTuple):
     heads: tuple[str, ...] = ()  # headings of the columns ``down``; their names by default
     joined: bool = False
     order: str | None = None  # numeric column to sort the printed rows by; None keeps their order
-    mark: str | None = None  # boolean column; where it is true, a star follows the first value
+    mark: str | None = None  # boolean column; where it is true, a star follows the value
 
 
 class ShownColumn(NamedTuple):
@@ -195,13 +195,13 @@ class Table:
             *parts[:1]
         ]
         every = self._cells(pivot)
-        starred = self._starred(pivot)
+        starred, place = self._starred(pivot), next(iter(every), "") == "n"
         for head in heads:
             own = [row for (_, across), row in rows.items() if across == head]
-            cells = {  # but for the first, those that have a value there
+            cells = {  # but for the first value, those that have a value there
                 name: cell
                 for at, (name, cell) in enumerate(every.items())
-                if not at or any(cell(row) != "-" for row in own)
+                if at <= place or any(cell(row) != "-" for row in own)
             }
             title = " ".join(str(head[i]) for i in named)
             header += _column_heads(pivot, cells, title, alone=len(heads) == 1)
@@ -209,7 +209,7 @@ class Table:
                 row = rows.get((key, head))
                 texts = ["" if row is None else cell(row) for cell in cells.values()]
                 if row is not None and id(row) in starred:
-                    texts[0] = mark(texts[0])
+                    texts[place] = mark(texts[place])
                 line += ["  ".join(texts).strip()] if pivot.joined else texts
         return header, lines
 
@@ -244,7 +244,8 @@ class Table:
     def lowest(self, n: int) -> "Table":
         """Return the ``n`` rows with the lowest values of all spaces and layers, with their place.
 
-        The value is the first printed number; rows without one are left out.
+        The value is the column that figures draw, which the printed table has first; a list counts
+        by its first number, then by the next. Rows without a value are left out.
         """
         return self._ranked(n, "lowest")
 
@@ -253,14 +254,14 @@ class Table:
         return self._ranked(n, "highest")
 
     def _ranked(self, n: int, first: str) -> "Table":
-        if (pivot := self.pivot) is None:
+        pivot = self.pivot
+        if pivot is None or self.chart is None:
             raise UsageError("this table has no values of spaces and layers to put in order.")
-        names = [name for name in pivot.values if isinstance(name, str) and name != "n"]
-        numeric = [name for name in names if any(isinstance(r[name], float | int) for r in self)]
-        value = (numeric or names)[0]
+        names = [name for name in pivot.values if isinstance(name, str)]
+        value = self.chart.drawn(self.rows)
         texts = [name for name in names if any(isinstance(row[name], str) for row in self)]
         rows = sorted(
-            (row for row in self.rows if row[value] is not None),
+            (row for row in self.rows if None not in _numbers([row[value]])),
             key=lambda row: row[value],
             reverse=first == "highest",
         )

@@ -161,13 +161,7 @@ def make_plan(table: Table, options: PlotOptions) -> Plan:
     plan = replace(plan, rows=rows, labels=labels, shared=shared)
     if options.column is not None:
         check_known("column to draw", options.column, plan.chart.values)
-    return replace(plan, value=options.column or _value(plan))
-
-
-def _value(plan: Plan) -> str:
-    """Return the first of the columns to draw that has a value."""
-    filled = (name for name in plan.chart.values if any(row[name] is not None for row in plan.rows))
-    return next(filled, plan.chart.values[0])
+    return replace(plan, value=options.column or plan.chart.drawn(plan.rows))
 
 
 def _plan(table: Table, chart: Chart) -> Plan:

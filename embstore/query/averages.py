@@ -59,7 +59,7 @@ def averaged(request: MetricRequest) -> MetricRequest:
         metric,
         columns=tuple(kept),
         best=best,
-        drawn_values=tuple(name for name in metric.drawn_values if name in names),
+        drawn_values=tuple(name for name in (value.name, *metric.chart.values) if name in names),
     )
     return replace(
         request,

@@ -77,6 +77,7 @@ def estimated(request: MetricRequest) -> MetricRequest:
     metric = replace(
         metric,
         columns=tuple(columns),
+        drawn_values=(parts.column, *metric.chart.values),
         parameters=(*parameters, VERSUS),
         best=best,
         parts=parts,

@@ -299,7 +299,7 @@ def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
     """Set the column ``best`` of each row: whether its layer has the highest value of its space
     (and dataset).
     """
-    keys = ["space", *metric.key_names]
+    keys = ["space", *metric.key_names, *(["group"] if rows and "group" in rows[0] else [])]
     best: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         row["best"] = None if row[value] is None else False
@@ -349,6 +349,7 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
         if column.shown and not column.is_key and column.name != "best"
     ]
     rows = measured.rows
+    drawn = metric.chart.drawn(rows)
     has_none = all(row["reason"] for row in rows)
     with_value = [
         name
@@ -358,10 +359,8 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     printed = with_value or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         compared = versus_columns(metric)
-        with_interval = [column.name for column in metric.columns if column.limits]
-        names = [metric.best, *with_interval, *metric.drawn_values, *printed]
-        value = next(name for name in names if name in printed and name not in compared)
-        printed = [name for name in printed if name in (value, *compared) and name != "p"]
+        printed = [name for name in printed if name in (drawn, *compared) and name != "p"]
+    printed.sort(key=lambda name: (metric.types[name] != "string", name != drawn))
     group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
     down = tuple(key for key in metric.key_names if key not in measured.across)
     return Pivot(
@@ -386,7 +385,7 @@ def _pair_pivot(request: MetricRequest, rows: Sequence[Row]) -> Pivot:
         names = (*across, name, "layer_name", "layer_name_2")
         heads = (*across, "item", "layer", "layer_2")
         return Pivot(names, (), ("overlap", "turnover", "lost", "gained"), heads)
-    shown = next(column.name for column in request.metric.columns if column.shown)
+    shown = request.metric.chart.drawn(rows)
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
     if by is not None:
