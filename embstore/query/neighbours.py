@@ -86,6 +86,8 @@ def neighbours(
         )
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
+    if name and only is not None:
+        notes.append(f"{name}: fitted on the selected items alone.")
     columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})
     columns |= {"transform": name} if name else {}
     columns |= {"method": combination.method} if combination is not None else {}

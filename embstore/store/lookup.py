@@ -215,8 +215,8 @@ class LookupMethods(opened.OpenStore):
                 The store names it: allow this for stores whose origin you trust.
             allow_pickle: With ``embed``: whether to load pickled weights if there are no
                 safetensors.
-            transforms: Transforms, as in :meth:`query`; with any, vectors are scanned, whatever
-                indexes there are.
+            transforms: Transforms, as in :meth:`query`, fitted on the items that ``where`` and the
+                other filters select; with any, vectors are scanned, whatever indexes there are.
             exact: Whether to scan the vectors, whatever indexes there are.
             positive: Words to add, as ``["king", "woman"]``; a sentence with a word in brackets is
                 an occurrence.

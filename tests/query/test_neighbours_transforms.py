@@ -55,6 +55,20 @@ def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store)
     assert "transform" not in stored.columns
 
 
+def test_with_where_a_transform_is_fitted_on_the_candidates_and_a_note_says_so(make_store):
+    made = make_store(n=60, offset=2.0)
+    kept = [row for row, text in enumerate(made.texts) if "1" in text]
+    options = {"layers": 2, "k": 5, "transforms": "center"}
+    found = made.store.neighbours("text7", where="text LIKE '%1%'", **options)
+    y = made.layer(2).astype(np.float64) - made.layer(2)[kept].astype(np.float64).mean(axis=0)
+    place = made.texts.index("text7")
+    rows = [*kept, place]
+    assert_same(hits(found), nearest([made.texts[row] for row in rows], y[rows], "text7", 5))
+    note = "center: fitted on the selected items alone."
+    assert found.notes == (note,)
+    assert made.store.neighbours("text7", **options).notes == ()
+
+
 def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_store):
     large = make_store(n=30)
     other = make_store(n=20, dim=6, model="other", seed=4)
