@@ -253,13 +253,34 @@ def test_the_packaged_minilm():
     np.testing.assert_allclose(found, witness(folder, texts), atol=ATOL)
 
 
-def test_a_prompt_without_a_text_behind_it_is_skipped(base, tmp_path):
-    folder = old_layout(tmp_path / "tiny", base, ["mean"], include_prompt=False)
+@pytest.mark.parametrize("include", [True, False])
+def test_texts_behind_a_prompt_that_fills_the_context_are_truncated_as_by_the_package(
+    base, tmp_path, include
+):
+    """All have the vector of the prompt, or with ``include_prompt`` false that of its last token,
+    which is a special one.
+    """
+    folder = old_layout(tmp_path / "tiny", base, MODES, include_prompt=include)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 4})
-    encoder = Encoder(resolve(str(folder)), device="cpu")
-    vectors, [skipped] = encoded(encoder, ["dog"], "a b c d e f: ")
+    encoder, prompt = Encoder(resolve(str(folder)), device="cpu"), "a b c d e f: "
+    vectors, skipped = encoded(encoder, ["dog", "cat"], prompt)
+    found = np.stack([vectors[i][-1] for i in range(2)])
+    np.testing.assert_allclose(found, witness(folder, ["dog", "cat"], prompt=prompt), atol=ATOL)
+    reason = "beyond the cut: 10 tokens, the context of 'tiny' in its own recipe holds 4"
+    assert [(each.outcome, each.reason) for each in skipped] == [("truncated", reason)] * 2
+
+
+def test_a_prompt_without_a_token_behind_it_is_skipped(tmp_path):
+    """The package gives zeros, or −∞ by the mode ``max``."""
+    folder = old_layout(tmp_path / "tiny", llama(tmp_path / "base"), ["mean"], include_prompt=False)
+    configure_tokenizer(folder)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 4})
+    vectors, [skipped] = encoded(
+        Encoder(resolve(str(folder)), device="cpu"), ["dog"], "a b c d e f: "
+    )
     assert (vectors, skipped.outcome) == ({}, "skipped")
-    assert skipped.reason.startswith("beyond the cut")
+    assert skipped.reason.startswith("no tokens behind those of the prompt: 14 tokens, the context")
+    assert not witness(folder, ["dog"], prompt="a b c d e f: ").any()
 
 
 def test_poolings_of_a_checkpoint(base, tmp_path):
