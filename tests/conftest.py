@@ -202,7 +202,7 @@ def published_files():
     if not folder.is_dir():
         names = "rg65 wordsim353 simlex999 simverb3500 stsb bellezza"
         pytest.skip(
-            f"needs published files: EMBSTORE_DATA=FOLDER embstore fetch {names}, then"
+            f"needs published files: EMBSTORE_DATA=FOLDER embstore datasets fetch {names}, then"
             " EMBSTORE_TEST_DATA=FOLDER"
         )
     return folder

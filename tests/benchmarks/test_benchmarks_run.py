@@ -1,5 +1,6 @@
 """The benchmarks run, at a size at which their figures mean nothing."""
 
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -34,6 +35,7 @@ NIGHTLY = {"encoding", "memory", "explorer", "geometry", "claims", "growth"}
 """Benchmarks that take over ten seconds, most of which start torch in several processes."""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc")
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if FAULTS or name not in NIGHTLY])
 def test_every_benchmark_runs(name, kept):
     results = run([name], TINY, keep=kept)

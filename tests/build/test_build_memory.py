@@ -6,12 +6,7 @@ import pytest
 from peak_memory import peak
 from tiny_checkpoint import stored_files
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 GROWTH = 1.2
 _PREPARE = """

@@ -94,7 +94,7 @@ root, n_errors = Path(sys.argv[1]), []
 
 def limit(n):
     # A new file gets the lowest number that is free.
-    used = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    used = {int(entry.name) for entry in Path("/dev/fd").iterdir()}
     return [number for number in range(max(used) + n + 2) if number not in used][n]
 
 

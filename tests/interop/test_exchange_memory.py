@@ -1,17 +1,10 @@
 """The memory of an import and of an export does not grow with the vectors."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from peak_memory import peak
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 DIM = 2048
 _PREPARE = """

@@ -155,9 +155,6 @@ def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding, monkeypatc
     assert [row.text for row in open_source("a.parquet").rows()] == texts
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"
-)
 def test_rows_that_point_to_one_long_value_hold_it_once():
     n = 8192
     array = pa.DictionaryArray.from_arrays(pa.array([0] * n, pa.int32()), ["x" * 500_000])
