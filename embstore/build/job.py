@@ -433,7 +433,7 @@ def _card(
         all_layers = of_kind if recipe is None else recipe.layers
         layers = all_layers(stored.layers.n_blocks, stored.layers.top_form)
         dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
-        versions, layer_check = stored.versions, stored.layer_check
+        versions, layer_check, blanks = stored.versions, stored.layer_check, stored.blanks
     else:
         encoder = model.encoder
         encoder.tokenizer.check(options.unit, pooling, options.template)
@@ -443,6 +443,7 @@ def _card(
             reader(encoder.tokenizer, [pooling]).max_tokens,
         )
         versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
+        blanks = [*encoder.tokenizer.blanks.values()] or None
     card = Card(
         space=name,
         model=checkpoint.name,
@@ -467,6 +468,7 @@ def _card(
         weights_dtype=options.weights.dtype,
         untrained=options.weights.untrained,
         recipe=document,
+        blanks=blanks if document is None else None,
     )
     if adapter is None:
         return card

@@ -14,7 +14,12 @@ from embstore.base.text import Item, Passage, Span, items_in
 from embstore.encode.records import Skipped
 
 BLANKS = ("▁", "Ġ")
-"""Tokens of a blank alone: SentencePiece's, and that of byte-level BPE."""
+"""Tokens of a blank alone: SentencePiece's, and that of byte-level BPE.
+
+Where a tokenizer puts one before an item that has no such character, as SentencePiece does before a
+word that its vocabulary lacks with a blank, it is none of the item's tokens: ``first`` and ``mean``
+are of those after it.
+"""
 
 _WHOLE_CHARS = 1 << 18
 _FIRST_CHARS = 1 << 14

@@ -46,6 +46,7 @@ class Tokenizer:
     Attributes:
         max_tokens: Maximum input length in tokens, with special tokens; None if there is no limit.
         vocab_size: Number of tokens in the model's vocabulary; ids are below it.
+        blanks: Tokens of a blank alone, by id.
         context: What ends a text that is too long, for messages.
         recipe: The checkpoint's own recipe, for the pooling ``model``; None if it declares none
             that can be followed.
@@ -69,7 +70,7 @@ class Tokenizer:
         hf.backend_tokenizer.encode_special_tokens = hf.split_special_tokens
         _keep_blanks(hf.backend_tokenizer)
         ids = {blank: hf.backend_tokenizer.token_to_id(blank) for blank in BLANKS}
-        self._blanks = {number: blank for blank, number in ids.items() if number is not None}
+        self.blanks = {number: blank for blank, number in ids.items() if number is not None}
         self._vocabulary = Vocabulary(
             hf.backend_tokenizer.id_to_token, frozenset(hf.all_special_ids)
         )
@@ -319,7 +320,7 @@ class Tokenizer:
         text = Text(tokens.ids, self._type_ids(tokens), [], [], begin, end)
         if passage.context is not None:
             return add_tokens(passage, text, tokens, cut, self._vocabulary)
-        return add_items(passage, text, tokens, poolings, cut, self._blanks)
+        return add_items(passage, text, tokens, poolings, cut, self.blanks)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:
         """Return whether texts of a template begin and end with special tokens, found by tokenising

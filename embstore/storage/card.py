@@ -61,7 +61,7 @@ _IDENTITY = (
     "dtype",
 )
 _ADAPTER = ("adapter", "adapter_revision", "adapter_sha256")
-_OPTIONAL = ("revision_name", "imported", "untrained", *_ADAPTER, *_NESTED)
+_OPTIONAL = ("revision_name", "imported", "untrained", "blanks", *_ADAPTER, *_NESTED)
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
 _REMEDY = "Give the new space another name, or use another store."
@@ -104,6 +104,8 @@ class Card:
         recipe: Of pooling ``model``: what the checkpoint's own recipe does beside the model
             (pooling modes, modules with the SHA-256 of their weights, maximum length, lower case)
             and the text of the prompt. None otherwise.
+        blanks: Tokens of a blank alone, such as ``▁``, that are none of an item's tokens where the
+            tokenizer adds them; None for none, and for pooling ``model``.
         pooled: Of vectors that were pooled from those of another space: ``space`` (its name),
             ``by``, ``as`` and ``min``, and ``sha256``, a hash of its state then. None otherwise.
     """
@@ -135,6 +137,7 @@ class Card:
     adapter_revision: str | None = None
     adapter_sha256: str | None = None
     recipe: Document | None = None
+    blanks: list[str] | None = None
     pooled: Document | None = None
 
     def with_layers(self, names: Iterable[str]) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encode_models import bert
+from encode_models import bert, t5
 from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
 from tiny_checkpoint import card, columns
 
@@ -204,3 +204,17 @@ def test_a_dry_run_and_the_treatment_of_long_texts(tmp_path, sentences, checkpoi
         (1, 0),
         (0, 1),
     ]
+
+
+@pytest.mark.parametrize(("make", "blanks"), [(t5, ["▁"]), (bert, None)])
+def test_the_card_names_the_blanks_that_first_and_mean_leave_out(tmp_path, sentences, make, blanks):
+    root, folder = tmp_path / "store", make(tmp_path / "base")
+    for pooling in ("first", "mean"):  # the second takes them from the card of the first
+        build(root, sentences, folder, poolings=pooling)
+        assert card(root, f"tiny.sentence.{pooling}").get("blanks") == blanks
+
+
+def test_a_recipe_pools_all_tokens_and_its_card_names_no_blanks(tmp_path, sentences):
+    folder = old_layout(tmp_path / "tiny", t5(tmp_path / "base"), ["mean"])
+    build(tmp_path / "store", sentences, folder)
+    assert "blanks" not in card(tmp_path / "store", "tiny.sentence.model")
