@@ -15,7 +15,7 @@ INTERNAL = ("catalog", "remote_bytes")
 """Public members of Store that no user needs."""
 
 # Are made, not called: their methods are embstore's own.
-_DECLARATIONS = ("Metric", "Column", "Parameter", "Value")
+_DECLARATIONS = ("Metric", "Column", "Parameter", "Parts", "Value")
 _HIDDEN = ("layout", "exact_sizes")  # what printing a table needs
 
 TASKS = {
@@ -36,8 +36,8 @@ TASKS = {
 """Task → the methods of Store that serve it; a method that is in none is in the last."""
 
 METRICS = (
-    "metric", "Column", "Option", "LayerData", "Metric", "Parameter", "Value", "NotComputable",
-    "METRICS", "all_metrics", "get_metric", "as_metric", "rows_of",
+    "metric", "Column", "Option", "LayerData", "Metric", "Parameter", "Parts", "Value",
+    "NotComputable", "METRICS", "all_metrics", "get_metric", "as_metric", "rows_of", "with_scores",
 )  # fmt: skip
 _CONSTANTS = {"METRICS": "The built-in metrics: name → [`Metric`](#embstore.metrics.Metric)."}
 _SECTIONS = {

@@ -98,8 +98,58 @@ def test_an_address_of_another_kind_is_no_store(address):
     ],
 )
 def test_a_value_of_another_type_gets_no_answer(store, call):
-    with pytest.raises((TypeError, EmbstoreError)):
+    with pytest.raises(EmbstoreError):
         call(store)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.neighbours("text1", k="5"), "k must be int, not '5'."),
+        (lambda s: s.neighbours("text1", k=5.0), "k must be int, not 5.0."),
+        (lambda s: s.neighbours("text1", layers=6.0), "layers must be str or int, not 6.0."),
+        (lambda s: s.query("norms", layers=[1, 2.5]), "layers must be str or int, not 2.5."),
+        (lambda s: s.query("norms", layers=None), "layers must be str or int, not None."),
+        (lambda s: s.query("norms", where=5), "where must be str, not 5."),
+        (lambda s: s.cache_state("norms", where=5), "where must be str, not 5."),
+        (lambda s: s.query("norms", seed="x"), "seed must be int, not 'x'."),
+        (lambda s: s.map(seed="x"), "seed must be int, not 'x'."),
+        (lambda s: s.query("norms", sample=2.5), "sample must be int, not 2.5."),
+        (lambda s: s.query("norms", timeout="x"), "timeout must be float, not 'x'."),
+        (lambda s: s.query("norms", unit=5), "unit must be str, not 5."),
+        (lambda s: s.query("norms", by=5), "by must be str, not 5."),
+        (lambda s: s.query("norms", transforms=5), "transforms must be str, not 5."),
+        (lambda s: s.query("norms", models=["toy", None]), "models must be str, not None."),
+        (lambda s: s.query("norms", words=5), "words must be strings, not 5 of type int."),
+        (lambda s: s.cosine(["text1", 5]), "texts must be str, not 5."),
+        (lambda s: s.vectors("toy", 1.0), "layer must be int or str, not 1.0."),
+        (lambda s: s.vectors(5, 1), "space must be str, not 5."),
+        (lambda s: s.sql(5), "select must be str, not 5."),
+        (lambda s: s.info(spaces=5), "spaces must be str, not 5."),
+        (lambda s: s.export("x.vec", space=5), "space must be str, not 5."),
+        (lambda s: s.drift(5), "texts must be str, not 5."),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_what_the_parameter_takes(store, call, message):
+    with pytest.raises(UsageError) as caught:
+        call(store)
+    assert message in str(caught.value)
+
+
+def test_the_name_of_a_model_is_its_only_space(make_store):
+    store = make_store().store
+    ids, _, vectors = store.vectors("toy", 1)
+    expected = store.vectors("toy.word.last", 1)
+    assert np.array_equal(ids, expected[0])
+    assert np.array_equal(vectors, expected[2])
+    assert np.array_equal(store.map_points("toy", 1)[0], store.map_points("toy.word.last", 1)[0])
+    make_store(pooling="first")
+    store.refresh()
+    for call in (store.vectors, store.map_points):
+        with pytest.raises(UsageError) as caught:
+            call("toy", 1)
+        message = "'toy' has several spaces: name one, such as toy.word.first."
+        assert str(caught.value) == message
 
 
 def test_values_of_numpy_and_any_iterable_of_names_are_taken(store):

@@ -1,7 +1,14 @@
-"""Names given as arguments, several or one, and paths."""
+"""Names given as arguments, several or one, and paths; and the types of arguments."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from inspect import signature
+from numbers import Integral, Number, Real
+from types import NoneType
+from typing import Any, get_args
+
+from embstore.base.errors import UsageError
 
 Names = str | Sequence[str]
 StrPath = str | os.PathLike[str]
@@ -10,3 +17,35 @@ StrPath = str | os.PathLike[str]
 def as_names(names: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return several names, given as any iterable or as a single string; None is no name."""
     return (names,) if isinstance(names, str) else () if names is None else tuple(names)
+
+
+def check_types(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Raise UsageError for a string or number, or for a member of several values, that has none of
+    the types in its annotation.
+    """
+    for name, value in values.items():
+        hint = None if value is None else hints.get(name)
+        types = [
+            each
+            for each in get_args(hint) or [hint]
+            if isinstance(each, type) and each is not NoneType
+        ]
+        allowed = tuple({int: Integral, float: Real}.get(each, each) for each in types)
+        for member in value if isinstance(value, list | tuple) else [value]:
+            is_simple = isinstance(member, str | bytes | Number | None)
+            if types and is_simple and not isinstance(member, allowed):
+                expected = " or ".join(each.__name__ for each in types)
+                raise UsageError(f"{name} must be {expected}, not {member!r}.")
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that checks the types of its arguments: see :func:`check_types`."""
+    names = [*signature(function).parameters]
+
+    @wraps(function)
+    def check(*args: Any, **kwargs: Any) -> Any:
+        values = {**dict(zip(names, args, strict=False)), **kwargs}
+        check_types(function.__annotations__, values)
+        return function(*args, **kwargs)
+
+    return check

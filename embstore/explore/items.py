@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Ids, Mask
-from embstore.storage.card import Card, SpaceFilter
+from embstore.storage.card import Card, only_space
 from embstore.storage.sql.connections import Limits
 
 SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
@@ -116,8 +116,7 @@ def _step(n: int, most: int) -> int:
 
 def card_of(store: Reading, space: str) -> Card:
     """Return the card of a space; raise UnknownNameError if there is no such space."""
-    [card] = SpaceFilter(spaces=[space]).select(store.catalog.cards)
-    return card
+    return only_space(store.catalog.cards, space)
 
 
 def layer_names(store: Reading, space: str) -> list[str]:

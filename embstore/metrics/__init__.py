@@ -23,16 +23,18 @@ from embstore.metrics.declaration import (
     Parameter,
     Value,
     rows_of,
+    with_scores,
 )
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import Option
+from embstore.metrics.parts import Parts
 
 if TYPE_CHECKING:
     METRICS: dict[str, Metric]
 
 __all__ = [
-    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Option", "Parameter", "Value",
-    "all_metrics", "as_metric", "get_metric", "metric", "rows_of",
+    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Option", "Parameter", "Parts",
+    "Value", "all_metrics", "as_metric", "get_metric", "metric", "rows_of", "with_scores",
 ]  # fmt: skip
 
 # Files with metrics, in the order in which these are listed.

@@ -585,10 +585,13 @@ def join_reasons(*reasons: str | None) -> str | None:
 
 
 def with_scores(row: Result, scores: Any) -> Result:
-    """Return a row with the values of the units that its number is made of, on which layers can be
-    compared: see :class:`embstore.metrics.numerics.estimates.Estimate`.
+    """Return a row with what its number is made of, on which the query compares layers; the query
+    takes it out of the row.
 
-    The query takes them out of the row.
+    Args:
+        row: Row of a metric that is declared with ``versus=True``.
+        scores: :class:`embstore.metrics.numerics.estimates.Estimate` of the number; None if there
+            is none.
     """
     return {**row, "scores": scores}
 

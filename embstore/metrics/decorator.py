@@ -47,7 +47,7 @@ def metric(
         estimator: More sentences for the estimator.
         options: Parameters that the query reads, instead of the function.
         versus: Whether to add the parameter that tests differences between layers: the rows
-            have an estimate; see :func:`.with_scores`.
+            have an estimate; see :func:`~embstore.metrics.with_scores`.
         parts: How the query estimates the error of a number of a set of vectors; adds the
             parameters ``ci`` and ``versus``.
         declared: Other attributes of :class:`Metric`.

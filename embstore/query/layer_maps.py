@@ -23,7 +23,7 @@ from embstore.query.layer_data import stored_layers
 from embstore.query.provenance import Row
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage import keys
-from embstore.storage.card import SpaceFilter, select_layers
+from embstore.storage.card import SpaceFilter, only_space, select_layers
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
 from embstore.storage.maps import stored_maps as stored_map_files
@@ -124,14 +124,14 @@ def map_points(
     """Return the map of one layer; if it is not stored, compute it, and store it where the store
     can be written.
     """
-    [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
+    card = only_space(catalog.cards, space)
     members, together = card.layers.select(layer).members, card.layers.select(layers).members
     if len(members) != 1 or members[0] not in together:
         raise UsageError(
             f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of"
             " these."
         )
-    request = MapRequest(space, together, method, selection)
+    request = MapRequest(card.space, together, method, selection)
     maps = list(_maps(catalog, request, store=False, until=members[0]))
     if not maps:
         raise _nothing_selected([space])

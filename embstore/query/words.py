@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 from embstore.base.errors import UnknownNameError, UsageError
 
@@ -73,7 +73,7 @@ def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
         return _read_file(os.fspath(words), name)
     if isinstance(words, str):
         return tuple(text.strip() for text in words.split(",") if text.strip())
-    members = tuple(cast("Iterable[str]", words))
+    members = tuple(words) if isinstance(words, Iterable) else (words,)
     if wrong := [member for member in members if not isinstance(member, str)]:
         raise UsageError(
             f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}."

@@ -474,6 +474,14 @@ def compared_space(cards: Mapping[str, Card], name: str) -> Card:
     return card.with_layers([layer or "all"] if layer or len(card.layers) == 1 else [])
 
 
+def only_space(cards: Mapping[str, Card], name: str) -> Card:
+    """Return the space of a name, which may be that of a model with a single space."""
+    card, *others = SpaceFilter(spaces=[name]).select(cards)
+    if others:
+        raise UsageError(f"{name!r} has several spaces: name one, such as {card.space}.")
+    return card
+
+
 def select_layers(
     cards: Sequence[Card], spec: str, spaces: SpaceFilter = SpaceFilter()
 ) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:

@@ -2,6 +2,7 @@
 
 from types import FunctionType
 
+from embstore.base.keywords import checked
 from embstore.base.table import Table
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.features import FeatureMethods
@@ -28,6 +29,8 @@ class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
 
 
 for _methods in Store.__mro__[1:-1]:
-    for _method in vars(_methods).values():
+    for _name, _method in [*vars(_methods).items()]:
         if isinstance(_method, FunctionType):  # errors name it so
             _method.__qualname__ = f"Store.{_method.__name__}"
+            if not _name.startswith("_"):
+                setattr(_methods, _name, checked(_method))

@@ -156,13 +156,13 @@ class BuildMethods(OpenStore):
         """
         from embstore.query.embed import Trust, embed_items
         from embstore.query.lookup import items_of_texts
-        from embstore.storage.card import SpaceFilter
+        from embstore.storage.card import only_space
 
         if wrong := [text for text in as_names(texts) if not isinstance(text, str)]:
             raise UsageError(
                 f"texts must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}."
             )
-        [card] = SpaceFilter(spaces=[space]).select(self._newest().cards)
+        card = only_space(self._newest().cards, space)
         chosen = card.layers.select(as_layers(layers))
         vectors = embed_items(
             card, items_of_texts(card.unit, as_names(texts)), Trust(download, allow_pickle)

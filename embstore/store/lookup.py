@@ -13,7 +13,7 @@ from embstore.base.arrays import distinct
 from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.keywords import Names, as_names
 from embstore.base.table import Table
-from embstore.storage.card import SpaceFilter
+from embstore.storage.card import only_space
 from embstore.storage.catalog import Catalog
 from embstore.store import opened
 from embstore.store.result import Result
@@ -492,20 +492,20 @@ def _vectors(
     from embstore.query.grouping import read_column
     from embstore.query.lookup import ids_of_words
 
-    [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
+    card = only_space(catalog.cards, space)
     layers = card.layers.select(layer).members
     if len(layers) != 1:
         raise UsageError(
             f"vectors are of one layer, and {layer!r} names {len(layers)}. Ask for one after the"
             " other."
         )
-    only = selection.select(catalog, space)
+    only = selection.select(catalog, card.space)
     if words is not None:
         listed = ids_of_words(catalog, card, words, only, missing)
         only = distinct(listed)
-    ids, vectors = catalog.vectors(space, layers[0].id, only).gather()
+    ids, vectors = catalog.vectors(card.space, layers[0].id, only).gather()
     order = slice(None) if words is None else np.searchsorted(ids, listed)
-    values = (read_column(catalog, space, name, ids).with_missing()[order] for name in columns)
+    values = (read_column(catalog, card.space, name, ids).with_missing()[order] for name in columns)
     return ids[order], catalog.texts(ids[order]), vectors[order], *values
 
 

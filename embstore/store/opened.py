@@ -21,7 +21,7 @@ from embstore.base.errors import (
     UsageError,
     check_known,
 )
-from embstore.base.keywords import Names, StrPath, as_names
+from embstore.base.keywords import Names, StrPath, as_names, check_types
 from embstore.base.table import Table
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import SpaceFilter
@@ -253,6 +253,7 @@ def as_filters(
         parameters = signature(method).parameters.values()
         own = [option.name for option in parameters if option.kind is not option.VAR_KEYWORD]
         raise UnknownNameError(f"argument of {method.__name__}", unknown[0], [*own, *filters])
+    check_types(filters, options)
     of_spaces, of_items = _divided(options, SpaceFilters)
     return SpaceFilter(**of_spaces), selection_of(**of_items)
 
@@ -269,6 +270,7 @@ def metric_request(
     **parameters: Any,
 ) -> "MetricRequest":
     """Return the request for a metric; ``Store.query`` has the arguments."""
+    check_types(metric_request.__annotations__, locals())
     from embstore.metrics import as_metric
     from embstore.query.request import MetricRequest
 
@@ -335,6 +337,8 @@ def _fits_groups(
 
 def as_layers(layers: LayerSpec) -> str:
     """Return layers as they are written on the command line: ``0,6,top``."""
+    if layers is None:
+        raise UsageError("layers must be str or int, not None.")
     return str(layers) if isinstance(layers, str | int | Integral) else ",".join(map(str, layers))
 
 

@@ -479,3 +479,26 @@ def test_an_error_of_a_plugin_names_the_file_and_the_line(own, make_store, sourc
         make_store(n=5, index=False).store.query("own")
     file, line = re.search(r"\((\S*own_metrics\.py), line (\d+)\)", str(found.value)).groups()
     assert Path(file).read_text().splitlines()[int(line) - 1].startswith(text)
+
+
+def test_what_declares_an_error_is_imported_from_the_package_of_metrics(make_store):
+    """``Parts`` and ``with_scores``, as the reference documents them."""
+    from typing import Any
+
+    from embstore.metrics import Column, LayerData, Metric, Parts, get_metric, metric, with_scores
+
+    words = {"formula": "1", "citation": "me", "name": "own"}
+    columns = (Column("value", "number", "what it is"),)
+
+    @metric(columns=columns, parts=Parts(column="value", parts="groups"), **words)
+    def of_items(data: LayerData) -> dict[str, Any]:
+        """Return the mean norm."""
+        row = get_metric("norms").function(data)
+        return {"value": row["mean"], "n": row["n"], "reason": None}
+
+    assert isinstance(of_items, Metric)
+    store = make_store(n=60, index=False).store
+    rows = store.query(of_items, ci=True, layers="0,1").to_pylist()
+    assert [row["value"] for row in rows] == store.query("norms", layers="0,1")["mean"]
+    assert all(row["low"] < row["value"] < row["high"] for row in rows)
+    assert with_scores({"value": 1}, "estimate") == {"value": 1, "scores": "estimate"}
