@@ -24,15 +24,18 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def cli(tmp_path, monkeypatch):
-    """Run the command line in this process, in an empty folder."""
+    """Run the command line in this process, in an empty folder; it must end with exit code 0, or
+    with ``code``.
+    """
     from embstore_cli.main import app
 
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str | Path, **options: Any) -> Result:
+    def run(*arguments: str | Path, code: int = 0, **options: Any) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
+        assert result.exit_code == code, result.output
         return result
 
     return run
@@ -45,8 +48,8 @@ def refusal(cli):
     """
 
     def run(*arguments: str | Path, **options: Any) -> str:
-        result = cli(*arguments, **options)
-        assert (result.exit_code, result.stdout) == (2, ""), result.output
+        result = cli(*arguments, code=2, **options)
+        assert result.stdout == ""
         return " ".join(result.stderr.split())
 
     return run

@@ -22,7 +22,7 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
 ):
     Path("a.txt").write_text("dog\n\ncat\nfish\ndog\n")
     result = cli("build", "a.txt", *model)
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stdout == ""
     *_, texts, space, blank, listed, work = result.stderr.splitlines()
     assert texts == "4 texts, 3 items: equal texts are one item."
     assert space == "tiny.word.last: 3 embedded, 0 already there"
@@ -56,12 +56,11 @@ def test_names_may_stand_in_one_value_with_commas(cli, checkpoint):
     assert re.findall(r"(\w+)\.word\.(\w+): 2 to embed", planned) == [
         (name, pooling) for name in (checkpoint.name, "other") for pooling in ("last", "mean")
     ]
-    assert cli("build", "a.csv", "--model", "other", "--keep", "pos,freq").exit_code == 0
+    cli("build", "a.csv", "--model", "other", "--keep", "pos,freq")
     removed = cli("remove", "--column", "pos,freq", "--yes", "--json")
     assert [row["items"] for row in json.loads(removed.stdout)] == [2, 2]
 
 
-@pytest.mark.slow
 def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     first = cli("build", "words:40", *model, "--shard", "1/2").stderr
     [(embedded, left)] = re.findall(
@@ -83,19 +82,17 @@ def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
 def test_strict_exits_with_1_whenever_something_is_skipped(cli, model):
     Path("a.txt").write_text("dog\n" + "far " * 90 + "\n")
     call = ["build", "a.txt", "--unit", "sentence", *model]
-    assert cli(*call).exit_code == 0
-    strict = cli(*call, "--strict", "--store", "other")
-    assert strict.exit_code == 1
+    cli(*call)
+    strict = cli(*call, "--strict", "--store", "other", code=1)
     assert "  1 skipped: longer than the context" in strict.stderr
     assert "embstore info --skipped" in strict.stderr
-    assert cli(*call, "--strict").exit_code == 1
-    assert cli(*call, "--strict", "--long", "truncate").exit_code == 0
+    cli(*call, "--strict", code=1)
+    cli(*call, "--strict", "--long", "truncate")
 
 
 def test_a_dry_run_writes_nothing_at_all(cli, model, tmp_path):
     Path("a.txt").write_text("dog\n\ncat\n")
     dry = cli("build", "a.txt", "--dry-run", *model)
-    assert dry.exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert "Dry run: nothing is written. 2 texts, 2 items." in dry.stderr
     assert "tiny.word.last: 2 to embed, 0 already there" in dry.stderr
@@ -107,11 +104,10 @@ def test_a_dry_run_writes_nothing_at_all(cli, model, tmp_path):
 
 def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sources(cli, model):
     Path("pairs.csv").write_text("left,right,score\ndog,cat,1\ncat,fish,2\n")
-    result = cli("build", "-", *model, input="dog\ncow\n")
-    assert result.exit_code == 0, result.stderr
-    assert cli("build", "pairs.csv", "--column", "left", "--column", "right", *model).exit_code == 0
+    cli("build", "-", *model, input="dog\ncow\n")
+    cli("build", "pairs.csv", "--column", "left", "--column", "right", *model)
     assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["cat", "cow", "dog", "fish"]
-    assert cli("build", *model, "--limit", "20", "-q").exit_code == 0
+    cli("build", *model, "--limit", "20", "-q")
     assert "the" in Store().vectors("tiny.word.last", 0)[1]
     assert Store().info()["items"] == [24]
 
@@ -132,11 +128,9 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(
     (cache / "refs" / "main").write_text(old)
     (tmp_path / "a.txt").write_text("dog\ncat\nfish\n")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    built = cli("build", "a.txt", "--model", "org/tiny")
-    assert built.exit_code == 0, built.stderr
+    cli("build", "a.txt", "--model", "org/tiny")
     call = ["neighbours", "bird", "--embed", "--layer", "all", "--format", "json"]
     before = cli(*call)
-    assert before.exit_code == 0, before.stderr
     assert len(json.loads(before.stdout)) == 4 * 3
     make_checkpoint(cache / "snapshots" / new, seed=9)
     (cache / "refs" / "main").write_text(new)
@@ -152,7 +146,6 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(
     Path("words.csv").write_text("cat\ndog\n")
     for more in ((), ("--dry-run",)):
         done = cli("build", "words.csv", *model, *more)
-        assert done.exit_code == 0
         assert (
             "words.csv:1: 'cat' was taken for the name of the column, not for a text."
             in done.stderr

@@ -107,8 +107,7 @@ def test_a_command_calls_one_method_of_store(request, cli, folder, tmp_path, cal
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     called.clear()
     store = [] if line.startswith(WITHOUT_STORE) else ["--store", tmp_path / "store"]
-    result = cli(*line.split(), *store)
-    assert result.exit_code == 0, result.stderr
+    cli(*line.split(), *store)
     assert {*called} == ({method} if method else set())
 
 

@@ -4,7 +4,6 @@ option does.
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -148,7 +147,7 @@ ANSWERED = {
 }  # fmt: skip
 
 
-def run(cli: Callable[..., Any], stores: Stores, call: str, *more: str) -> Any:
+def run(cli, stores: Stores, call: str, *more: str, code: int = 0) -> Any:
     arguments, _, store = call.partition(" @")
     return cli(
         "query",
@@ -156,14 +155,15 @@ def run(cli: Callable[..., Any], stores: Stores, call: str, *more: str) -> Any:
         *more,
         "--store",
         stores[store or "words"].root,
+        code=code,
         env={"COLUMNS": "80"},
     )
 
 
 @pytest.mark.parametrize("call", REFUSED)
 def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
-    result = run(cli, stores, call)
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    result = run(cli, stores, call, code=2)
+    assert result.stdout == ""
     assert result.stderr.startswith("embstore: ")
     assert len(result.stderr.splitlines()) == 1
     for part in REFUSED[call]:
@@ -173,21 +173,17 @@ def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
 def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):
     called = ("--space-label", "toy.word.last=Ours")
     assert "Ours" in run(cli, stores, "knn --label pos --format latex", *called).stdout
-    assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith(
+    assert run(cli, stores, "knn --label pos", *called, "--json", code=2).stderr.startswith(
         "embstore: --space-label is for"
     )
     picture, store = tmp_path / "knn.svg", stores["words"].root
-    assert (
-        cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store).exit_code
-        == 0
-    )
+    cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store)
     assert "Ours" in picture.read_text("utf-8")
 
 
 @pytest.mark.parametrize("call", ANSWERED)
 def test_what_has_no_value_says_why(cli, stores, call):
     result = run(cli, stores, call)
-    assert result.exit_code == 0, result.output
     assert "Warning" not in result.output
     for part in ANSWERED[call]:
         assert part in result.stderr or part in result.stdout, result.output
@@ -225,7 +221,6 @@ ASKED: dict[str, list[str]] = {
 
 def rows(cli: Any, stores: Stores, call: str, *more: str) -> list[dict[str, Any]]:
     result = run(cli, stores, call, "--format", "json", *more)
-    assert result.exit_code == 0, result.output
     found: list[dict[str, Any]] = json.loads(result.stdout)
     return found
 
@@ -265,4 +260,4 @@ def test_each_option_has_an_effect_and_answers_are_kept(cli, stores, call):
     )
     assert {row["words_missing"] for row in listed} <= {2, 15}
     cited = cli("cite", call.split()[0])
-    assert (cited.exit_code, "@" in cited.stdout) == (0, True), cited.output
+    assert "@" in cited.stdout

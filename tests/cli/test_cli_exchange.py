@@ -20,14 +20,14 @@ def vectors(tmp_path):
 
 def test_vectors_come_in_are_asked_and_go_out(cli, vectors):
     result = cli("import", vectors, "--name", "mine")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stdout == ""
     assert "mine: 3 imported (word2vec, 1 layer, dimension 2), 0 already there" in result.stderr
-    assert cli("query", "anisotropy", "--csv").exit_code == 0
+    cli("query", "anisotropy", "--csv")
     assert "cat" in cli("neighbours", "dog", "-k", "1").stdout
     assert "@misc{vectors-mine" in cli("cite", "mine").stdout
-    assert cli("query", "anisotropy", "--pooling", "imported").exit_code == 0
+    cli("query", "anisotropy", "--pooling", "imported")
     result = cli("export", "out.vec", "--space", "mine")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stdout == ""
     assert "mine, layer 0: 3 items, dimension 2 (word2vec" in result.stderr
     assert Path("out.vec.card.json").is_file()
     assert sorted(Path("out.vec").read_text().splitlines()) == [
@@ -94,12 +94,12 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
 
 def test_an_export_replaces_only_what_an_export_wrote(cli, vectors):
     cli("import", vectors, "--name", "mine")
-    assert cli("export", "out", "--space", "mine", "--as", "npy").exit_code == 0
-    assert cli("export", "out", "--space", "mine", "--as", "npy").exit_code == 2
-    assert cli("export", "out", "--space", "mine", "--as", "npy", "--force").exit_code == 0
+    cli("export", "out", "--space", "mine", "--as", "npy")
+    cli("export", "out", "--space", "mine", "--as", "npy", code=2)
+    cli("export", "out", "--space", "mine", "--as", "npy", "--force")
     Path("own").mkdir()
     Path("own/thesis.txt").write_text("mine")
-    refused = cli("export", "own", "--space", "mine", "--as", "npy", "--force")
+    refused = cli("export", "own", "--space", "mine", "--as", "npy", "--force", code=2)
     assert "a folder that no export wrote" in refused.stderr
     assert Path("own/thesis.txt").read_text() == "mine"
 
@@ -107,31 +107,27 @@ def test_an_export_replaces_only_what_an_export_wrote(cli, vectors):
 def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli, make_store):
     Path("texts.txt").write_text("a dog\na cat\n")
     np.save("a.npy", np.ones((2, 2, 3)))
+    cli("import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence")
     assert (
-        cli(
-            "import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence"
-        ).exit_code
-        == 0
+        "has a space, which ends a key" in cli("export", "out.vec", "--space", "s", code=2).stderr
     )
-    assert "has a space, which ends a key" in cli("export", "out.vec", "--space", "s").stderr
     assert (
         "has room for one layer"
-        in cli("export", "out.vec", "--space", "s", "--layer", "all").stderr
+        in cli("export", "out.vec", "--space", "s", "--layer", "all", code=2).stderr
     )
     root = str(make_store("o", texts=["bank"], unit="occurrence").root)
-    assert "several vectors" in cli("export", "out.vec", "--store", root).stderr
+    assert "several vectors" in cli("export", "out.vec", "--store", root, code=2).stderr
     assert not list(Path().glob("out*"))
 
 
 def test_push_and_pull(cli, refusal, make_store, tmp_path):
     made = make_store()
     done = cli("push", str(tmp_path / "copy"), "--store", str(made.root), "--json")
-    assert done.exit_code == 0
     assert {row["action"] for row in json.loads(done.stdout)} == {"pushed"}
     copied = refusal("push", str(tmp_path / "no"), "--store", str(made.root), "--space", "no")
     assert "unknown space 'no'" in copied
     again = cli("pull", str(made.root), "--store", str(tmp_path / "copy"))
-    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stdout == ""
     assert "There is nothing new to copy." in again.stderr
     flip(made.shard_files[0])
     assert "is damaged" in refusal("push", str(tmp_path / "other"), "--store", str(made.root))
@@ -142,12 +138,12 @@ def test_a_store_on_a_web_server_is_asked_and_copied(
     cli, refusal, make_store, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-    assert cli("push", tmp_path / "served", "--store", make_store().root, "--quiet").exit_code == 0
+    cli("push", tmp_path / "served", "--store", make_store().root, "--quiet")
     with serving(tmp_path / "served") as server:
         shown = cli("info", "--store", server.url)
-        assert (shown.exit_code, shown.stderr) == (0, "")
+        assert shown.stderr == ""
         quiet = cli("push", tmp_path / "copy", "--store", server.url, "--quiet")
-        assert (quiet.exit_code, quiet.stderr) == (0, "")
+        assert quiet.stderr == ""
     assert "options are for stores at URLs" in refusal(
         "push", tmp_path / "other", "--store", tmp_path / "copy", "--store-option", "region=x"
     )
@@ -163,5 +159,4 @@ def test_import_keeps_columns(cli, refusal, tmp_path):
     assert "left out, and --keep stores them: pos." in cli(*arguments).stderr
     assert "column pos (string): 2 values stored" in cli(*arguments, "--keep", "pos").stderr
     found = cli("query", "norms", "--where", "pos = 'N'", "--csv")
-    assert found.exit_code == 0, found.stderr
     assert ",1," in found.stdout

