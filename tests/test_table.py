@@ -109,10 +109,43 @@ def test_several_values_have_a_column_each_or_share_one():
     assert made(pivot=pivot).layout()[0] == ["layer_name", "a n", "a value", "b n", "b value"]
     alone = table(ROWS[:3], columns=COLUMNS, pivot=pivot)
     assert alone.layout()[0] == ["layer_name", "n", "value"]
+    named = Pivot(down=("layer_name",), across=("space", "n"), values=("value",))
+    assert table(ROWS[:3], columns=COLUMNS, pivot=named).layout()[0] == ["layer_name", "a"]
     joined = Pivot(down=("layer_name",), across=("space",), values=("n", "value"), joined=True)
     header, lines = made(pivot=joined).layout()
     assert header == ["layer_name", "a", "b"]
     assert lines[0] == ["2", "3  0.5000", "3  1.0e-07"]
+
+
+@pytest.mark.parametrize(
+    ("across", "is_joined", "header"),
+    [
+        (("space", "layer"), False, ["n", "a 2", "a 10", "a 11", "b 2", "b 3"]),
+        (("n", "space"), False, ["layer_name", "a", "b"]),
+        (("n", "space"), True, ["layer_name", "3 a", "3 b"]),
+    ],
+)
+def test_columns_are_named_by_what_differs_or_by_all_where_values_share_them(
+    across, is_joined, header
+):
+    down = ("n",) if "layer" in across else ("layer_name",)
+    pivot = Pivot(down=down, across=across, values=("value",), joined=is_joined)
+    assert made(pivot=pivot).layout()[0] == header
+
+
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        ([0.0005, -5e-7, 0.0], ["0.000500", "-5.0e-07", "0.000000"]),
+        ([0.001, 0.0005], ["0.0010", "0.0005"]),
+        ([0.0005, 2e5, 3], ["0.000500", "2.000e+05", "3.000000"]),
+        ([99999.5, 1e5], ["99999.5000", "1.000e+05"]),
+        ([0.0, None], ["0.0000", "-"]),
+    ],
+)
+def test_the_numbers_of_a_column_have_the_decimals_that_its_largest_needs(values, cells):
+    shown = table([{"value": value} for value in values], columns=("value",))
+    assert shown.layout()[1] == [[cell] for cell in cells]
 
 
 def test_html_is_escaped():

@@ -2,7 +2,9 @@
 verifies.
 """
 
+import json
 import os
+import pickle
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from embstore.base.errors import (
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
+from embstore.encode.checkpoint import fingerprint, resolve
 
 SHARD_ITEMS = 16
 SHARD_BYTES = SHARD_ITEMS * 4 * DIM
@@ -278,6 +281,24 @@ def test_an_interrupt_keeps_what_is_embedded(build, tmp_path, stage, step):
     assert Store(tmp_path / "store").info()["index"] == ["flat"]
 
 
+ASKING = [
+    pytest.param(
+        lambda store, **trust: store.encode("sea", "tiny.word.last", **trust), id="encode"
+    ),
+    pytest.param(
+        lambda store, **trust: store.neighbours("sea", embed=True, k=DIM, **trust), id="neighbours"
+    ),
+]
+"""What encodes a text that is not stored; of either, the length of the result is DIM."""
+
+
+class Evil:
+    """An object whose pickle runs code when it is loaded."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('ran')",)
+
+
 class TestEmbed:
     """``neighbours(…, embed=True)``: by the very checkpoint that made the space, or not at all."""
 
@@ -321,22 +342,45 @@ class TestEmbed:
         assert report.spaces[0].embedded == 1
         assert len(Store(tmp_path / "store").neighbours("sea", k=3)) == 3
 
-    def test_pickles_need_the_users_word(self, build, tmp_path, moved):
+    @pytest.mark.parametrize("ask", ASKING)
+    def test_pickles_need_the_users_word(self, build, tmp_path, moved, ask):
         import torch
         from safetensors.torch import load_file
 
         torch.save(load_file(moved / "model.safetensors"), moved / "pytorch_model.bin")
         (moved / "model.safetensors").unlink()
-        build(*WORDS, models=str(moved), allow_pickle=True)
-        with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
-            Store(tmp_path / "store").neighbours("sea", embed=True)
-        assert (
-            len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3))
-            == 3
-        )
+        build(*WORDS, models=f"tiny={moved}", allow_pickle=True)
+        store = Store(tmp_path / "store")
+        for trust in ({}, {"download": True}):
+            with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
+                ask(store, **trust)
+        assert len(ask(store, allow_pickle=True)) == DIM
 
+    @pytest.mark.parametrize("ask", ASKING)
+    def test_no_code_of_a_checkpoint_is_run_whatever_is_allowed(self, build, tmp_path, moved, ask):
+        """Of one that has the very hashes in the card, as a store from elsewhere may name it."""
+        (moved / "evil.py").write_text("raise SystemExit('ran')")
+        own = {"AutoConfig": "evil.A", "AutoModel": "evil.B", "AutoTokenizer": ["evil.C", "evil.D"]}
+        for file in (moved / "config.json", moved / "tokenizer_config.json"):
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": own}))
+        build(*WORDS, models=f"tiny={moved}")
+        allowed = {"download": True, "allow_pickle": True}
+        assert len(ask(Store(tmp_path / "store"), **allowed)) == DIM
+        evil = moved.rename(tmp_path / "evil")
+        (evil / "model.safetensors").unlink()
+        (evil / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+        files = Store(tmp_path / "store").catalog.files
+        [card] = Store(tmp_path / "store").catalog.cards.values()
+        weights = fingerprint(resolve(str(evil), allow_pickle=True)).weights_sha256
+        replace_card(files, replace(card, checkpoint=str(evil), weights_sha256=weights))
+        with pytest.raises(CheckpointError, match="only pickled weights"):
+            ask(Store(tmp_path / "store"), download=True)
+        with pytest.raises(CheckpointError, match="cannot be loaded"):
+            ask(Store(tmp_path / "store"), **allowed)
+
+    @pytest.mark.parametrize("ask", ASKING)
     def test_what_a_card_names_is_downloaded_only_with_the_users_word(
-        self, build, checkpoint, tmp_path, monkeypatch
+        self, build, checkpoint, tmp_path, monkeypatch, ask
     ):
         import huggingface_hub
 
@@ -353,14 +397,16 @@ class TestEmbed:
             return str(checkpoint)
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-        with pytest.raises(
-            CheckpointUnavailableError,
-            match=r"'org/tiny' is not on this machine\..*add download=True",
-        ):
-            Store(tmp_path / "store").neighbours("sea", embed=True)
-        assert calls == [("org/tiny", "c0ffee", True)]
-        assert len(Store(tmp_path / "store").neighbours("sea", embed=True, download=True, k=3)) == 3
-        assert calls[1:] == [("org/tiny", "c0ffee", True), ("org/tiny", "c0ffee", False)]
+        here, there = ("org/tiny", "c0ffee", True), ("org/tiny", "c0ffee", False)
+        for trust in ({}, {"allow_pickle": True}):
+            with pytest.raises(
+                CheckpointUnavailableError,
+                match=r"'org/tiny' is not on this machine\..*add download=True",
+            ):
+                ask(Store(tmp_path / "store"), **trust)
+        assert calls == [here, here]
+        assert len(ask(Store(tmp_path / "store"), download=True)) == DIM
+        assert calls[2:] == [here, there]
 
     def test_leave_without_use_is_a_mistake_and_a_text_without_tokens_is_said(
         self, build, tmp_path

@@ -78,6 +78,16 @@ def test_a_header_is_needed_where_the_format_has_one(store, tmp_path):
         store.import_vectors(tmp_path / "a.txt", "mine", format="word2vec")
 
 
+def test_a_file_of_glove_has_numbers_after_its_keys(store, tmp_path):
+    (tmp_path / "a.txt").write_text("cat\ndog\n")
+    with pytest.raises(EmbstoreError, match=r"a.txt:1: 'cat' has no numbers after its key"):
+        store.import_vectors(tmp_path / "a.txt", "mine", format="glove")
+    (tmp_path / "a.txt").write_text("cat 0.5\ndog 2\n")
+    store.import_vectors(tmp_path / "a.txt", "mine", format="glove")
+    _, texts, vectors = store.vectors("mine", 0)
+    assert dict(zip(texts, vectors.tolist(), strict=True)) == {"cat": [0.5], "dog": [2.0]}
+
+
 def _arrays(folder: Path, array: np.ndarray, texts: str = "a\nb\n") -> tuple[Path, Path]:
     np.save(folder / "a.npy", array, allow_pickle=True)
     (folder / "texts.txt").write_text(texts)

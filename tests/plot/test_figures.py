@@ -3,7 +3,6 @@
 import re
 import struct
 import sys
-import zlib
 from io import BytesIO
 from itertools import combinations, pairwise
 
@@ -46,11 +45,6 @@ def size_in_mm(data: bytes) -> tuple[float, float]:
     sides = [re.search(rb' %s="([\d.]+)pt"' % name, data) for name in (b"width", b"height")]
     width, height = (float(side[1]) / 72 * 25.4 for side in sides if side is not None)
     return width, height
-
-
-def inflated(pdf: bytes) -> bytes:
-    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.S)
-    return b"".join(zlib.decompress(stream) for stream in streams if stream[:1] == b"x")
 
 
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
@@ -336,6 +330,35 @@ def test_panels_are_an_array_of_axes():
     assert isinstance(found, np.ndarray)
     assert [ax.get_title(loc="left") for ax in found] == ["d0", "d1"]
     assert not plt.get_fignums()  # no state of pyplot
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"), [("curves", "y"), ("bars", "y"), ("strip", "x"), ("heat map", "")]
+)
+def test_panels_have_one_scale_of_values(kind, shared):
+    rows = rows_of(dataset=lambda where, _: f"d{where}", score=lambda where, at: 3.0 * where + at)
+    if kind == "bars":
+        rows = [row | {"score": [row["score"], 1.0]} for row in rows]
+    if kind == "strip":
+        rows = [row | {"word": word} for row in rows for word in ("cat", "dog")]
+    if kind == "heat map":
+        rows = pairs(rows)
+    first, second = result(rows, panels=("dataset",)).plot()
+    for axis in "xy":
+        siblings = getattr(first, f"get_shared_{axis}_axes")()
+        assert siblings.joined(first, second) == (axis == shared)
+    if shared:
+        assert getattr(first, f"get_{shared}lim")() == getattr(second, f"get_{shared}lim")()
+
+
+def test_the_title_and_the_caption_are_at_the_edges_and_the_panels_between_them():
+    figure = figure_of(result(rows_of()), title="Above", caption="Below")
+    figure.draw_without_rendering()
+    above, below = (text.get_window_extent() for text in figure.texts)
+    panel = figure.panels[0].get_tightbbox()
+    assert figure.bbox.height - above.y1 == pytest.approx(0.05 * figure.dpi, abs=1)
+    assert below.y0 == pytest.approx(0.05 * figure.dpi, abs=1)
+    assert below.y1 < panel.y0 < panel.y1 < above.y0
 
 
 @pytest.mark.parametrize(("width", "n_columns"), [("170mm", 2), ("80mm", 1)])

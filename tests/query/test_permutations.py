@@ -224,6 +224,17 @@ def test_blocks_groups_and_what_cannot_be(make_store):
     assert [(row["cka"], row["p"], row["calibrated"]) for row in rows] == [(None, None, None)] * 4
 
 
+def test_permutations_that_do_not_fit_into_memory_name_how_many_do(make_store):
+    made = make_store(n=13_378, dim=2, n_blocks=1, top_form=None, index=False)
+    with pytest.raises(
+        QueryError,
+        match=r"^permutations of 13,378 items in 2 layers need 4 GiB\. Draw some: sample=2000$",
+    ):
+        made.store.query("cka", permutations=19)
+    [*_, last] = made.store.query("cka", permutations=19, sample=40, layers=1).rows
+    assert last["n"] == 40
+
+
 def test_a_layer_without_similarity_does_not_hide_the_highest():
     """NaN in the shuffles of another pair, and NaN counts as high for the pair itself."""
     observed = np.array([[np.nan, 0.3]])

@@ -117,6 +117,17 @@ SMOOTH = [
 OF_NEIGHBOURS = [
     ("intrinsic-dimension", {}, "twonn_ls", two_nn, None),
     ("intrinsic-dimension", {"estimator": "mle", "neighbours": 9}, "dimension", levina_bickel, 9),
+    # In a half all others.
+    *(
+        (
+            "intrinsic-dimension",
+            {"estimator": "mle", "neighbours": k},
+            "dimension",
+            levina_bickel,
+            k,
+        )
+        for k in (N - 1,)
+    ),
     ("hubness", {"k": 8}, "robin_hood", robin_hood, 8),
     ("hubness", {"k": 2}, "robin_hood", robin_hood, 2),
 ]

@@ -118,6 +118,12 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server, data):
             str(data / "sts-test.csv"),
         ):
             assert part in line
+    for more, head in (
+        ([], "2 of 2 datasets could not be fetched:"),
+        (["rg65"], "2 of 3 datasets could not be fetched (rg65 is at hand):"),
+    ):
+        with pytest.raises(SourceError, match=f"^{re.escape(head)}\n"):
+            Store.fetch_datasets(["stsb", *more, "stsb-wolfe2022"])
     del caught
     gc.collect()
     server.requested.clear()
