@@ -56,7 +56,7 @@ def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path, options):
     assert (again.spaces[0].embedded, again.spaces[0].present) == (1, 2)
 
 
-def test_names_of_sources_stay_names(tmp_path, options, monkeypatch):
+def test_names_of_sources_stay_names(tmp_path, options):
     (tmp_path / "a.txt").write_text("sea\n", "utf-8")
     store = Store(tmp_path / "store")
     assert store.build([tmp_path / "a.txt", "words:3"], **options).n_items == 4

@@ -252,7 +252,7 @@ def test_the_command_line_follows_training(hub, words, tmp_path):
     assert "training step" in picture.read_text("utf-8")
 
 
-def test_stores_without_revisions_have_no_such_columns(make_store, tmp_path):
+def test_stores_without_revisions_have_no_such_columns(make_store):
     made = make_store(n=20)
     store = made.store
     tables = [

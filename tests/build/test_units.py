@@ -109,7 +109,7 @@ def test_of_many_files_few_are_open(build, source):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_what_declares_its_unit_keeps_it(build, source, tmp_path):
+def test_what_declares_its_unit_keeps_it(build, source):
     marked = source(*(f"the [{word}] is here" for word in WORDS))
     assert embedded(build(marked, targets="brackets")) == {"occurrence": 20}
     spans = [(text, {"start": 0, "end": 4}) for text in SENTENCES]

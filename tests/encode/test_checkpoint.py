@@ -347,7 +347,7 @@ def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatc
     assert resolve("org/model", download=False, allow_pickle=True).folder == folder
 
 
-def test_the_extra_is_named_when_it_is_missing(folder, monkeypatch):
+def test_the_extra_is_named_when_it_is_missing(monkeypatch):
     from embstore.encode.extra import need
 
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -147,9 +147,7 @@ def test_a_space_with_fewer_layers_is_brought_up_to_date(made, make_store, tmp_p
 
 
 @pytest.mark.parametrize("layers", ["all", "0,top"])
-def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(
-    made, make_store, tmp_path, layers
-):
+def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_store, layers):
     """Beside a space that the store does not have."""
     copy = make_store("copy", space="other.word.last", n=3).store
     made.store.push(copy.path, spaces=made.space, layers=layers)
@@ -186,7 +184,7 @@ def test_no_damaged_file_is_pushed(made, tmp_path):
     assert Store(copy).verify(deep=True).ok
 
 
-def test_other_content_stays(made, make_store, tmp_path):
+def test_other_content_stays(made, make_store):
     """Other spaces, more items of a space, other datasets and columns: a copy adds."""
     other = make_store("other", space="mine", n=3)
     made.store.push(other.root)

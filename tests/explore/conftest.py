@@ -167,7 +167,7 @@ def opened(browser, address_of, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory):
+def serve():
     """Start explorers of stores; they end with the tests."""
     from embstore import Store
 

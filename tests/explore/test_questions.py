@@ -158,7 +158,7 @@ def test_a_map_of_occurrences_has_their_sentences(client):
         assert header["contexts"][header["context_of"][at]][start:end] == header["texts"][at]
 
 
-def test_the_items_of_a_large_space_are_a_sample(explored, monkeypatch):
+def test_the_items_of_a_large_space_are_a_sample(explored):
     from embstore.explore import items
 
     found = items.read_items(explored.store, SPACE, most=20)

@@ -100,7 +100,7 @@ def test_modules_in_the_working_directory_are_not_run(explored, serve, tmp_path,
     assert client.post("/api/sql", select="SELECT 7")["rows"] == [{"0": 7}]
 
 
-def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path):
+def test_a_store_that_changes_and_vanishes(serve, tmp_path):
     from synthetic import synthetic_store
 
     root = tmp_path / "store"

@@ -111,7 +111,7 @@ def test_remove_takes_a_column_of_all_items(made):
     assert len(Catalog(made.root).column_files) == 2
 
 
-def test_push_and_pull_carry_columns(made, tmp_path, make_store):
+def test_push_and_pull_carry_columns(made, tmp_path):
     before = stored_columns(made.root)
     made.store.push(tmp_path / "copy")
     pd.testing.assert_frame_equal(stored_columns(tmp_path / "copy"), before)

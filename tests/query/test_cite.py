@@ -103,7 +103,7 @@ def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store):
     assert found.notes[0].startswith("toy/checkpoint: no publication is known for this checkpoint.")
 
 
-def test_names_of_every_kind(store, tmp_path):
+def test_names_of_every_kind(store):
     assert list(parsed(store.cite(["cka", "stsb"]))) == [*METRICS["cka"].references, "cer2017"]
     assert (
         list(parsed(store.cite("toy.word.last")))

@@ -40,19 +40,6 @@ def by_id(made: Synthetic, layer: int) -> tuple[list[int], np.ndarray]:
     return made.ids[order].tolist(), made.layer(layer)[order]
 
 
-def lists_by_id(made: Synthetic, layer: int, k: int) -> dict[int, list[int]]:
-    """The k nearest of each item by cosine in 12 digits, then by id."""
-    ids, vectors = by_id(made, layer)
-    units = vectors.astype(np.float64) / np.linalg.norm(
-        vectors.astype(np.float64), axis=1, keepdims=True
-    )
-    order = [np.lexsort((ids, -np.round(units @ row, 12))) for row in units]
-    return {
-        item: [ids[at] for at in near if ids[at] != item][:k]
-        for item, near in zip(ids, order, strict=True)
-    }
-
-
 def check(made: Synthetic, table: Iterable[dict], k: int) -> None:
     for row in table:
         ids, first = by_id(made, row["layer"])

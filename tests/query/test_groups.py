@@ -286,38 +286,17 @@ def test_groups_of_two_columns_are_combinations_of_their_values(make_store):
 def test_columns_and_intervals_that_cannot_be(make_store):
     made = make_store(n=MAX_GROUPS + 1, dim=2, n_blocks=0, index=False)
     write_columns(made, {"freq": [*range(MAX_GROUPS + 1)], "pos": ["X"] * (MAX_GROUPS + 1)})
-    for error, _message, options in [
-        (
-            UnknownNameError,
-            r"unknown column of toy\.word\.last 'frek'\. Did you mean 'freq'.*--keep",
-            {"by": "frek"},
-        ),
-        (
-            QueryError,
-            (
-                r"freq has 1,001 values, and 1,000 groups are the most\. Cut it into intervals:"
-                r" bins=10"
-            ),
-            {"by": "freq"},
-        ),
-        (
-            QueryError,
-            r"text has 1,001 values.* Keep some of the items: where=\"SQL\"",
-            {"by": "text"},
-        ),
-        (
-            UsageError,
-            r"bins= is for columns of numbers, and 'pos' has text",
-            {"by": "pos", "bins": 3},
-        ),
-        (UsageError, r"Name it: by=\"COLUMN\"", {"bins": 3}),
+    for error, message, options in [
+        (QueryError, r"freq has 1,001 values, and 1,000 groups .*: bins=10", {"by": "freq"}),
+        (QueryError, r"Keep some of the items: where='SQL'", {"by": "text"}),
+        (UsageError, "is for columns of numbers, and 'pos' has text", {"by": "pos", "bins": 3}),
+        (UsageError, "Name it: by='COLUMN'", {"bins": 3}),
         *(
-            (UsageError, r"bins must be a number from 1 to 1,000", {"by": "freq", "bins": bins})
-            for bins in (0, "x", "3,2", [1, 1], "1", [5], 1001, "1,2,nan")
-            if bins != "1"
+            (UsageError, "bins must be a number from 1 to 1,000", {"by": "freq", "bins": bins})
+            for bins in (0, "x", "3,2", [1, 1], [5], 1001, "1,2,nan")
         ),
     ]:
-        with pytest.raises(error):
+        with pytest.raises(error, match=message):
             made.store.query("norms", **options)
     for metric in ("similarity", "valnorm", "weat", "sc-weat"):
         with pytest.raises(UsageError, match=r"not of groups of items: leave out `by`"):

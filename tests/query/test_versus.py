@@ -86,7 +86,7 @@ def test_few_units_are_not_compared(make_store):
     assert "no test: 9 units in common, fewer than 10" in table.notes[0]
 
 
-def test_two_spaces_are_compared_on_common_items(make_store, tmp_path):
+def test_two_spaces_are_compared_on_common_items(make_store):
     """Layer by layer, on the items that both have; without what only one of them has."""
     rng = np.random.default_rng(0)
     first = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)

@@ -124,7 +124,7 @@ def test_a_push_through_a_network_that_fails(made, bucket):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems kill so")
-def test_a_killed_push_goes_on(made, bucket, tmp_path):
+def test_a_killed_push_goes_on(made, bucket):
     """It is killed among its uploads: there is no store yet, or the whole one, and the next push
     makes it whole.
     """

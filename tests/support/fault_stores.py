@@ -23,7 +23,7 @@ from embstore.base.text import item_id
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
 from embstore.storage.writer import write_dataset
 
-DIM, N_BLOCKS, TOP = 4, 1, "1"
+DIM, N_BLOCKS = 4, 1
 WORDS = [f"word{place}" for place in range(40)]
 MORE = [f"word{place}" for place in range(30, 70)]
 IMPORTED, N_IMPORTED_LAYERS = "mine", 2
