@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Generator
 from contextlib import chdir
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import fault_figures  # noqa: E402
 import fuzzing  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
-from synthetic import Synthetic, synthetic_store  # noqa: E402
+from synthetic import synthetic_store  # noqa: E402
 
 from embstore.storage.sql import connections  # noqa: E402
 
@@ -46,7 +45,7 @@ these.
 """
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config):
     """Leave out the tests of these markers if neither tests nor markers are named; so does each
     process of xdist.
     """
@@ -58,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection():
     """Collect the tests without collecting garbage, and spare later collections what the tests and
     imports made.
     """
@@ -70,7 +69,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure():
     """Remove the home folder of the tests, and let this process end without collecting what the
     libraries made.
     """
@@ -78,14 +77,14 @@ def pytest_unconfigure() -> None:
     gc.freeze()
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers():
     """Return one process more than there are cores, since many tests wait for the disk and for
     other processes.
     """
     return min(4, (os.cpu_count() or 1) + 1)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter):
     """Print the figures of the fault tests; here, since xdist's own process does not load the
     conftest of a folder.
     """
@@ -101,9 +100,9 @@ def tally(request):
     """Begin a tally of a fault, and of what it befalls; its figures come in the last lines of
     pytest.
     """
-    tallies: list[fault_figures.Tally] = []
+    tallies = []
 
-    def begin(fault: str, of: str) -> fault_figures.Tally:
+    def begin(fault, of):
         tallies.append(fault_figures.Tally(fault, of))
         return tallies[-1]
 
@@ -172,7 +171,7 @@ def make_store(tmp_path):
     for the arguments).
     """
 
-    def make(root: Path | str = "store", **arguments: object) -> Synthetic:
+    def make(root="store", **arguments):
         return synthetic_store(tmp_path / root, **arguments)
 
     return make

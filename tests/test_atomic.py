@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -46,7 +45,7 @@ def test_errors_of_the_system_say_what_to_do(tmp_path, number, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def answer_with(note: object) -> documents.Document:
+def answer_with(note):
     """Return the document of an answer with a note."""
     question = {
         "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {},
@@ -111,7 +110,7 @@ def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path, monkeypatch):
     content.
     """
 
-    def refuse(source: Path, target: Path) -> None:
+    def refuse(source, target):
         raise FileExistsError(errno.EEXIST, "exists", str(source), None, str(target))
 
     monkeypatch.setattr(os, "link", refuse)

@@ -2,7 +2,6 @@
 
 import json
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,9 +50,9 @@ def test_a_clustered_store_holds_the_vectors_that_the_peers_get(tmp_path):
 
 
 def test_what_is_kept_is_made_once_unless_its_making_was_cut_short(tmp_path):
-    calls: list[Path] = []
+    calls = []
 
-    def make(path: Path) -> dict[str, float]:
+    def make(path):
         assert not path.exists()
         calls.append(path)
         path.mkdir()

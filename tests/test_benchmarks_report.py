@@ -5,7 +5,7 @@ from dataclasses import asdict
 from xml.etree import ElementTree
 
 import pytest
-from benchmark_timing import Point, Result
+from benchmark_timing import Result
 from report import CHOSEN, PAGE, PLOT, ROOT, growth_plot, points, renew, section, summary
 from report_plot import draw, svg_of
 
@@ -13,7 +13,7 @@ _FIGURES = ROOT / "docs" / "benchmarks.json"
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
-def document(*lines: Result, costs: tuple[Point, ...] = ()) -> dict:
+def document(*lines, costs=()):
     return {
         "one": {
             "machine": [
@@ -83,7 +83,7 @@ def test_the_plot_has_the_points_of_each_contender():
     assert names.count("embstore") == names.count("slow & old") == 2
 
 
-def texts(svg: str) -> list[str | None]:
+def texts(svg):
     return [text.text for text in ElementTree.fromstring(svg).iter(f"{_SVG}text")]
 
 

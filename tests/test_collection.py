@@ -4,12 +4,10 @@ as ``build``.
 
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
-def is_collected(file: Path, config: pytest.Config) -> bool:
+def is_collected(file, config):
     folders = [parent for parent in file.parents if ROOT in parent.parents]
     testpaths = [ROOT / name for name in config.getini("testpaths")]
     is_ignored = config.hook.pytest_ignore_collect

@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from published import validator
@@ -15,13 +15,13 @@ CARD = synthetic_card().to_dict()
 KINDS = get_args(Kind)
 
 
-def read(data: bytes, kind: Kind = "card") -> dict[str, Any]:
+def read(data, kind="card"):
     document = documents.parse(data, kind)
     documents.check(document, kind)
     return document
 
 
-def changed(**change: Any) -> bytes:
+def changed(**change):
     return json.dumps(CARD | change, ensure_ascii=False).encode()
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_document_is_refused_at_once(case):
     assert time.thread_time() - began < 5
 
 
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
+WRONG = {
     "negative": ({"dim": -32}, "dim: -32 is less than the minimum of 1"),
     "text": ({"dim": "32"}, "dim: '32' is not of type \"integer\""),
     "null": ({"dim": None}, "dim: None is not of type"),
@@ -131,7 +131,7 @@ def test_each_kind_refuses_what_the_reference_validator_refuses(kind):
             assert reference.is_valid(document), document
 
 
-def _example(schema: dict[str, Any]) -> Any:
+def _example(schema):
     if "enum" in schema or "const" in schema:
         return schema.get("const", schema.get("enum", [None])[0])
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]

@@ -17,7 +17,7 @@ ANY = st.text(st.characters(codec=None), max_size=40) | st.text(
 )
 
 
-def is_unsafe(character: str) -> bool:
+def is_unsafe(character):
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or ord(character) in BIDI
 
 

@@ -28,7 +28,7 @@ def test_no_files_import_each_other_in_a_circle():
     assert len(list(TopologicalSorter(imported).static_order())) == len(graph.modules)
 
 
-def loaded_by(statement: str) -> set[str]:
+def loaded_by(statement):
     """Return the top-level modules that a statement loads in a fresh interpreter."""
     code = (
         f"import sys\n{statement}\nprint('\\n'.join(sorted({{name.split('.')[0] for name in"
@@ -140,9 +140,9 @@ def test_no_private_attribute_of_a_library_is_used():
     for _, node in nodes:
         if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
             own.add(node.attr if isinstance(node, ast.Attribute) else node.id)
-    used: set[tuple[str, str]] = set()
+    used = set()
     for path, node in nodes:
-        names: list[str] = []
+        names = []
         if isinstance(node, ast.Attribute):
             names = [node.attr]
         elif isinstance(node, ast.Import):

@@ -10,7 +10,7 @@ import pytest
 
 from embstore.base.errors import UnknownNameError
 from embstore.base.latex import escaped
-from embstore.base.table import Pivot, Table, table
+from embstore.base.table import Pivot, table
 
 ROWS = [
     {
@@ -33,7 +33,7 @@ PIVOT = Pivot(
 )
 
 
-def result(notes: tuple[str, ...] = ()) -> Table:
+def result(notes=()):
     return table(
         ROWS, columns=list(ROWS[0]), pivot=PIVOT, intervals={"r": ("low", "high")}, notes=notes
     )

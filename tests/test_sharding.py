@@ -11,12 +11,7 @@ sizes = st.integers(0, 10**9)
 keys = st.integers(0, KEYS - 1)
 
 
-def _plan(
-    n_items: int,
-    item_bytes: int = 40_000,
-    worker: ShardSpec | None = None,
-    n_chars: int | None = None,
-) -> Parts:
+def _plan(n_items, item_bytes=40_000, worker=None, n_chars=None):
     return Parts.plan(
         n_items,
         8 * n_items if n_chars is None else n_chars,

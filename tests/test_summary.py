@@ -19,7 +19,7 @@ dtypes = st.sampled_from([np.float16, np.float32, np.float64])
 
 
 @st.composite
-def matrices(draw: st.DrawFn, min_rows: int = 0) -> np.ndarray:
+def matrices(draw, min_rows=0):
     """Vectors of any scale, some of them zero."""
     n, dim = draw(st.integers(min_rows, 12)), draw(st.integers(1, 6))
     x = draw(hnp.arrays(np.float64, (n, dim), elements=st.floats(-100, 100, width=16)))
@@ -27,7 +27,7 @@ def matrices(draw: st.DrawFn, min_rows: int = 0) -> np.ndarray:
     return x.astype(draw(dtypes))
 
 
-def brute_force(x: np.ndarray) -> dict[str, object]:
+def brute_force(x):
     """The sums, one vector at a time, with exact float64 addition (math.fsum)."""
     rows = [[float(value) for value in row] for row in x]
     norms = [math.hypot(*row) for row in rows]

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from embstore.base.errors import UsageError
-from embstore.base.table import Pivot, Table, show, table
+from embstore.base.table import Pivot, show, table
 
 ROWS = [
     {"space": space, "layer": layer, "layer_name": name, "n": 3, "value": value}
@@ -23,7 +23,7 @@ PIVOT = Pivot(
 )
 
 
-def made(**arguments: object) -> Table:
+def made(**arguments):
     return table(ROWS, columns=COLUMNS, **arguments)
 
 

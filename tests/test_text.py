@@ -88,7 +88,7 @@ def test_fields_cannot_run_into_each_other():
 def test_a_draw_depends_on_seed_and_text_alone():
     sentences = [f"one two three four five {number}" for number in range(50)]
 
-    def drawn(order: list[str], seed: int, n: int = 2) -> dict[str, list[str]]:
+    def drawn(order, seed, n=2):
         return {
             s: [item.text for item in items_of(s, Unit.OCCURRENCE, per_text=n, seed=seed)]
             for s in order

@@ -18,7 +18,7 @@ NFD = unicodedata.normalize("NFD", "résumés naïve Việt")
 _MARKS = (WB.EXTEND, WB.FORMAT, WB.ZWJ)
 
 
-def found(sentence: str) -> list[str]:
+def found(sentence):
     return [sentence[start:end] for start, end in word_spans(sentence)]
 
 
@@ -88,12 +88,12 @@ def test_the_library_keeps_to_each_rule_of_the_standard(segments):
     )
 
 
-def _is_letter(character: str) -> bool:
+def _is_letter(character):
     category = unicodedata.category(character)
     return (alphabetic(character) or category[0] == "N") and category[0] != "M"
 
 
-def _in_word(character: str) -> bool:
+def _in_word(character):
     return word_break(character) in (
         WB.ALETTER,
         WB.KATAKANA,
@@ -102,21 +102,21 @@ def _in_word(character: str) -> bool:
     ) or _is_letter(character)
 
 
-def _last(segment: str) -> str:
+def _last(segment):
     """The last character of a segment, marks on it aside."""
     return segment.rstrip("".join(c for c in segment if word_break(c) in _MARKS))[-1:]
 
 
-def _witness(sentence: str) -> list[str]:
+def _witness(sentence):
     """Return the words by uniseg's boundaries, and the two tailorings by hand."""
-    rows: list[str] = []
+    rows = []
     for segment in words(sentence):
         if rows and all(map(_in_word, (rows[-1][0], _last(rows[-1]) or " ", segment[0]))):
             rows[-1] += segment
         else:
             rows.append(segment)
     is_word = [_in_word(row[0]) and any(map(_is_letter, row)) for row in rows]
-    found: list[str] = []
+    found = []
     for at in (at for at, row in enumerate(rows) if is_word[at]):
         if (
             at > 1

@@ -5,8 +5,6 @@ Numbers of packages that do not live beside numpy 2 are stored, with their versi
 """
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
 
 import make_fixtures
 import numpy as np
@@ -36,64 +34,61 @@ NO_PEER = {
 that of probe: tests/metrics/test_analogies.py and test_probe.py.
 """
 
-Values = Iterable[tuple[Any, Any]]
-COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
+COMPARED = []
 
 
-def against(
-    metric: str, peer: str, rel: float
-) -> Callable[[Callable[[int], Values]], Callable[[int], Values]]:
+def against(metric, peer, rel):
     """Register a function of a layer that returns values of embstore's, each with that of a
     peer.
     """
 
-    def register(function: Callable[[int], Values]) -> Callable[[int], Values]:
+    def register(function):
         COMPARED.append((metric, peer, rel, function))
         return function
 
     return register
 
 
-def stored(package: str, *keys: str) -> Any:
+def stored(package, *keys):
     found = NUMBERS[package]["found"]
     for key in keys:
         found = found[key]
     return found
 
 
-def query_rows(metric: str, layer: int, **inputs: Any) -> list[dict[str, Any]]:
+def query_rows(metric, layer, **inputs):
     x = X[layer]
     return rows_of(METRICS[metric].function(Arrays(x[:40], x[40:]), **inputs))
 
 
-def compared(metric: str, **inputs: Any) -> dict[str, Any]:
+def compared(metric, **inputs):
     [row] = METRICS[metric].function([Arrays(X[0])], [Arrays(X[6])], IDS, **inputs)
     return row
 
 
-def words(name: str, n: int | None = None) -> Words:
+def words(name, n=None):
     chosen = tuple(SETS[name][:n])
     return Words(np.array([WORDS.index(word) for word in chosen]), chosen)
 
 
-def shared_columns(row: dict[str, Any], theirs: dict[str, float]) -> Values:
+def shared_columns(row, theirs):
     return [(row[name], value) for name, value in theirs.items()]
 
 
-def similarities(layer: int) -> np.ndarray:
+def similarities(layer):
     pairwise = pytest.importorskip("sklearn.metrics.pairwise")
     return pairwise.cosine_similarity(X[layer])
 
 
 @against("anisotropy", "scikit-learn", 1e-12)
-def mean_and_spread_of_cosines(layer: int) -> Values:
+def mean_and_spread_of_cosines(layer):
     cosines = similarities(layer)[np.triu_indices(len(WORDS), 1)]
     [row] = query_rows("anisotropy", layer, std=True)
     return [(row["anisotropy"], cosines.mean()), (row["std"], cosines.std())]
 
 
 @against("norms", "scipy", 1e-9)
-def norms_of_vectors(layer: int) -> Values:
+def norms_of_vectors(layer):
     described = stats.describe(np.linalg.norm(X[layer], axis=1), ddof=0)
     [row] = query_rows("norms", layer)
     found = (row["mean"], row["std"], row["min"], row["max"])
@@ -101,13 +96,13 @@ def norms_of_vectors(layer: int) -> Values:
 
 
 @against("isoscore", "IsoScore", 1e-5)
-def isotropy(layer: int) -> Values:
+def isotropy(layer):
     package = pytest.importorskip("IsoScore.IsoScore")
     return [(query_rows("isoscore", layer)[0]["isoscore"], float(package.IsoScore(X[layer])))]
 
 
 @against("participation-ratio", "scikit-dimension", 1e-9)
-def participation(layer: int) -> Values:
+def participation(layer):
     [row] = query_rows("participation-ratio", layer)
     return [
         (row["participation_ratio"], stored("scikit-dimension", str(layer), "participation_ratio"))
@@ -115,7 +110,7 @@ def participation(layer: int) -> Values:
 
 
 @against("spectrum", "scikit-learn", 1e-9)
-def principal_components(layer: int) -> Values:
+def principal_components(layer):
     fitted = pytest.importorskip("sklearn.decomposition").PCA(7, svd_solver="full").fit(X[layer])
     [row] = query_rows("spectrum", layer, k=7)
     return [
@@ -125,7 +120,7 @@ def principal_components(layer: int) -> Values:
 
 
 @against("intrinsic-dimension", "DADApy", 1e-7)
-def dimension_by_the_authors(layer: int) -> Values:
+def dimension_by_the_authors(layer):
     theirs = stored("dadapy", str(layer))
     names = ("twonn_ls", "twonn_mle_unbiased")
     return shared_columns(
@@ -134,7 +129,7 @@ def dimension_by_the_authors(layer: int) -> Values:
 
 
 @against("intrinsic-dimension", "DADApy, over scales", 1e-6)
-def dimension_over_scales(layer: int) -> Values:
+def dimension_over_scales(layer):
     theirs = stored("dadapy", str(layer))
     rows = query_rows("intrinsic-dimension", layer, estimator="gride")
     columns = {
@@ -150,13 +145,13 @@ def dimension_over_scales(layer: int) -> Values:
 
 
 @against("intrinsic-dimension", "scikit-dimension, maximum likelihood", 1e-7)
-def dimension_by_likelihood(layer: int) -> Values:
+def dimension_by_likelihood(layer):
     [row] = query_rows("intrinsic-dimension", layer, estimator="mle")
     return [(row["dimension"], stored("scikit-dimension", str(layer), "mle_20"))]
 
 
 @against("intrinsic-dimension", "scikit-dimension", 1e-7)
-def dimension_by_others(layer: int) -> Values:
+def dimension_by_others(layer):
     theirs = stored("scikit-dimension", str(layer))
     return [
         (query_rows("intrinsic-dimension", layer)[0]["twonn_ls"], theirs["twonn_ls"]),
@@ -168,7 +163,7 @@ def dimension_by_others(layer: int) -> Values:
 
 
 @against("hubness", "scikit-hubness", 1e-12)
-def hubs(layer: int) -> Values:
+def hubs(layer):
     return [
         pair
         for distance in ("cosine", "euclidean")
@@ -180,7 +175,7 @@ def hubs(layer: int) -> Values:
 
 
 @against("similarity", "scipy", 1e-9)
-def correlations_with_scores(layer: int) -> Values:
+def correlations_with_scores(layer):
     left, right = IDS[:-1], IDS[1:]
     score = np.round(2 * np.sin(7.0 * left))  # with ties
     texts = tuple(WORDS)
@@ -193,7 +188,7 @@ def correlations_with_scores(layer: int) -> Values:
 
 
 @against("valnorm", "scipy", 1e-9)
-def correlation_with_valence(layer: int) -> Values:
+def correlation_with_valence(layer):
     cosines, a, b = similarities(layer), words("a"), words("b")
     both = np.concatenate([a.ids, b.ids])
     effects = (cosines[:, a.ids].mean(axis=1) - cosines[:, b.ids].mean(axis=1)) / cosines[
@@ -213,7 +208,7 @@ def correlation_with_valence(layer: int) -> Values:
 
 
 @against("weat", "WEFE", 2e-6)
-def association_of_sets(layer: int) -> Values:
+def association_of_sets(layer):
     """WEFE computes in float32, and has ddof 0."""
     theirs = stored("wefe", str(layer))
     [row] = query_rows("weat", layer, **{name: words(name) for name in "xyab"}, ddof=0)
@@ -223,7 +218,7 @@ def association_of_sets(layer: int) -> Values:
     ]
 
 
-def exact_p_value(values: np.ndarray, n_first: int) -> float:
+def exact_p_value(values, n_first):
     found = stats.permutation_test(
         (values[:n_first], values[n_first:]),
         lambda a, b, axis: a.mean(axis) - b.mean(axis),
@@ -235,7 +230,7 @@ def exact_p_value(values: np.ndarray, n_first: int) -> float:
 
 
 @against("weat", "scipy", 1e-12)
-def p_value_of_sets(layer: int) -> Values:
+def p_value_of_sets(layer):
     sets = {name: words(name, 5) for name in "xyab"}
     cosines = similarities(layer)[np.concatenate([sets["x"].ids, sets["y"].ids])]
     associations = cosines[:, sets["a"].ids].mean(axis=1) - cosines[:, sets["b"].ids].mean(axis=1)
@@ -243,7 +238,7 @@ def p_value_of_sets(layer: int) -> Values:
 
 
 @against("sc-weat", "scipy", 1e-12)
-def p_values_of_words(layer: int) -> Values:
+def p_values_of_words(layer):
     a, b, targets = words("a", 5), words("b", 5), words("x")
     rows = query_rows("sc-weat", layer, words=targets, a=a, b=b)
     cosines = similarities(layer)[:, np.concatenate([a.ids, b.ids])]
@@ -254,7 +249,7 @@ def p_values_of_words(layer: int) -> Values:
 
 
 @against("self-similarity", "scikit-learn", 1e-12)
-def cosines_of_occurrences(layer: int) -> Values:
+def cosines_of_occurrences(layer):
     cosines = similarities(layer)
     means = []
     for group in range(len(CONTEXTS.names)):
@@ -269,7 +264,7 @@ def cosines_of_occurrences(layer: int) -> Values:
 
 
 @against("mev", "scikit-learn", 1e-9)
-def first_components_of_occurrences(layer: int) -> Values:
+def first_components_of_occurrences(layer):
     pca = pytest.importorskip("sklearn.decomposition").PCA
     shares = [
         pca(1, svd_solver="full")
@@ -282,12 +277,12 @@ def first_components_of_occurrences(layer: int) -> Values:
 
 
 @against("cka", "cka-pytorch", 1e-9)
-def alignment_of_kernels(_: int) -> Values:
+def alignment_of_kernels(_):
     return [(compared("cka")["cka"], stored("cka-pytorch", "unbiased"))]
 
 
 @against("rsa", "rsatoolbox", 1e-9)
-def correlation_of_dissimilarities(_: int) -> Values:
+def correlation_of_dissimilarities(_):
     return [
         (compared("rsa", correlation=name)["rsa"], value)
         for name, value in stored("rsatoolbox").items()
@@ -295,7 +290,7 @@ def correlation_of_dissimilarities(_: int) -> Values:
 
 
 @against("overlap", "scikit-learn", 1e-12)
-def shared_neighbours(_: int) -> Values:
+def shared_neighbours(_):
     search = pytest.importorskip("sklearn.neighbors").NearestNeighbors
     lists = [
         search(n_neighbors=10, metric="cosine").fit(x).kneighbors(return_distance=False)
@@ -308,12 +303,12 @@ def shared_neighbours(_: int) -> Values:
 
 
 @against("procrustes", "netrep", 1e-7)
-def angle_after_rotation(_: int) -> Values:
+def angle_after_rotation(_):
     return [(compared("procrustes")["procrustes"], stored("netrep", "angle"))]
 
 
 @against("imbalance", "DADApy", 1e-12)
-def information_imbalance(_: int) -> Values:
+def information_imbalance(_):
     return [
         pair
         for k, theirs in stored("dadapy", "imbalance").items()
@@ -323,7 +318,7 @@ def information_imbalance(_: int) -> Values:
 
 
 @against("predictivity", "scikit-learn", 1e-9)
-def variance_explained_in_sample(_: int) -> Values:
+def variance_explained_in_sample(_):
     model = pytest.importorskip("sklearn.linear_model").LinearRegression()
     score = pytest.importorskip("sklearn.metrics").r2_score
     x, y = X[0][:, :20], X[6]
@@ -346,7 +341,7 @@ CLASSES = ItemLabels(
 
 
 @against("knn", "scikit-learn", 1e-12)
-def labels_of_the_nearest(layer: int) -> Values:
+def labels_of_the_nearest(layer):
     neighbors = pytest.importorskip("sklearn.neighbors").KNeighborsClassifier(
         1, metric="cosine", algorithm="brute"
     )
@@ -363,7 +358,7 @@ def labels_of_the_nearest(layer: int) -> Values:
 
 
 @against("clusters", "scikit-learn", 1e-9)
-def clusters_of_directions(layer: int) -> Values:
+def clusters_of_directions(layer):
     cluster, metrics = (
         pytest.importorskip("sklearn.cluster"),
         pytest.importorskip("sklearn.metrics"),
@@ -380,7 +375,7 @@ def clusters_of_directions(layer: int) -> Values:
 
 
 @against("change", "scipy", 1e-9)
-def distances_between_groups(layer: int) -> Values:
+def distances_between_groups(layer):
     halves = [("first", IDS[:50]), ("second", IDS[50:])]
     contexts = Contexts(IDS, np.zeros(len(IDS), np.int64), ("all",))
     [row] = query_rows("change", layer, contexts=contexts, groups=halves, permutations=0)

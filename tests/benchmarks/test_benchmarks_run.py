@@ -45,10 +45,10 @@ def test_every_benchmark_runs(name, kept):
 
 
 def test_contenders_take_turns():
-    order: list[str] = []
+    order = []
 
-    def contender(name: str, seconds: float):
-        def work() -> float:
+    def contender(name, seconds):
+        def work():
             order.append(name)
             return seconds
 

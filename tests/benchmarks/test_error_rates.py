@@ -20,7 +20,7 @@ SMALL = [
 ]
 
 
-def printed(capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, object]]:
+def printed(capsys, *options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["error_rates.py", *SMALL, *options])
         error_rates.main()

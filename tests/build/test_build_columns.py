@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -35,7 +34,7 @@ def build(build, tmp_path):
     )
 
 
-def _stored(root: Path, space: str = "tiny.word.last") -> pd.DataFrame:
+def _stored(root, space="tiny.word.last"):
     """The columns of a space's items by text, None where they are null."""
     catalog = Catalog(root)
     ids = catalog.ids(space)
@@ -54,7 +53,7 @@ def _stored(root: Path, space: str = "tiny.word.last") -> pd.DataFrame:
     return frame.set_axis([texts[item].text for item in ids.tolist()]).sort_index()
 
 
-def _kinds(root: Path) -> dict[str, str]:
+def _kinds(root):
     """The types of the columns of the sources; that of the numbers of tokens is there too."""
     found = Catalog(root).columns.types
     assert found.pop("n_tokens.tiny.word.last") == "int64"

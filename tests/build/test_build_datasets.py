@@ -4,13 +4,11 @@ them.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from dataset_files import FILES, STSB_LINES, look_alike, put, serving
-from synthetic import Synthetic
 from tiny_checkpoint import content, stored_files
 
 from embstore import Store
@@ -34,18 +32,18 @@ def at_hand(data, monkeypatch):
         put(data, monkeypatch, name)
 
 
-def rows_of(tmp_path: Path, name: str, unit: Unit) -> list[dict[str, Any]]:
+def rows_of(tmp_path, name, unit):
     """What queries read, row by row."""
     columns = Store(tmp_path / "store").catalog.dataset(name, unit)
     lists = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
-def ids(unit: Unit, words: list[str]) -> set[int]:
+def ids(unit, words):
     return {Item.whole(unit, word).id for word in words}
 
 
-def embedded(tmp_path: Path, space: str) -> set[int]:
+def embedded(tmp_path, space):
     return set(next(iter(content(tmp_path / "store")[space].values())))
 
 
@@ -146,7 +144,7 @@ def test_one_name_for_two_units_is_refused_and_leaves_no_store(build, tmp_path):
 
 
 def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
-    observed: list[Progress] = []
+    observed = []
     with serving(monkeypatch) as server:
         look_alike(monkeypatch, "rg65", address=server.url)
         server.files["rg65.csv"] = FILES["rg65"]
@@ -158,7 +156,7 @@ def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
     assert (data / "rg65.csv").is_file()
 
 
-def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:
+def pairs_of(made, n=3):
     items = made.items
     return {
         "item_id": [item.id for item in items[:n]],
@@ -169,7 +167,7 @@ def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:
     }
 
 
-def dataset_file(made: Synthetic) -> Path:
+def dataset_file(made):
     [path] = stored_files(made.root, "datasets/mine-")
     return path
 

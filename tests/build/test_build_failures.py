@@ -7,11 +7,9 @@ import os
 import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +27,6 @@ from embstore.base.errors import (
     StoreError,
     UsageError,
 )
-from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.encode.checkpoint import fingerprint, resolve
@@ -41,7 +38,7 @@ WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
 
 @pytest.fixture
 def build(tmp_path, checkpoint):
-    def run(*lines: str, store: str = "store", **options: Any) -> Any:
+    def run(*lines, store="store", **options):
         (tmp_path / "words.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
         options = {
             "models": f"tiny={checkpoint}",
@@ -54,7 +51,7 @@ def build(tmp_path, checkpoint):
     return run
 
 
-def _stored(root: Path) -> int:
+def _stored(root):
     return len(content(root)["tiny.word.last"][0])
 
 
@@ -160,7 +157,7 @@ def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path,
 
 
 @contextmanager
-def _files_of_at_most(n_bytes: int) -> Iterator[None]:
+def _files_of_at_most(n_bytes):
     """Let writing fail as on a full disk once a file is larger (the system then says EFBIG, not
     ENOSPC).
     """
@@ -217,7 +214,7 @@ def test_what_is_no_store_is_not_built_into(build, tmp_path):
 
 
 def test_a_source_that_changes_while_it_is_read_builds_nothing(build, tmp_path, monkeypatch):
-    def write_more(text: str) -> bool:
+    def write_more(text):
         if text == WORDS[2]:
             with (tmp_path / "words.txt").open("a") as file:
                 file.write("more\n")
@@ -260,9 +257,9 @@ def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(b
 @pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 5), ("index", 3)])
 def test_an_interrupt_keeps_what_is_embedded(build, tmp_path, stage, step):
     """Ctrl-C at each stage; the real signal is in tests/faults."""
-    seen: list[Progress] = []
+    seen = []
 
-    def observe(progress: Progress) -> None:
+    def observe(progress):
         seen.append(progress)
         if [each.stage for each in seen].count(stage) == step:
             raise KeyboardInterrupt
@@ -390,7 +387,7 @@ class TestEmbed:
         replace_card(store.catalog.files, replace(card, checkpoint="org/tiny", revision="c0ffee"))
         calls = []
 
-        def snapshot_download(hub_id: str, **options: Any) -> str:
+        def snapshot_download(hub_id, **options):
             calls.append((hub_id, options["revision"], options.get("local_files_only", False)))
             if calls[-1][2]:
                 raise FileNotFoundError("not in the cache")

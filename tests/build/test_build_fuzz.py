@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from embstore import Store
 from embstore.base.space import Unit
-from embstore.base.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
-from embstore.build.report import BuildReport
+from embstore.base.text import NO_WORD, TOO_LONG, is_too_long, is_unicode, items_of, words_in
 
 N_TEXTS = 10_000
 N_LONG = 4
@@ -24,7 +23,7 @@ anything = st.text(st.characters(exclude_categories=()), max_size=20)
 def build(tmp_path, checkpoint):
     n_stores = 0
 
-    def run(texts: list[str], unit: str) -> tuple[Store, BuildReport]:
+    def run(texts, unit):
         nonlocal n_stores
         n_stores += 1
         # Which joins the halves of a surrogate pair.
@@ -40,16 +39,14 @@ def build(tmp_path, checkpoint):
     return run
 
 
-def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> None:
+def check(store, report, texts, unit):
     """Compare a store with the texts, one by one."""
     of_words = [text for text in texts if text.strip() and unit == "occurrence"]
     too_long = [text for text in of_words if is_too_long(text)]
     wordless = [text for text in of_words if not is_too_long(text) and not words_in(text)]
     lost_rows = [*too_long, *wordless]
     taken = [text for text in texts if text.strip() and text not in lost_rows]
-    wanted: dict[int, Item] = {
-        item.id: item for text in taken for item in items_of(text, Unit(unit))
-    }
+    wanted = {item.id: item for text in taken for item in items_of(text, Unit(unit))}
     stored = (
         {}
         if not store.path.exists()
@@ -89,7 +86,7 @@ def test_any_texts(build, texts, unit):
     check(*build(texts, unit), texts, unit)
 
 
-def _random_text(rng: random.Random) -> str:
+def _random_text(rng):
     """One to five characters of one of the planes, of ASCII or of the controls and surrogates."""
     ranges = [
         (0, 0x110000),

@@ -1,8 +1,6 @@
 """What a build writes: the same whatever the order, the pieces and the number of builds."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,10 +12,6 @@ from embstore import Store
 from embstore.base.errors import DamagedError, EncodeError, SpaceMismatchError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import WORD_RULE, Item, word_boundaries
-from embstore.build.report import BuildReport
-
-if TYPE_CHECKING:
-    from embstore.base.progress import Progress
 
 WORDS = [
     f"{a}{b}{c}"
@@ -32,7 +26,7 @@ SENTENCES = [
 ]
 
 
-def _done(report: BuildReport) -> dict[str, tuple[int, int]]:
+def _done(report):
     return {space.space: (space.embedded, space.present) for space in report.spaces}
 
 
@@ -78,7 +72,7 @@ def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path
     build(source(*WORDS), poolings=["last", "mean"])
     before = _files(tmp_path / "store")
     monkeypatch.setattr("embstore.build.job.Encoder", _fail)
-    observed: list[Progress] = []
+    observed = []
     report = build(source(*WORDS), poolings=["last", "mean"], progress=observed.append)
     assert _done(report) == {"tiny.word.last": (0, len(WORDS)), "tiny.word.mean": (0, len(WORDS))}
     assert (report.n_tokens, report.n_bytes, observed) == (0, 0, [])
@@ -147,7 +141,7 @@ def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path):
     state = lambda: Store(tmp_path / "store").info()["index"]  # noqa: E731
     build(source(*WORDS), index="none")
     assert state() == ["none"]
-    observed: list[Progress] = []
+    observed = []
     report = build(source(*WORDS), progress=observed.append)
     assert state() == ["flat"]
     indexes = stored_files(tmp_path / "store", "indexes/")
@@ -240,7 +234,7 @@ def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(
 
 def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path):
     texts = source("dog", "far " * 90)
-    options: dict[str, Any] = {"unit": "sentence", "template": "{text}{eos}", "long": "truncate"}
+    options = {"unit": "sentence", "template": "{text}{eos}", "long": "truncate"}
     together = build(texts, "together", poolings=["mean", "eos"], **options)
     for pooling in ("mean", "eos"):
         build(texts, "apart", poolings=pooling, **options)
@@ -269,11 +263,7 @@ def test_limit_counts_texts_and_not_empty_lines(build, source):
 
 def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path):
     lines = [*WORDS, *SENTENCES, "", "far " * 90] + [f"number {i}" for i in range(400)]
-    options: dict[str, Any] = {
-        "unit": "sentence",
-        "poolings": ["mean", "first"],
-        "batch_tokens": 200,
-    }
+    options = {"unit": "sentence", "poolings": ["mean", "first"], "batch_tokens": 200}
     dry = build(source(*lines), dry_run=True, **options)
     assert not (tmp_path / "store").exists()
     real = build(source(*lines), **options)
@@ -289,7 +279,7 @@ def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path):
 
 
 def test_progress_tells_items_and_work(build, source):
-    observed: list[Progress] = []
+    observed = []
     build(
         source(*WORDS, "far " * 30, "far " * 90),
         unit="sentence",
@@ -344,23 +334,23 @@ def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_pa
     assert _files(tmp_path / "store") == before
 
 
-def _files(root: Path) -> dict[str, bytes]:
+def _files(root):
     return {
         str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()
     }
 
 
-def _fail(*_: object, **__: object) -> None:
+def _fail(*_, **__):
     raise AssertionError("the weights were loaded")
 
 
-def _count_forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+def _count_forward_passes(monkeypatch):
     import transformers
 
-    calls: list[None] = []
+    calls = []
     real = transformers.GPT2Model.forward
 
-    def forward(*args: Any, **options: Any) -> Any:
+    def forward(*args, **options):
         calls.append(None)
         return real(*args, **options)
 
@@ -371,7 +361,7 @@ def _count_forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(
     tmp_path, build, source
 ):
-    def n_words(text: str) -> int:
+    def n_words(text):
         [space] = build(source(text), unit="occurrence", name="old", index="none").spaces
         return space.embedded + sum(space.skipped.values())
 

@@ -1,7 +1,5 @@
 """The memory of a build does not grow with its source."""
 
-from pathlib import Path
-
 import pytest
 from peak_memory import peak
 from tiny_checkpoint import stored_files
@@ -20,7 +18,7 @@ assert report.spaces[0].embedded == {n}
 """
 
 
-def check_peaks(folder: Path, checkpoint: Path, few: list[str], many: list[str], unit: str) -> None:
+def check_peaks(folder, checkpoint, few, many, unit):
     """Build from few lines and then from many in the same process, which imports what it needs
     once: its peak hardly grows.
     """
@@ -41,7 +39,7 @@ def check_peaks(folder: Path, checkpoint: Path, few: list[str], many: list[str],
     assert peak_of_many <= GROWTH * peak_of_few, f"{peak_of_few} kB, then {peak_of_many} kB"
 
 
-def words(n: int) -> list[str]:
+def words(n):
     return [f"w{number}" for number in range(n)]
 
 

@@ -4,14 +4,12 @@ each.
 
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from tiny_checkpoint import DIM, assert_same_content, content
 
 from embstore import Store
 from embstore.base.errors import LockedError, UsageError
-from embstore.build.report import BuildReport
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM
@@ -29,7 +27,7 @@ def build(tmp_path, checkpoint):
     (tmp_path / "words.txt").write_text("".join(f"{word}\n" for word in WORDS))
     (tmp_path / "sentences.txt").write_text("".join(f"{sentence}\n" for sentence in SENTENCES))
 
-    def run(store: str = "store", source: str = "words.txt", **options: Any) -> BuildReport:
+    def run(store="store", source="words.txt", **options):
         options = {
             "models": f"tiny={checkpoint}",
             "batch_tokens": 40,

@@ -4,8 +4,6 @@ them in parts.
 
 import warnings
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +37,7 @@ def folder(tmp_path_factory):
     return cache(lambda kind: kind(root / kind.__name__))
 
 
-def spans_file(path: Path, rows: list[tuple[str, int, int]] = ROWS) -> Path:
+def spans_file(path, rows=ROWS):
     path.write_text(
         "text,start,end\n" + "".join(f'"{text}",{start},{end}\n' for text, start, end in rows),
         "utf-8",
@@ -47,7 +45,7 @@ def spans_file(path: Path, rows: list[tuple[str, int, int]] = ROWS) -> Path:
     return path
 
 
-def ids(rows: list[tuple[str, int, int]] = ROWS) -> list[int]:
+def ids(rows=ROWS):
     return [Item.occurrence(text, Span(start, end)).id for text, start, end in rows]
 
 
@@ -125,11 +123,7 @@ def test_a_target_is_the_occurrence_that_all_words_have(tmp_path, checkpoint):
 
 
 def test_parts_make_the_same_store(tmp_path, checkpoint):
-    options: dict[str, Any] = {
-        "models": f"tiny={checkpoint}",
-        "span": "start,end",
-        "shard_bytes": 2000,
-    }
+    options = {"models": f"tiny={checkpoint}", "span": "start,end", "shard_bytes": 2000}
     options |= {"index": "none"}
     source = str(spans_file(tmp_path / "s.csv"))
     estimated = Store(tmp_path / "whole").build(source, dry_run=True, **options)

@@ -36,12 +36,12 @@ def sentences(tmp_path):
     return file
 
 
-def build(root: Path, file: Path, checkpoint: Path, **options):
+def build(root, file, checkpoint, **options):
     options = {"unit": "sentence", "index": "none", "models": f"tiny={checkpoint}", **options}
     return Store(root).build(str(file), **options)
 
 
-def output(store: Store, space: str, text: str) -> np.ndarray:
+def output(store, space, text):
     query = "FROM embeddings JOIN items USING (item_id) SELECT vector WHERE space = $s AND layer = 5 AND text = $t"
     vectors = store.sql(query, {"s": space, "t": text}).fetchnumpy()
     return np.asarray(vectors["vector"][0], np.float32)
@@ -114,7 +114,7 @@ def test_prompts(tmp_path, sentences, checkpoint):
     _check_token_counts(root, sentences, checkpoint)
 
 
-def _check_token_counts(root: Path, sentences: Path, checkpoint: Path) -> None:
+def _check_token_counts(root, sentences, checkpoint):
     """Compare the numbers of tokens behind each prompt with transformers; counted anew they are the
     same.
     """

@@ -4,8 +4,6 @@ every result.
 
 import gc
 import json
-from pathlib import Path
-from typing import Any
 from weakref import WeakSet
 
 import huggingface_hub.constants
@@ -62,7 +60,7 @@ def swept(tmp_path_factory, hub, words):
     return store
 
 
-def vectors(store: Store, space: str, layer: int) -> dict[int, np.ndarray]:
+def vectors(store, space, layer):
     rows = store.sql(
         f"SELECT item_id, vector FROM embeddings WHERE space = '{space}' AND layer = {layer}"
     ).fetchall()
@@ -122,12 +120,12 @@ def refs(hub, monkeypatch):
     """The hub's reply to a question for the refs of a repository; yields the repositories that it
     is asked for.
     """
-    asked: list[str] = []
+    asked = []
     branches = [GitRefInfo(name, f"refs/heads/{name}", commit) for name, commit in COMMITS.items()]
     branches.append(GitRefInfo("main", "refs/heads/main", COMMITS["step16"]))
     tags = [GitRefInfo("v1", "refs/tags/v1", COMMITS["step0"])]
 
-    def reply(repo_id: str) -> GitRefs:
+    def reply(repo_id):
         asked.append(repo_id)
         return GitRefs(branches, [], tags)
 
@@ -169,11 +167,11 @@ def test_revisions_that_cannot_be_listed_or_do_not_exist(refs, words, tmp_path, 
 
 
 def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(hub, words, tmp_path, monkeypatch):
-    loaded: WeakSet[Encoder] = WeakSet()
-    alive: list[int] = []
+    loaded = WeakSet()
+    alive = []
     load = Encoder.__init__
 
-    def counted(encoder: Encoder, *arguments: Any, **options: Any) -> None:
+    def counted(encoder, *arguments, **options):
         gc.collect()
         alive.append(len(loaded))
         load(encoder, *arguments, **options)
@@ -236,7 +234,7 @@ def test_every_result_has_the_revision_and_the_step(swept):
 
 
 def test_the_command_line_follows_training(hub, words, tmp_path):
-    def run(*arguments: str | Path) -> str:
+    def run(*arguments):
         result = CliRunner().invoke(app, [*map(str, arguments), "--store", str(tmp_path / "store")])
         assert result.exit_code == 0, result.stderr
         return result.stdout

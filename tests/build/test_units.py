@@ -9,7 +9,6 @@ import pytest
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.build import pipeline
-from embstore.build.report import BuildReport
 
 SENTENCES = [f"This is sentence {number}." for number in range(20)]
 WORDS = [f"word{number}" for number in range(20)]
@@ -21,7 +20,7 @@ def build(build):
     return partial(build, dry_run=True, poolings="mean", layers="0")
 
 
-def embedded(report: BuildReport) -> dict[str, int]:
+def embedded(report):
     return {space.space.split(".")[1]: space.embedded for space in report.spaces}
 
 

@@ -3,12 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 from synthetic import synthetic_store
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +29,7 @@ def cli(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str | Path, code: int = 0, **options: Any) -> Result:
+    def run(*arguments, code=0, **options):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -47,7 +45,7 @@ def refusal(cli):
     it, as one line.
     """
 
-    def run(*arguments: str | Path, **options: Any) -> str:
+    def run(*arguments, **options):
         result = cli(*arguments, code=2, **options)
         assert result.stdout == ""
         return " ".join(result.stderr.split())
@@ -59,7 +57,7 @@ def refusal(cli):
 def process(tmp_path):
     """Run the command line in a process of its own, in an empty folder."""
 
-    def run(*arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> Any:
+    def run(*arguments, env=None, **options):
         environment = os.environ | (env or {})
         command = [sys.executable, "-m", "embstore", *map(str, arguments)]
         return subprocess.run(

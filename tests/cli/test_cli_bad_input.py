@@ -4,7 +4,6 @@ or what was meant.
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from embstore.base.atomic import document_bytes
 
 @pytest.fixture
 def refused(cli):
-    def run(*call: str | Path, **options: object) -> str:
+    def run(*call, **options):
         result = cli(*call, **options, code=2)
         assert result.stdout == ""
         assert result.stderr.startswith("embstore: ")
@@ -210,7 +209,7 @@ def test_a_store_without_a_space(cli, tmp_path):
 
 
 def test_too_little_memory_is_a_line(refused, made, monkeypatch):
-    def fail(*_arguments: object, **_options: object) -> None:
+    def fail(*_arguments, **_options):
         raise MemoryError("Unable to allocate 8.00 TiB")
 
     monkeypatch.setattr("embstore.Store.query", fail)

@@ -1,10 +1,8 @@
 """Each command calls one method of Store."""
 
 import shutil
-from collections.abc import Callable
 from functools import wraps
 from inspect import getmembers_static, isfunction
-from typing import Any
 
 import pytest
 from embstore_cli.main import COMMANDS
@@ -59,12 +57,12 @@ def called(monkeypatch):
     """Return the list of the methods of Store that were called, without those that other methods
     called.
     """
-    names: list[str] = []
+    names = []
     depth = [0]
 
-    def recorded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def recorded(method, name):
         @wraps(method)
-        def call(*values: Any, **named: Any) -> Any:
+        def call(*values, **named):
             names.extend([name] * (depth[0] == 0))
             depth[0] += 1
             try:

@@ -4,7 +4,7 @@ import bibtexparser
 from synthetic import synthetic_store
 
 
-def keys(text: str) -> list[str]:
+def keys(text):
     library = bibtexparser.parse_string(text)
     assert not library.failed_blocks
     return [entry.key for entry in library.entries]

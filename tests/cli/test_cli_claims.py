@@ -4,15 +4,13 @@ option does.
 
 import json
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 from datasets_written import write_lexicon, write_pairs
 from kept_columns import write_columns
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
-Stores = dict[str, Synthetic]
 SENTENCES = [
     f"{first} bank {last}" for first in ("the", "my", "our", "a")
     for last in ("of river", "near sea", "with money", "by road", "in town")
@@ -147,7 +145,7 @@ ANSWERED = {
 }  # fmt: skip
 
 
-def run(cli, stores: Stores, call: str, *more: str, code: int = 0) -> Any:
+def run(cli, stores, call, *more, code=0):
     arguments, _, store = call.partition(" @")
     return cli(
         "query",
@@ -190,7 +188,7 @@ def test_what_has_no_value_says_why(cli, stores, call):
 
 
 # Each new metric, and options of it that change a number.
-ASKED: dict[str, list[str]] = {
+ASKED = {
     "knn --label pos -k 3": ["-k 4", "--label rare", "--versus best --layer all"],
     "clusters --label pos --runs 2": ["--runs 3", "--seed 3"],
     "probe --label pos --folds 2 --repeats 1": [
@@ -219,10 +217,9 @@ ASKED: dict[str, list[str]] = {
 }
 
 
-def rows(cli: Any, stores: Stores, call: str, *more: str) -> list[dict[str, Any]]:
+def rows(cli, stores, call, *more):
     result = run(cli, stores, call, "--format", "json", *more)
-    found: list[dict[str, Any]] = json.loads(result.stdout)
-    return found
+    return json.loads(result.stdout)
 
 
 @pytest.mark.slow

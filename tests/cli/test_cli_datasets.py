@@ -44,7 +44,7 @@ def test_fetch(cli, data, monkeypatch):
     with serving(monkeypatch) as server:
         for name in ("rg65", "stsb"):
             spec = look_alike(monkeypatch, name, address=server.url)
-            server.files[spec.content.name] = FILES[name]  # type: ignore[union-attr]
+            server.files[spec.content.name] = FILES[name]
         result = cli("datasets", "fetch", "rg65", "stsb", "words")
         assert result.stdout == ""
         assert result.stderr.splitlines() == [

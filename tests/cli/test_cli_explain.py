@@ -3,7 +3,6 @@ has.
 """
 
 import json
-from pathlib import Path
 
 import pytest
 from synthetic import synthetic_store
@@ -75,7 +74,7 @@ def test_explain_writes_to_a_file_and_refuses_formats_that_it_has_not(cli, refus
         assert refusal("query", "norms", "--explain", "--format", form) == words
 
 
-def explained(cli, *options: str | Path) -> list[str]:
+def explained(cli, *options):
     """The part of the explanation that is about the cache, as one line; the whole fits the screen,
     but for paths.
     """

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from embstore.metrics import METRICS
 
 
-def _paths() -> list[tuple[str, ...]]:
+def _paths():
     """Return the words of every command, and of those inside groups."""
-    paths: list[tuple[str, ...]] = [()]
+    paths = [()]
     for name in (name for commands in COMMANDS.values() for name in commands):
         command = load(name)
         inner = [*command.commands] if isinstance(command, TyperGroup) else []
@@ -26,13 +26,13 @@ def _paths() -> list[tuple[str, ...]]:
 
 
 @cache
-def shown(*words: str) -> str:
+def shown(*words):
     result = CliRunner().invoke(app, words, env={"COLUMNS": "80"}, prog_name="embstore")
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def panels(*words: str) -> list[str]:
+def panels(*words):
     return re.findall(r"^╭─ ([A-Z][\w ]+) ─", shown(*words, "--help"), re.MULTILINE)
 
 

@@ -163,7 +163,7 @@ def test_the_answer_of_a_terminal(cli, store, monkeypatch, answer, items, code):
         """A standard input that says it is one."""
 
         @staticmethod
-        def isatty() -> bool:
+        def isatty():
             return True
 
     monkeypatch.setattr(maintenance, "sys", type("sys", (), {"stdin": Terminal}))

@@ -80,7 +80,7 @@ def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store):
     cli("map", "--layer", "0")
     cli("map", "--method", "tsne", "--sample", "20")
 
-    def listed(*options: str) -> list[tuple[int, str]]:
+    def listed(*options):
         return [
             (row["layer"], row["method"])
             for row in json.loads(cli("map", "--list", "--json", *options).stdout)

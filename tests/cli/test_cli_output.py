@@ -14,7 +14,7 @@ from embstore_cli._options import Format
 from embstore_cli._output import text_of
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store, Table
 from embstore.base.table import Pivot
@@ -26,7 +26,7 @@ CALLS = {
 }
 
 
-def _expected(made: Synthetic, name: str) -> list[dict]:
+def _expected(made, name):
     store = Store(made.root)
     tables = {
         "norms": lambda: store.query("norms", models="toy", unit="word"),
@@ -211,7 +211,7 @@ def test_layers_may_be_repeated(cli, made):
 
 
 def test_what_is_centred_is_centered_too(cli, made):
-    def shown(*options: str) -> str:
+    def shown(*options):
         result = cli(
             "query", "anisotropy", "--store", made.root, "--space", "toy.word.last", *options
         )

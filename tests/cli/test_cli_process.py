@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 import embstore
 from embstore import Store
@@ -25,7 +25,7 @@ CALLS = [
 ]
 
 
-def _with_store(call: list[str], made: Synthetic) -> list[str]:
+def _with_store(call, made):
     return call if {"--help", "--version"} & {*call} else [*call, "--store", str(made.root)]
 
 

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from tiny_checkpoint import named
@@ -65,8 +64,8 @@ def test_what_takes_long_is_shown_at_once_in_a_notebook(monkeypatch):
         assert str(bar) == "loading minilm …"
 
 
-def reported(run) -> list[Progress]:
-    found: list[Progress] = []
+def reported(run):
+    found = []
     with observing(found.append):
         run()
     return found
@@ -95,7 +94,7 @@ def test_a_merge_tells_each_shard_of_each_space(make_store):
     ours = make_store(texts=["dog"])
     for model, n_shards in (("a", 3), ("b", 2)):
         theirs = make_store("other", n=30, model=model, n_shards=n_shards)
-    found: list[Progress] = []
+    found = []
     ours.store.merge(theirs.root, progress=found.append)
     reported = [(each.subject, each.done, each.total) for each in found if each.stage == "merge"]
     for model, total in (("a", 15), ("b", 10)):
@@ -108,7 +107,7 @@ def test_a_merge_tells_each_shard_of_each_space(make_store):
 
 def test_a_compaction_tells_the_shards_that_it_has_merged(make_store):
     made = make_store(n=90, n_shards=9, index=False)
-    found: list[Progress] = []
+    found = []
     size = 30 * 4 * made.card.dim  # the vectors of three shards
     done = made.store.compact(shard_bytes=size, progress=found.append)
     assert "3 shards into one, in each of 5 layers" in done["detail"]
@@ -118,7 +117,7 @@ def test_a_compaction_tells_the_shards_that_it_has_merged(make_store):
 
 def test_flat_indexes_tell_how_far_each_is(make_store):
     made = make_store(n=3000, dim=64, index=False)
-    found: list[Progress] = []
+    found = []
     made.store.index(kind="flat", force=True, progress=found.append)
     shares = [each.share for each in found]
     assert shares == sorted(shares)
@@ -204,7 +203,7 @@ def test_the_report_of_a_build_is_readable(checkpoint, tmp_path):
     )
 
 
-def state(root: Path) -> list[tuple[Path, int, int]]:
+def state(root):
     """The files of a store, with sizes and times of writing; filelock before version 4 writes to a
     lock.
     """

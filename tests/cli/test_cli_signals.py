@@ -35,9 +35,7 @@ _HASH = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1, 32
 def start(tmp_path):
     """Start a command that does some other work; Ctrl-C is ignored or not."""
 
-    def start(
-        work: str = "", ctrl_c: signal.Handlers = signal.SIG_DFL, program: str = _PROGRAM
-    ) -> subprocess.Popen[str]:
+    def start(work="", ctrl_c=signal.SIG_DFL, program=_PROGRAM):
         return subprocess.Popen(
             [sys.executable, "-c", program.replace("{work}", work)],
             cwd=tmp_path,
@@ -51,13 +49,13 @@ def start(tmp_path):
     return start
 
 
-def _wait_for_line(process: subprocess.Popen[str]) -> None:
+def _wait_for_line(process):
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], HUNG_SECONDS)[0]
     assert process.stdout.readline() == "ready\n"
 
 
-def _ended(process: subprocess.Popen[str], *signals: int) -> tuple[int, str]:
+def _ended(process, *signals):
     """Send each signal once the process is ready for it; return the exit status and the errors."""
     with process:
         for number in signals:

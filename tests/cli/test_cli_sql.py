@@ -272,7 +272,7 @@ def test_neighbours_of_each_row_are_those_of_each_text(tmp_path):
 def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made, select):
     store = Store(made.root)
 
-    def ask(*arguments: str | int | None) -> None:
+    def ask(*arguments):
         names = {f"a{at}": value for at, value in enumerate(arguments)}
         store.sql(
             f"SELECT {select} FROM neighbours({', '.join(f'${name}' for name in names)})", names

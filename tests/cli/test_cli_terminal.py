@@ -92,7 +92,7 @@ def test_piped_data_are_the_very_texts(cli, evil):
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.sampled_from([*Format]))
 def test_every_format_on_a_terminal(text, form):
     class Terminal(io.StringIO):
-        def isatty(self) -> bool:
+        def isatty(self):
             return True
 
     stdout, stderr, found = (

@@ -6,28 +6,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hanging import HUNG_SECONDS, wait_until
 from object_servers import moto_server, new_bucket
-from ray_nodes import RayCluster, started_cluster
+from ray_nodes import started_cluster
 from sweep import STEPS, write_run
 from tiny_checkpoint import assert_same_content, named
 
 from embstore import Store
 from embstore.base.errors import ClusterError, EncodeError
-from embstore.base.progress import Progress, observing
+from embstore.base.progress import observing
 from embstore.base.space import Unit
 from embstore.build import on_ray
 from embstore.build.job import Options
 from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
 from embstore.build.texts import Sources
-from embstore.storage.cache import StoreFiles
 from embstore.storage.writer import StoreWriter
 
 pytestmark = [
@@ -70,7 +67,7 @@ def no_faults(cluster):
         path.unlink()
 
 
-def _temporaries(root: Path) -> list[Path]:
+def _temporaries(root):
     return [*root.rglob(".*.tmp")]
 
 
@@ -95,7 +92,7 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     sources += [Sources((str(sentences),), unit) for unit in (Unit.SENTENCE, Unit.OCCURRENCE)]
     options, seen = Options(index="none", shard_bytes=300_000), []
 
-    def build_in(root: Path, connect: Callable[[StoreFiles], Cluster] | None = None) -> None:
+    def build_in(root, connect=None):
         with observing(seen.append):
             report = build(root, sources, ["minilm"], options, connect)
         # The recipe cuts long sentences.
@@ -179,7 +176,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
 
     commit, is_interrupted = StoreWriter.commit, False
 
-    def interrupted_commit(*args: Any) -> None:
+    def interrupted_commit(*args):
         nonlocal is_interrupted
         if not is_interrupted:
             is_interrupted = True
@@ -191,7 +188,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     root, main_thread = tmp_path / "store", threading.get_ident()
     held = cluster.faults / "hold after 1 ranges"
     ends_soon = f"for up to {HUNG_SECONDS:g} s (Ctrl-C again ends at once)"
-    seen: list[Progress] = []
+    seen = []
     # A job in the background ignores it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
@@ -199,7 +196,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
         others = [ray.remote(threading.Event).options(num_cpus=1).remote() for _ in range(2)]
         ray.get([other.is_set.remote() for other in others])
 
-        def observe(progress: Progress) -> None:
+        def observe(progress):
             seen.append(progress)
             if progress.stage == "wait":
                 while others:
@@ -300,7 +297,7 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
         Options(shard_bytes=10_000, index="none", revisions=revisions),
     )
     build(local, sources, [str(run)], options)
-    seen: list[Progress] = []
+    seen = []
     cluster.order("kill after the write")
     connect = partial(Cluster, ClusterOptions(address=cluster.address))
     with observing(seen.append):
@@ -324,7 +321,7 @@ def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
     root, is_killed = tmp_path / "store", False
     cluster.order("wait for another worker")
 
-    def observe(progress: Progress) -> None:
+    def observe(progress):
         nonlocal is_killed
         if progress.stage == "encode" and len(cluster.workers()) == 2 and not is_killed:
             is_killed = True
@@ -345,13 +342,13 @@ def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
     assert not _temporaries(root)
 
 
-def _encoded(cluster: RayCluster) -> list[tuple[int, int]]:
+def _encoded(cluster):
     """Return the process and the number of items of each range that was encoded."""
     lines = (cluster.faults / "encoded").read_text().splitlines()
     return [(int(pid), int(n)) for pid, n in map(str.split, lines)]
 
 
-def _is_running(pid: int) -> bool:
+def _is_running(pid):
     """Return whether a process runs, and not only waits for its parent to take note of its end."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_a_worker_that_lacks_something_is_refused(requirement, tmp_path):
     assert RangeWorker().problem(requirement) is None
     not_seen = f"does not see the store {tmp_path}: put it in a folder that all nodes share"
     other_files = replace(requirement.fingerprint, weights_sha256="f" * 64)
-    changes: list[tuple[dict[str, object], str]] = [
+    changes = [
         (
             {"versions": {**requirement.versions, "torch": "1.0"}},
             f"has torch {requirement.versions['torch']} and not 1.0: install the same versions",
@@ -72,7 +71,7 @@ def test_errors_of_a_worker_arrive_as_they_are(error):
     assert getattr(arrived, "item_id", None) == getattr(error, "item_id", None)
 
 
-def _build(tmp_path: Path, **options: object) -> None:
+def _build(tmp_path, **options):
     (tmp_path / "words.txt").write_text("dog\n")
     Store(tmp_path / "store").build(str(tmp_path / "words.txt"), models="minilm", **options)
 

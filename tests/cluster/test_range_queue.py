@@ -3,21 +3,19 @@ process.
 """
 
 import time
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from item_windows import window_of
 
 from embstore.base.errors import ClusterError
-from embstore.base.progress import Progress, observing
+from embstore.base.progress import observing
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build import on_ray
 from embstore.build.job import Options
-from embstore.build.on_ray import ClusterWorker, RangeJob, RangeOutcome, RangeQueue
+from embstore.build.on_ray import ClusterWorker, RangeJob, RangeQueue
 from embstore.build.ranges import RangeResult, RangeTask
 
 pytestmark = pytest.mark.server
@@ -44,13 +42,13 @@ class Local:
         RayError=Died,
     )
 
-    def __init__(self) -> None:
-        self.results: dict[Any, Any] = {}
+    def __init__(self):
+        self.results = {}
 
-    def put(self, value: Any) -> Any:
+    def put(self, value):
         return value
 
-    def wait(self, calls: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+    def wait(self, calls, timeout):
         for call in calls:
             found = self.results[call] if call in self.results else call.run()
             if found is not Silent:
@@ -59,7 +57,7 @@ class Local:
         time.sleep(0.01)
         return [], calls
 
-    def get(self, call: Any) -> Any:
+    def get(self, call):
         found = self.results.pop(call)
         if isinstance(found, BaseException):
             raise found
@@ -71,19 +69,15 @@ class Silent:
 
 
 class Call:
-    def __init__(self, run: Callable[[], Any]) -> None:
+    def __init__(self, run):
         self.run = run
 
 
 class Worker:
     """A worker whose encoding is a function of its range; it records what it is given."""
 
-    def __init__(
-        self,
-        encode: Callable[[RangeTask], Any] = lambda _: RangeResult((), ()),
-        problem: str | None = None,
-    ) -> None:
-        self.given: list[tuple[Any, tuple[str, ...]]] = []
+    def __init__(self, encode=lambda _: RangeResult((), ()), problem=None):
+        self.given = []
         self.is_silent = False
         self._encode = encode
         self.problem = SimpleNamespace(
@@ -91,19 +85,19 @@ class Worker:
         )
         self.encode = SimpleNamespace(remote=self._encoded)
 
-    def _call(self, run: Callable[[], Any]) -> Call:
+    def _call(self, run):
         return Call(lambda: Silent if self.is_silent else run())
 
-    def _encoded(self, task: RangeTask, requirement: Any) -> Call:
+    def _encoded(self, task, requirement):
         self.given.append((requirement, texts(task)))
         return self._call(lambda: self._encode(task))
 
 
-def texts(task: RangeTask) -> tuple[str, ...]:
+def texts(task):
     return tuple(item.text for window in task.windows for item in window.items())
 
 
-def tasks(*ranges: str) -> Iterator[RangeTask]:
+def tasks(*ranges):
     """Yield ranges of words, each written with spaces, in windows of at most three."""
     for number, words in enumerate(ranges):
         items = [Item.whole(Unit.WORD, word) for word in words.split()]
@@ -111,12 +105,12 @@ def tasks(*ranges: str) -> Iterator[RangeTask]:
         yield RangeTask(number, (), Options(), windows)
 
 
-def queue_of(workers: list[Worker], *jobs: Iterator[RangeTask]) -> RangeQueue:
-    listed = [RangeJob(f"requirement {at}", each) for at, each in enumerate(jobs)]  # type: ignore[arg-type]
+def queue_of(workers, *jobs):
+    listed = [RangeJob(f"requirement {at}", each) for at, each in enumerate(jobs)]
     return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed)
 
 
-def done(outcomes: list[RangeOutcome]) -> list[tuple[int, tuple[str, ...]]]:
+def done(outcomes):
     return sorted(
         (each.job, texts(each.task)) for each in outcomes if isinstance(each.result, RangeResult)
     )
@@ -146,7 +140,7 @@ def test_exactly_the_texts_that_end_the_process_are_given_up(n, poison):
     )
     n_deaths = 0
 
-    def encode(task: RangeTask) -> Any:
+    def encode(task):
         nonlocal n_deaths
         if deadly & {*texts(task)}:
             n_deaths += 1
@@ -166,7 +160,7 @@ def test_exactly_the_texts_that_end_the_process_are_given_up(n, poison):
 def test_a_range_over_which_a_worker_died_by_chance_stays_whole():
     n_deaths = 0
 
-    def encode(task: RangeTask) -> Any:
+    def encode(task):
         nonlocal n_deaths
         n_deaths += 1
         return Died() if n_deaths < 3 else RangeResult((), ())
@@ -186,14 +180,14 @@ def test_a_worker_that_lacks_something_ends_the_build_before_any_text_is_encoded
 def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded():
     pressed = False
 
-    def encode(task: RangeTask) -> Any:
+    def encode(task):
         nonlocal pressed
         if not pressed:
             pressed = True
             raise KeyboardInterrupt
         return RangeResult((), ())
 
-    seen: list[Progress] = []
+    seen = []
     worker = Worker(encode)
     outcomes = queue_of([worker], tasks("a", "b", "c", "d")).outcomes()
     found = []
@@ -210,7 +204,7 @@ def test_the_time_after_an_interrupt_is_limited(monkeypatch):
     monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", 0.2)
     worker = Worker()
 
-    def encode(task: RangeTask) -> Any:
+    def encode(task):
         worker.is_silent = True
         raise KeyboardInterrupt
 
@@ -225,7 +219,7 @@ def test_what_is_waited_for_is_said(monkeypatch):
     worker, seen = Worker(), []
     worker.is_silent = True
 
-    def observe(progress: Progress) -> None:
+    def observe(progress):
         seen.append(progress)
         worker.is_silent = False
 

@@ -1,7 +1,6 @@
 """A worker of a cluster that is stopped writes nothing any more."""
 
 import threading
-from pathlib import Path
 
 import pytest
 from hanging import HUNG_SECONDS
@@ -38,7 +37,7 @@ def call(checkpoint, tmp_path):
     )
 
 
-def _shards(requirement: Requirement) -> set[Path]:
+def _shards(requirement):
     """The shards that are there, whether a manifest names them or not."""
     return {*(requirement.files.root / "vectors").rglob("*.parquet")}
 
@@ -58,10 +57,10 @@ def test_stopping_waits_for_what_is_being_written(call, monkeypatch):
     worker, writes, may_go_on = RangeWorker(), threading.Event(), threading.Event()
     before, real, results = _shards(requirement), writer_module.write_batch, []
 
-    def write_batch(*args: object) -> object:
+    def write_batch(*args):
         writes.set()
         may_go_on.wait(HUNG_SECONDS)
-        return real(*args)  # type: ignore[arg-type]
+        return real(*args)
 
     monkeypatch.setattr(writer_module, "write_batch", write_batch)
     encodes = threading.Thread(target=lambda: results.append(worker.encode(task, requirement)))

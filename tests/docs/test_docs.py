@@ -2,8 +2,6 @@
 show.
 """
 
-from pathlib import Path
-
 import pytest
 from docs_pages import DOCS, ROOT, blocks, matches, pages
 from docs_run import run_page
@@ -19,7 +17,7 @@ RUN = [
 ]
 
 
-def _name(page: Path) -> str:
+def _name(page):
     return page.relative_to(DOCS).as_posix() if page.is_relative_to(DOCS) else page.name
 
 

@@ -4,7 +4,6 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -102,7 +101,7 @@ def test_forms_ask_and_the_image_of_a_node_has_what_it_copies():
     assert all((ROOT / name).exists() for name in copied)
 
 
-def _workflow(name: str) -> dict[str, Any]:
+def _workflow(name):
     return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
 
 

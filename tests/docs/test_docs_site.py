@@ -120,11 +120,11 @@ def test_every_page_of_the_sources_is_in_the_navigation():
     }
 
 
-def _public(kind: type) -> list[str]:
+def _public(kind):
     return [name for name, _ in inspect.getmembers(kind) if not name.startswith("_")]
 
 
-def _names() -> list[str]:
+def _names():
     """Return the full names that users may import or call."""
     own = [name for name in _public(Store) if name not in _python_reference.INTERNAL]
     raised = [

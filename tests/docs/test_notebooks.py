@@ -6,8 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 from docs_pages import DOCS, ROOT
@@ -24,7 +22,7 @@ kernelapp.launch_new_instance()
 """
 
 
-def _cells(notebook: Path) -> list[dict[str, Any]]:
+def _cells(notebook):
     return json.loads(notebook.read_text("utf-8"))["cells"]
 
 

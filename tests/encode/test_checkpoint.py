@@ -34,7 +34,7 @@ def folder(tmp_path):
     return path
 
 
-def sha(text: str) -> str:
+def sha(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -144,10 +144,10 @@ def test_packaged_minilm_with_other_weights(folder, monkeypatch):
 def hub(monkeypatch):
     """A hub that is never reached: an empty cache, and whatever the download is told to do."""
     hub = pytest.importorskip("huggingface_hub")
-    calls: list[dict] = []
+    calls = []
 
     def stand_in(answer):
-        def snapshot_download(hub_id: str, **options: object) -> str:
+        def snapshot_download(hub_id, **options):
             calls.append({"id": hub_id, **options})
             if options.get("local_files_only"):
                 raise hub.errors.LocalEntryNotFoundError("not in the cache")
@@ -227,7 +227,7 @@ def test_downloaded_files_are_the_needed_ones(hub, folder):
 
 
 def test_pickles_are_downloaded_only_for_lack_of_safetensors(hub, folder):
-    def answer(options: dict) -> Path:
+    def answer(options):
         if "pytorch_model.bin" in options["allow_patterns"]:
             (folder / "pytorch_model.bin").write_text("pickle")
         return folder
@@ -300,7 +300,7 @@ def test_the_files_of_a_model_in_a_subfolder_are_downloaded(
     names = [str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()]
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda *_, **options: names)
 
-    def answer(options: dict) -> Path:
+    def answer(options):
         for name in names:
             if any(fnmatch(name, pattern) for pattern in options["allow_patterns"]):
                 (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
@@ -416,16 +416,16 @@ def sharded(tmp_path):
     return tmp_path
 
 
-def write_index(folder: Path, *shards: str) -> None:
+def write_index(folder, *shards):
     index = {"weight_map": {str(n): shard for n, shard in enumerate(shards)}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 def test_each_operation_on_a_file(sharded):
-    def use() -> None:
+    def use():
         fingerprint(resolve(str(sharded)))
 
-    operations: list[tuple[str, str]] = []
+    operations = []
     with watched(lambda kind, path, _: operations.append((kind, path.name)), sharded):
         use()
     seen = {n: name for n, (kind, name) in enumerate(operations, 1) if kind == "open"}
@@ -461,7 +461,7 @@ def test_an_error_that_the_system_gives(sharded, name):
 
 
 def test_a_folder_that_is_not_listed_gives_no_near_names(sharded, monkeypatch):
-    def refuse(path: Path) -> None:
+    def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refuse)

@@ -17,7 +17,6 @@ from embstore.base.errors import EncodeError, QueryError, UsageError
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Passage, Span
 from embstore.encode import tokens as tokens_module
-from embstore.encode.forward import Encoder
 from embstore.encode.records import ModelFailsError, Skipped
 
 pytestmark = pytest.mark.slow
@@ -161,7 +160,7 @@ def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_er
     ],
 )
 def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure):
-    encoder: Encoder = tiny("gpt2")
+    encoder = tiny("gpt2")
     given = passages(items(Unit.SENTENCE), encoder) + [passage(f"cat {n}", n) for n in range(20)]
     expected, _ = run(encoder, given)
     kind, sizes = type(encoder._model), []
@@ -191,9 +190,7 @@ FAILURES = [
 ]
 
 
-def fails_at(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, text: str | None, failure: Exception
-) -> list[int]:
+def fails_at(encoder, monkeypatch, text, failure):
     """Let the model fail at batches with the last token of a text, at all for None; return a list
     of batch sizes.
     """
@@ -213,7 +210,7 @@ def fails_at(
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, failure):
-    encoder: Encoder = tiny("gpt2")
+    encoder = tiny("gpt2")
     given = [passage(f"cat {number}", number) for number in range(40)]
     given[17] = Passage("dog !", (Span(0, 3), Span(4, 5)), (17, 117))
     expected, _ = run(encoder, [each for each in given if each.item_ids[0] != 17])
@@ -228,7 +225,7 @@ def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, fai
 
 
 def test_a_model_that_fails_at_every_text_or_has_no_memory_for_one_is_an_error(tiny, monkeypatch):
-    encoder: Encoder = tiny("gpt2")
+    encoder = tiny("gpt2")
     with monkeypatch.context() as patch:
         fails_at(encoder, patch, None, KeyError("full_attention"))
         with pytest.raises(

@@ -23,9 +23,7 @@ LIMIT = 1e-4
 NORMED = {"gpt2", "opt", "gpt_neox", "llama", "qwen2", "qwen3", "modernbert", "t5"}
 
 
-def compare(
-    encoder: Encoder, witness: Witness, unit: Unit, template: Template, **options: object
-) -> float:
+def compare(encoder, witness, unit, template, **options):
     """Hold every item, pooling and layer against the witness; return the worst relative
     difference.
     """
@@ -33,7 +31,7 @@ def compare(
     given = passages(members, encoder, template)
     # Pooling model goes by itself: test_recipe.
     poolings = [p for p in encoder.tokenizer.poolings_of(unit, template) if p is not Pooling.MODEL]
-    found: dict[Pooling, dict] = {pooling: {} for pooling in poolings}
+    found = {pooling: {} for pooling in poolings}
     for result in encoder.encode([given], poolings=poolings, **options):
         assert isinstance(result, Encoded), result
         for pooling in poolings:

@@ -1,7 +1,6 @@
 """Which checkpoints are refused, and how."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -23,12 +22,12 @@ from embstore.encode.records import Weights
 from embstore.encode.tokens import Tokenizer
 
 
-def edit(folder: Path, **changes: object) -> None:
+def edit(folder, **changes):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def drop(folder: Path, part: str) -> None:
+def drop(folder, part):
     weights = load_file(folder / "model.safetensors")
     kept = {name: weight for name, weight in weights.items() if part not in name}
     assert len(kept) < len(weights)

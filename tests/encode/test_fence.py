@@ -6,8 +6,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,10 +30,10 @@ from embstore.encode.tokens import Tokenizer
 @pytest.fixture
 def forbidden(monkeypatch):
     """What was tried of loading kernels, running a checkpoint's code and asking the hub."""
-    tried: list[str] = []
+    tried = []
 
-    def trap(name: str) -> Any:
-        def refuse(*args: object, **kwargs: object) -> None:
+    def trap(name):
+        def refuse(*args, **kwargs):
             tried.append(name)
             raise RuntimeError(f"{name} must not be called")
 
@@ -56,11 +54,11 @@ def forbidden(monkeypatch):
 
 
 class Evil:
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return exec, ("raise SystemExit('ran')",)
 
 
-def edit(folder: Path, name: str = "config.json", **changes: object) -> None:
+def edit(folder, name="config.json", **changes):
     path = folder / name
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
@@ -156,10 +154,10 @@ def test_threads_that_load_checkpoints_leave_the_hub_as_it_is(tiny_folder, forbi
     """
     checkpoint = resolve(str(tiny_folder("bert")))
     both_load, first_has_ended = threading.Barrier(2), threading.Event()
-    is_offline: list[bool] = []
-    tokenizers: list[Any] = []
+    is_offline = []
+    tokenizers = []
 
-    def load(*, is_first: bool) -> None:
+    def load(*, is_first):
         with fenced(checkpoint) as view:
             both_load.wait(HUNG_SECONDS)
             is_offline.append(huggingface_hub.constants.HF_HUB_OFFLINE)

@@ -2,10 +2,6 @@
 named by hand.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -31,7 +27,7 @@ pytestmark = pytest.mark.slow
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 
 # Where the blocks are.
-BLOCKS: dict[str, Callable[[Any], Any]] = {
+BLOCKS = {
     "mamba": lambda model: model.layers,
     "rwkv": lambda model: model.blocks,
     "xlstm": lambda model: model.blocks,
@@ -44,13 +40,11 @@ BLOCKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def first(value: Any) -> torch.Tensor:
+def first(value):
     return value[0] if isinstance(value, (tuple, list)) else value
 
 
-def read_and_given(
-    folder: Path, blocks: Callable[[Any], Any], text: str
-) -> tuple[np.ndarray, np.ndarray]:
+def read_and_given(folder, blocks, text):
     """Return what the first block reads and what each gives, (1 + L, t, dim), and the last hidden
     state.
     """
@@ -82,7 +76,7 @@ def read_and_given(
     return torch.stack([state[0, :t] for state in states]).numpy(), last.numpy()
 
 
-def encoded(encoder: Encoder, texts: tuple[str, ...]) -> dict[int, np.ndarray]:
+def encoded(encoder, texts):
     """Return the mean of the tokens of each text that are not special, (layers, dim)."""
     found = {}
     given = [passage(text, number) for number, text in enumerate(texts)]

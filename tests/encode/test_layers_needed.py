@@ -22,7 +22,7 @@ from embstore.encode.forward import Encoder
 WHOLE = {"albert", "dory", "falcon_mamba", "hrm_text", "mamba", "mamba2", "rwkv"}
 
 
-def encoded(encoder: Encoder, layers: str) -> np.ndarray:
+def encoded(encoder, layers):
     """Return the vectors of some texts at layers (layers, n, dim), in the order of the texts."""
     given = [passage(text, n) for n, text in enumerate(TEXTS)]
     chosen = encoder.layers.select_stored(layers)
@@ -31,12 +31,12 @@ def encoded(encoder: Encoder, layers: str) -> np.ndarray:
     return np.concatenate([result.vectors[Pooling.MEAN] for result in results], axis=1)[:, order]
 
 
-def check(encoder: Encoder) -> list[int]:
+def check(encoder):
     """Compare builds of some layers with one of all; return the blocks that run for each layer."""
     n = encoder.layers.n_blocks
     whole = encoded(encoder, "all")
 
-    def is_equal(part: np.ndarray, layers: list[int]) -> bool:
+    def is_equal(part, layers):
         difference = np.linalg.norm(part - whole[layers], axis=-1)
         return bool((difference <= 1e-6 * np.linalg.norm(whole[layers], axis=-1)).all())
 

@@ -65,7 +65,7 @@ def load(tiny_folder, monkeypatch):
     monkeypatch.setattr(module, "_FIRST_CHARS", 64)
     monkeypatch.setattr(module, "_MAX_CHARS", 2048)
 
-    def tokenizer(name: str, side: str = "right") -> Tokenizer:
+    def tokenizer(name, side="right"):
         found = Tokenizer.load(resolve(f"{name}={tiny_folder(name)}"))
         found.max_tokens = LIMIT
         found._hf.truncation_side = side
@@ -83,7 +83,7 @@ def test_the_tokens_are_those_of_the_whole_text(load, name, side):
     @settings(deadline=None, max_examples=30)
     @given(_TEXTS)
     @example("the quick brown fox " + "a" * 120 + "AAA\x0c" * 34)  # BERT deletes form feeds
-    def check(text: str) -> None:
+    def check(text):
         whole = tokenizer._truncated(text)
         piece = find_piece(text, LIMIT, tokenizer._truncated, from_end=side == "left")
         if piece is None or isinstance(piece, int):
@@ -108,7 +108,7 @@ def test_the_items_are_those_of_the_whole_text(load, monkeypatch, side):
     spans = (Span(0, 3), Span(4, 5), Span(len(text) - 4, len(text) - 1), Span(8000, 8004))
     passage = Passage(text, spans, (1, 2, 3, 4))
 
-    def read() -> tuple[list, list]:
+    def read():
         [(texts, skipped)] = tokenizer.windows([passage], poolings=[Pooling.LAST], long="truncate")
         assert all("the context of 'bert' holds 8" in skip.reason for skip in skipped)
         return texts, [(skip.item_id, skip.outcome) for skip in skipped]

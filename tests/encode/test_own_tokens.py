@@ -2,7 +2,6 @@
 are blanks.
 """
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -65,7 +64,7 @@ def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witnes
             )
 
 
-def byte_level(case: str) -> tf.PreTrainedTokenizerFast:
+def byte_level(case):
     """Return a tokenizer of byte-level BPE that trims the blanks off its offsets."""
     parts = bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     if case == "bart":
@@ -135,7 +134,7 @@ def test_the_words_of_a_sentence_keep_their_tokens(case):
         assert np.diff(positions).tolist() == [1] * (len(positions) - 1)
 
 
-def metaspace(case: str) -> tf.PreTrainedTokenizerFast:
+def metaspace(case):
     """Return a tokenizer that puts a blank before the first word, in Metaspace or by the normalizer
     of older ones.
     """
@@ -163,11 +162,11 @@ def prefixing():
     """
 
     @cache
-    def load(case: str) -> Callable[[str, Span], list[str]]:
+    def load(case):
         hf = PREFIXING[case](case)
         tokenizer = Tokenizer(hf, tf.RobertaConfig(vocab_size=len(hf)), case)
 
-        def own_tokens(text: str, span: Span) -> list[str]:
+        def own_tokens(text, span):
             [([row], _)] = tokenizer.windows([passage(text, span=span)], poolings=[], long="skip")
             return hf.convert_ids_to_tokens([row.ids[position] for position in row.tokens[0]])
 

@@ -4,9 +4,7 @@ and reason.
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -40,21 +38,21 @@ def copy(checkpoint, tmp_path):
     return Path(shutil.copytree(checkpoint, tmp_path / "tiny"))
 
 
-def change(folder: Path, file: str, **settings: Any) -> None:
+def change(folder, file, **settings):
     path = folder / file
     document = json.loads(path.read_text()) if path.exists() else {}
     write_json(path, {**document, **settings})
 
 
-def add_module(kind: str, path: str = "4_More") -> Callable[[Path], None]:
-    def add(folder: Path) -> None:
+def add_module(kind, path="4_More"):
+    def add(folder):
         modules = json.loads((folder / "modules.json").read_text())
         write_json(folder / "modules.json", [*modules, {"path": path, "type": kind}])
 
     return add
 
 
-def set_(file: str, **settings: Any) -> Callable[[Path], None]:
+def set_(file, **settings):
     return lambda folder: change(folder, file, **settings)
 
 

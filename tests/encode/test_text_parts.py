@@ -47,7 +47,7 @@ def whole(tmp_path_factory):
     return cache(lambda name: _write(root / name, name))
 
 
-def _write(folder: Path, name: str) -> Path:
+def _write(folder, name):
     words = tokenizer()
     torch.manual_seed(0)
     model = getattr(tf, WHOLE[name][0])(config_of(name, len(words)))
@@ -59,7 +59,7 @@ def _write(folder: Path, name: str) -> Path:
     return folder
 
 
-def _plain(folder: Path, name: str, text: str) -> list[np.ndarray]:
+def _plain(folder, name, text):
     """Return the states that the whole published model gives for a text alone, without images:
     encoder or decoder.
     """

@@ -44,7 +44,7 @@ def rows_of(store, space):
             " JOIN items AS context ON context.item_id = item.context_id"
         ).fetchall()
     }
-    found: dict[str, list] = {}
+    found = {}
     for row in sorted(zip(index, ids, texts, special, strict=True), key=lambda row: row[0]):
         context, start, end = facts[row[1]]
         found.setdefault(context, []).append((row[2], start, end, row[0], row[3], row[1]))
@@ -58,7 +58,7 @@ def test_every_token_of_every_layer_has_the_state_that_transformers_gives(
     store, report = built(tmp_path, {kind: tiny_folder(kind)}, special=True)
     space = f"{kind}.token.last"
     found = rows_of(store, space)
-    layers: dict[str, dict] = {}
+    layers = {}
     names = store.catalog.cards[space].layers.names
     for name in names:
         ids, _, vectors = store.vectors(space, name)

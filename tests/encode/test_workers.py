@@ -3,7 +3,6 @@ number of workers.
 """
 
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embstore.base.space import Pooling, Unit
-from embstore.encode.forward import Encoder, Forward, run
+from embstore.encode.forward import Forward, run
 from embstore.encode.records import Encoded, Skipped, default_batch_tokens, plan_batches
 from embstore.encode.spans import Text
 
 
 @contextmanager
-def threads(n: int) -> Iterator[None]:
+def threads(n):
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -30,11 +29,11 @@ def threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def text(n_tokens: int, item: int = 0) -> Text:
+def text(n_tokens, item=0):
     return Text([5 + item % 7] * n_tokens, None, [item], [[n_tokens - 1]], None, None)
 
 
-def forward_of(encoder: Encoder) -> Forward:
+def forward_of(encoder):
     poolings = [Pooling.LAST, Pooling.MEAN]
     return Forward(
         encoder._model, encoder._contract, 0, poolings, encoder.layers.ids, encoder._reference
@@ -43,7 +42,7 @@ def forward_of(encoder: Encoder) -> Forward:
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
 def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name):
-    encoder: Encoder = tiny(name)
+    encoder = tiny(name)
     given = passages(items(Unit.OCCURRENCE), encoder)
     runs = []
     for n in (1, 2, 5):
@@ -65,7 +64,7 @@ def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch):
     together = threading.Barrier(3, timeout=HUNG_SECONDS)
     call = Forward.__call__
 
-    def met(self: Forward, texts: list[Text]) -> list[Encoded | Skipped] | None:
+    def met(self, texts):
         together.wait()
         return call(self, texts)
 
@@ -102,7 +101,7 @@ def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_wor
     sizes = []
     call = Forward.__call__
 
-    def limited(self: Forward, texts: list[Text]) -> list[Encoded | Skipped] | None:
+    def limited(self, texts):
         sizes.append(len(texts))
         return call(self, texts) if len(texts) <= 2 else None
 

@@ -3,7 +3,6 @@ hub).
 """
 
 import json
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ pytestmark = [
 ]
 
 URL = "hf://datasets/group/store"
-QUESTIONS: list[Callable[[Store], object]] = [
+QUESTIONS = [
     lambda store: store.info().rows,
     lambda store: store.query("anisotropy").rows,
     lambda store: store.query("isoscore", layers="2", spaces="toy.word.last").rows,
@@ -51,7 +50,7 @@ def test_only_what_is_needed_is_fetched(make_store, tmp_path):
     made.store.push(tmp_path / "served")
     with serving(tmp_path / "served") as server:
 
-        def requested() -> list[str]:
+        def requested():
             found = [path.split("/")[1] for path, _ in server.requests]
             server.requests.clear()
             return found

@@ -291,7 +291,7 @@ def test_an_interrupted_push_goes_on(made, tmp_path, monkeypatch):
     monkeypatch.setattr(Folder, "put", put_until_stopped)
     n_runs, is_complete, everything = 0, False, []
     while not is_complete:
-        arrived: list[str] = []
+        arrived = []
         n_runs += 1
         try:
             made.store.push(copy)

@@ -8,7 +8,6 @@ import hashlib
 import json
 
 import pytest
-from fake_hub import FakeHub, Repository
 from kept_columns import write_columns
 from store_damage import committed, flip
 
@@ -31,7 +30,7 @@ pytestmark = [
 URL, REPO = "hf://datasets/group/store", "group/store"
 
 
-def _tree(hub: FakeHub, branch: str = "main") -> dict[str, bytes]:
+def _tree(hub, branch="main"):
     return hub.repositories[REPO].commits[hub.repositories[REPO].branches[branch]]
 
 
@@ -72,7 +71,7 @@ def test_an_interrupted_push_uploads_nothing_twice(made, hub):
     class Stopped(BaseException):
         pass
 
-    def stop(_: object) -> None:
+    def stop(_):
         if hub.uploaded:
             raise Stopped
 
@@ -89,7 +88,7 @@ def test_a_repository_that_moved_is_refused_with_both_commits(made, make_store, 
     repository = hub.repositories[REPO]
     parent, before = repository.branches["main"], _tree(hub)
 
-    def rival(found: Repository) -> None:
+    def rival(found):
         hub.before_commit = None
         found.commit("main", {**before, "notes.txt": b"by another"})
 
@@ -191,7 +190,7 @@ def test_the_dataset_is_loaded_by_datasets(made, hub, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
-    def load(name: str, split: str = "train"):
+    def load(name, split="train"):
         return datasets.load_dataset(
             str(tmp_path / "clone"), name, split=split, cache_dir=str(tmp_path / "datasets")
         )

@@ -2,18 +2,15 @@
 
 import http.client
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
 from datasets_written import write_lexicon, write_pairs
 from explorer_page import CHROMIUM, Visit, launch
 from hanging import HUNG_SECONDS
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 pytest.importorskip("starlette", reason="the explorer needs starlette (extra explore)")
 pytest.importorskip("uvicorn", reason="the explorer needs uvicorn (extra explore)")
@@ -59,16 +56,14 @@ class Client:
     cookie: str = ""
 
     @property
-    def host(self) -> str:
+    def host(self):
         return self.url.split("/")[2]
 
     @property
-    def token(self) -> str:
+    def token(self):
         return self.url.partition("token=")[2]
 
-    def request(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
+    def request(self, method, path, body=None, **headers):
         """Return status, headers and body of the answer; a header given as an empty string is not
         sent.
         """
@@ -94,19 +89,19 @@ class Client:
         finally:
             connection.close()
 
-    def enter(self) -> "Client":
+    def enter(self):
         """Open the page, and keep its cookie."""
         status, headers, _ = self.request("GET", f"/?token={self.token}")
         assert status == 303
         self.cookie = headers["set-cookie"].partition(";")[0]
         return self
 
-    def get(self, path: str) -> Any:
+    def get(self, path):
         status, _, body = self.request("GET", path)
         assert status == 200, body
         return json.loads(body)
 
-    def post(self, path: str, *, status: int = 200, **body: Any) -> Any:
+    def post(self, path, *, status=200, **body):
         found, _, answer = self.request(
             "POST", path, json.dumps(body).encode(), Content_Type="application/json"
         )
@@ -129,7 +124,7 @@ def browser():
 
 
 @contextmanager
-def _visited(*arguments: Any, **options: Any) -> Iterator[Visit]:
+def _visited(*arguments, **options):
     visit = Visit(*arguments, **options)
     yield visit
     visit.close()
@@ -157,7 +152,7 @@ def opened(browser, address_of, tmp_path):
     """
     with ExitStack() as visits:
 
-        def open_page(made: Synthetic, *size: int, expected: str = "", **state: str) -> Any:
+        def open_page(made, *size, expected="", **state):
             visit = visits.enter_context(
                 _visited(browser, address_of(made.root), expected=expected)
             )
@@ -173,8 +168,8 @@ def serve():
 
     servers = []
 
-    def start(root: Path) -> Client:
-        reports: list[str] = []
+    def start(root):
+        reports = []
         server = Store(root).explore(port=0, report=reports.append)
         servers.append(server)
         return Client(server.url, reports)

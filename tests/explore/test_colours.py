@@ -1,10 +1,8 @@
 """Values that colour the items: computed in float64, and none where a vector of zeros has none."""
 
-from typing import Any
-
 import numpy as np
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.explore.questions import colours
 
@@ -21,7 +19,7 @@ def scaled(tmp_path_factory):
     return synthetic_store(root, len(SCALES), 16, 2, None, vectors=vectors, index=False)
 
 
-def values(made: Synthetic, kind: str, layer: int, **options: Any) -> list[Any]:
+def values(made, kind, layer, **options):
     """Return the value of each item, in the order of ``made.texts``."""
     found = colours(made.store, made.space, kind, str(layer), **options)
     names = found.get("categories")
@@ -32,7 +30,7 @@ def values(made: Synthetic, kind: str, layer: int, **options: Any) -> list[Any]:
     ]
 
 
-def cosines(first: Any, second: Any) -> list[float | None]:
+def cosines(first, second):
     """Return the cosine of each pair of rows by long doubles; None where one is zero."""
     first, second = (
         np.broadcast_to(rows, first.shape).astype(np.longdouble) for rows in (first, second)

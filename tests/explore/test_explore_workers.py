@@ -5,10 +5,8 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hanging import wait_until
@@ -37,7 +35,7 @@ is_linux = pytest.mark.skipif(
 )
 
 
-def in_a_loop(ask: Callable[[], Any]) -> Any:
+def in_a_loop(ask):
     """Return what a coroutine returns, in a thread: the tests of the page leave a loop in this
     one.
     """
@@ -45,7 +43,7 @@ def in_a_loop(ask: Callable[[], Any]) -> Any:
         return pool.submit(lambda: asyncio.run(ask())).result()
 
 
-def workers() -> set[int]:
+def workers():
     """Return the ids of the processes that compute for explorers of this process."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
@@ -61,12 +59,12 @@ def workers() -> set[int]:
     return found
 
 
-def has_ended(process: int) -> bool:
+def has_ended(process):
     """Return whether a process with all of its threads has ended, and was collected."""
     return not Path(f"/proc/{process}").exists()
 
 
-def send(client: Any, path: str, **body: Any) -> socket.socket:
+def send(client, path, **body):
     """Send a request, and return the connection, on which the answer comes."""
     host, _, port = client.host.rpartition(":")
     connection = socket.create_connection((host, int(port)), 240)
@@ -169,21 +167,21 @@ def test_every_condition_has_the_limits_of_sql(mapped, monkeypatch, ask, limits)
         ask(Store(mapped.path), LONG)
 
 
-async def is_waiting() -> bool:
+async def is_waiting():
     return False
 
 
-async def has_left() -> bool:
+async def has_left():
     return True
 
 
-def process_id(store: Any) -> int:
+def process_id(store):
     """Return the id of this process."""
     return os.getpid()
 
 
 def test_a_client_that_left_while_it_waited_costs_no_process():
-    async def ask() -> tuple[int, int]:
+    async def ask():
         pool = Workers("store", most=1)
         first = await pool.run(process_id, is_waiting)
         with pytest.raises(Cancelled):
@@ -196,19 +194,19 @@ def test_a_client_that_left_while_it_waited_costs_no_process():
     assert first == second
 
 
-def endless(store: Any) -> None:
+def endless(store):
     """Hold the interpreter lock, as DuckDB does while it converts a value."""
     sum(range(10**15))
 
 
-def largest(store: Any, n_bytes: int) -> int:
+def largest(store, n_bytes):
     """Return the size of a block of memory."""
     return len(bytearray(n_bytes))
 
 
 @is_linux
 def test_the_system_enforces_the_limits_of_sql_in_calls_that_have_them():
-    async def ask() -> None:
+    async def ask():
         pool = Workers("store", most=1)
         limits = Limits(timeout=0.01, memory=1_000_000_000)
         with pytest.raises(QueryError, match=r"this took longer than its limit of 0\.01 s"):

@@ -1,7 +1,6 @@
 """The page in a real browser: what it shows, what it asks for, and its use without a mouse."""
 
 from itertools import combinations
-from typing import Any
 
 import pytest
 from explorer_page import (
@@ -25,7 +24,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 VIEWS = ("map", "neighbours", "metrics", "layers", "datasets", "sql", "store")
 
 
-def near(page: Any) -> list[tuple[str, float]]:
+def near(page):
     found = page.locator(".near-block").first.locator("li").all()
     return [
         (
@@ -162,7 +161,7 @@ def test_a_link_reproduces_the_view(visit):
     other.close()
 
 
-def _wait_for_all(page: Any) -> None:
+def _wait_for_all(page):
     """Wait for three maps with their colours, the selection and the neighbours."""
     wait_for_map(page, 3)
     page.locator(".near-block li").first.wait_for()
@@ -377,7 +376,7 @@ def test_the_keyboard_alone_suffices(visit):
     wait_for_map(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "skip"
-    reached: list[str] = []
+    reached = []
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.append(
@@ -416,7 +415,7 @@ def test_the_keyboard_alone_suffices(visit):
 
 def test_a_link_on_another_page_leads_here(visit):
     class Page(LocalHandler):
-        def answer(self) -> None:
+        def answer(self):
             self.reply(
                 200, f'<a href="{visit.url}">explorer</a>'.encode(), {"Content-Type": "text/html"}
             )

@@ -4,13 +4,12 @@ a real browser.
 
 import json
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
 from explorer_page import copied, run, until, violations, wait_for_map
 from kept_columns import write_columns
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.explore.questions import colours
 from embstore.storage.item_columns import BUILT_IN
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.server
 
 N = 60
 POS = ["noun", "verb", "noun", "none", None, "<b>x</b>"]
-COLUMNS: dict[str, list[Any]] = {
+COLUMNS = {
     "pos": [POS[at % len(POS)] for at in range(N)],
     "freq": [None if at % 7 == 0 else 1.5 * at for at in range(N)],
     "frequent": [None if at % 5 == 0 else at >= 30 for at in range(N)],
@@ -36,7 +35,7 @@ def kept(tmp_path_factory):
     return made
 
 
-def shown_values(page: Any) -> dict[str, Any]:
+def shown_values(page):
     """Return what the items are coloured by, by their texts."""
     return dict(
         page.evaluate("""() => {
@@ -47,14 +46,14 @@ def shown_values(page: Any) -> dict[str, Any]:
     )
 
 
-def choose(page: Any, column: str) -> dict[str, Any]:
+def choose(page, column):
     page.get_by_label("Colour by").select_option(label=f"column {column}")
     until(page, f"explorer.panels[0].found?.label === {json.dumps(column)}")
     assert not page.get_by_label("SQL over the item columns").is_visible()
     return shown_values(page)
 
 
-def scores(made: Synthetic, layer: str) -> dict[str, float]:
+def scores(made, layer):
     poles = {"positive": ["word1", "word2"], "negative": ["word3", "word4"]}
     return {
         row["text"]: row["score"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError
@@ -18,12 +18,12 @@ def made(tmp_path_factory):
     )
 
 
-def units(made: Synthetic, layer: int) -> np.ndarray:
+def units(made, layer):
     vectors = made.layer(layer).astype(np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def off_map(made: Synthetic, name: str) -> tuple[str, np.ndarray]:
+def off_map(made, name):
     """Return a stored text that a sampled map does not show, and the rows of the items that it
     shows.
     """

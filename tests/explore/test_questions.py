@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from embstore.explore.questions import colours, overview, residuals
 SPACE = "toy.word.last"
 
 
-def unpacked(data: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+def unpacked(data):
     """Return header, ids and positions of a packed map."""
     end = 4 + int.from_bytes(data[:4], "little")
     header = json.loads(data[4:end])
@@ -35,7 +34,7 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     return header, ids, low + places / 65_535 * (high - low)
 
 
-def in_python(line: str) -> Any:
+def in_python(line):
     return eval(line, {"embstore": __import__("embstore")})
 
 

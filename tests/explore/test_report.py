@@ -41,7 +41,7 @@ def page(store):
     return file.read_text("utf-8")
 
 
-def csv_of(page: str, name: str) -> list[list[str]]:
+def csv_of(page, name):
     [data] = re.findall(
         rf'download="{re.escape(name)}.csv" href="data:text/csv;base64,([^"]+)"', page
     )
@@ -192,8 +192,8 @@ def test_it_opens_from_the_disk_and_its_map_moves(browser, page, tmp_path, width
         viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
     )
     shown = new_page(context)
-    problems: list[str] = []
-    requested: list[str] = []
+    problems = []
+    requested = []
     shown.on("console", lambda message: message.type == "error" and problems.append(message.text))
     shown.on("pageerror", lambda error: problems.append(str(error)))
     shown.on("request", lambda request: requested.append(request.url))

@@ -22,7 +22,7 @@ from embstore.explore import workers
 pytestmark = pytest.mark.server
 
 
-def status_of(url: str) -> int:
+def status_of(url):
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=HUNG_SECONDS)
     try:
@@ -83,7 +83,7 @@ def test_a_browser_is_opened_only_where_there_is_a_screen(explored, monkeypatch)
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    urls: list[str] = []
+    urls = []
     monkeypatch.setattr(webbrowser, "open", urls.append)
     with Store(explored.root).explore(port=0, open=True):
         assert urls == []

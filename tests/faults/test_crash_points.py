@@ -5,10 +5,9 @@ nothing is lost.
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 
 import pytest
-from fault_figures import FAULTS, HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_figures import FAULTS, HANGS, LOST, TRACEBACKS, UNSOUND, WRONG
 from fault_stores import stored_ids
 from file_operations import watched
 
@@ -16,7 +15,7 @@ from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
 from fault_points import COMMANDS, Case, some
-from power_loss import KILLED, VARIANTS, Moment, Recorder
+from power_loss import KILLED, VARIANTS, Recorder
 
 pytestmark = [
     pytest.mark.fault,
@@ -37,7 +36,7 @@ def test_a_crash_before_each_operation(point_stores, name, tmp_path, tally):
     with watched(recorder, case.root.parent):
         case.command.run(case.root)
     recorder.end()
-    found: list[str] = []
+    found = []
     tallies = {
         variant: tally("recorded kill" if variant == KILLED else "power loss", name)
         for variant in VARIANTS
@@ -53,7 +52,7 @@ def test_a_crash_before_each_operation(point_stores, name, tmp_path, tally):
     assert not [counts.harm for counts in tallies.values() if counts.harm], "\n".join(found)
 
 
-def _variants(number: int, *, is_last: bool) -> Sequence[str]:
+def _variants(number, *, is_last):
     """Return what is tried at a moment: of those in the middle, one after the other."""
     if is_last:
         return VARIANTS
@@ -64,7 +63,7 @@ def _variants(number: int, *, is_last: bool) -> Sequence[str]:
     )
 
 
-def _check(case: Case, moment: Moment, counts: Tally) -> str:
+def _check(case, moment, counts):
     """Look at what is left, and at what the next run of the command makes of it; return what is not
     as it should be.
     """

@@ -5,7 +5,6 @@ But a vector that has one bit turned over is read as it is, as in any file of ve
 compared by verify.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -25,7 +24,7 @@ TEXTS = [*dict.fromkeys([*WORDS, *MORE])]
 LAYER = 0  # the first file of each kind is of it
 
 # Whole answers, not their best rows alone.
-QUESTIONS: Mapping[str, Callable[[Store], object]] = {
+QUESTIONS = {
     "texts": lambda store: store.vectors(SPACE, LAYER)[1],
     "some texts": lambda store: store.vectors(SPACE, LAYER, where="text LIKE '%3%'")[1],
     "vectors": lambda store: store.vectors(SPACE, LAYER)[2].tolist(),
@@ -113,10 +112,10 @@ class ErrorRecorder:
     test.
     """
 
-    def __init__(self) -> None:
-        self.messages: list[str] = []
+    def __init__(self):
+        self.messages = []
 
-    def __call__(self, question: Callable[[], object]) -> object:
+    def __call__(self, question):
         try:
             return question()
         except EmbstoreError as error:
@@ -124,13 +123,13 @@ class ErrorRecorder:
             return None
 
 
-def _cosines(store: Store, texts: list[str]) -> dict[tuple[str, str], float]:
+def _cosines(store, texts):
     rows = store.neighbours(texts, spaces=SPACE, layers=LAYER, k=len(TEXTS)).rows
     assert len(rows) == len(texts) * (len(TEXTS) - 1)
     return {(row["query"], row["text"]): row["cosine"] for row in rows}
 
 
-def _is_same(found: object, right: object) -> bool:
+def _is_same(found, right):
     if not isinstance(found, dict) or not isinstance(right, dict):
         return found == right
     return found.keys() == right.keys() and np.allclose(

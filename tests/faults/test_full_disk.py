@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 from functools import cache
-from pathlib import Path
 
 import fault_stores
 import pytest
@@ -19,7 +18,6 @@ from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally, share
 from fault_stores import (
     LEFT_BEHIND,
     TRUTH,
-    Truth,
     build,
     build_damaged,
     build_other,
@@ -29,7 +27,7 @@ from fault_stores import (
     wrong_answers,
 )
 from file_operations import LINK, REPLACE, watched
-from killing import CONTEXT, Command
+from killing import CONTEXT
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -61,7 +59,7 @@ def stores(tmp_path_factory):
     return folder
 
 
-def can_mount() -> bool:
+def can_mount():
     if shutil.which("unshare") is None:  # on macOS
         return False
     probe = subprocess.run(
@@ -82,7 +80,7 @@ def test_a_full_disk(stores, name, tmp_path, tally):
     assert not counts.harm
 
 
-def _work(name: str, stores: Path, folder: Path, truth: Truth) -> None:
+def _work(name, stores, folder, truth):
     TRUTH.learn(truth)
     tally = Tally("full disk", name)
     try:
@@ -93,13 +91,13 @@ def _work(name: str, stores: Path, folder: Path, truth: Truth) -> None:
         )
 
 
-def _command(name: str) -> Command:
+def _command(name):
     if name == "build":
         return real_builds.build_one_space
     return getattr(real_builds if name in REAL else fault_stores, name.replace(" ", "_"))
 
 
-def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> None:
+def _on_a_small_disk(name, stores, folder, tally):
     """In a process with mounts of its own: fill a small file system in memory at some moments."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(_NEW_MOUNTS) == 0, os.strerror(ctypes.get_errno())
@@ -120,7 +118,7 @@ def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> Non
         shutil.rmtree(root)
 
 
-def _with_small_files(name: str, stores: Path, folder: Path, tally: Tally) -> None:
+def _with_small_files(name, stores, folder, tally):
     """Where no file system can be mounted: files may not grow beyond some size, below that of one
     that is written.
     """
@@ -146,13 +144,13 @@ def _with_small_files(name: str, stores: Path, folder: Path, tally: Tally) -> No
         shutil.rmtree(root)
 
 
-def _files(root: Path) -> dict[tuple[Path, int], int]:
+def _files(root):
     """Return the sizes of files, by path and inode: a file that was replaced is another one."""
     found = [(path, path.stat()) for path in root.rglob("*") if path.is_file()]
     return {(path, stat.st_ino): stat.st_size for path, stat in found}
 
 
-def _begin(name: str, stores: Path, folder: Path) -> Path:
+def _begin(name, stores, folder):
     if name in REAL:
         real_builds.take_along(stores, folder)
     else:
@@ -160,7 +158,7 @@ def _begin(name: str, stores: Path, folder: Path) -> Path:
     return copy(stores / BEGINS[name], folder / "store")
 
 
-def _run(name: str, stores: Path, folder: Path) -> int:
+def _run(name, stores, folder):
     """Run a command with all the room that it needs, and return how much more there is used at the
     most, about.
     """
@@ -169,7 +167,7 @@ def _run(name: str, stores: Path, folder: Path) -> int:
     command = _command(name)
     most = 0
 
-    def look(operation: str, *_: object) -> None:
+    def look(operation, *_):
         nonlocal most
         if operation in (REPLACE, LINK):
             most = max(most, _used(folder) - before)
@@ -180,17 +178,17 @@ def _run(name: str, stores: Path, folder: Path) -> int:
     return most
 
 
-def _used(folder: Path) -> int:
+def _used(folder):
     found = os.statvfs(folder)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 @cache
-def _whole(stores: Path) -> real_builds.Whole:
+def _whole(stores):
     return real_builds.Whole.of(stores / "both", is_exact=False)
 
 
-def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
+def _must_fail(name, root, stores, tally):
     before = naming(lambda: stored_ids(root)) or {}
     with pytest.raises((StoreError, OSError), match=r"No space left|File too large|no space left"):
         _command(name)(root)
@@ -221,7 +219,7 @@ def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
         )
 
 
-def _must_go_through(name: str, root: Path, stores: Path, tally: Tally) -> None:
+def _must_go_through(name, root, stores, tally):
     _command(name)(root)
     (real_builds.build_one_space if name in REAL else build)(root)
     problems = Store(root).verify(deep=True).problems

@@ -5,11 +5,9 @@ Where builds and indexes are real ones, see test_kills_of_builds: 200 in all, an
 CI.
 """
 
-from pathlib import Path
-
 import fault_stores
 import pytest
-from fault_figures import LOST, UNSOUND, WRONG, Tally, share
+from fault_figures import LOST, UNSOUND, WRONG, share
 from fault_stores import (
     at_once,
     build,
@@ -19,7 +17,7 @@ from fault_stores import (
     stored_ids,
     wrong_answers,
 )
-from killing import Command, killed
+from killing import killed
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -42,7 +40,7 @@ def stores(tmp_path_factory):
 
 @pytest.mark.parametrize("name", KILLS)
 def test_kills(stores, name, tally):
-    command: Command = build if name == "writer" else getattr(fault_stores, name)
+    command = build if name == "writer" else getattr(fault_stores, name)
     begin, whole = stores / BEGINS[name], stores / f"whole-{name}"
     before = naming(lambda: stored_ids(begin)) or {}
     counts = tally("kill -9", name)
@@ -54,9 +52,7 @@ def test_kills(stores, name, tally):
     assert not counts.harm
 
 
-def _check(
-    name: str, command: Command, root: Path, whole: Path, before: dict[str, set[int]], tally: Tally
-) -> None:
+def _check(name, command, root, whole, before, tally):
     store = Store(root)
     if any(root.glob("manifest/*.json")):
         allowed = naming if name == "repair" else at_once
@@ -82,11 +78,6 @@ def _check(
         assert Store(root).verify().ok
 
 
-def _check_all_or_nothing(
-    before: dict[str, set[int]],
-    after: dict[str, set[int]],
-    merged: dict[str, set[int]],
-    tally: Tally,
-) -> None:
+def _check_all_or_nothing(before, after, merged, tally):
     for space, ids in after.items():
         tally[WRONG] += ids not in (before.get(space), merged[space])

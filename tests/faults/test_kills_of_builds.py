@@ -2,12 +2,10 @@
 and of indexing.
 """
 
-from pathlib import Path
-
 import pytest
-from fault_figures import FAULTS, LOST, UNSOUND, WRONG, Tally, share
+from fault_figures import FAULTS, LOST, UNSOUND, WRONG, share
 from fault_stores import stored_ids
-from killing import Command, killed
+from killing import killed
 
 from embstore import Store
 
@@ -35,7 +33,7 @@ def stores(tmp_path_factory):
 @pytest.mark.parametrize("name", KILLS)
 def test_kills(stores, name, tally):
     begin = stores / f"before {name}"
-    command: Command = getattr(real_builds, name.replace(" ", "_"))
+    command = getattr(real_builds, name.replace(" ", "_"))
     is_build = name == "build"
     build = real_builds.build if is_build else real_builds.build_one_space
     before = {} if is_build else stored_ids(begin)
@@ -58,7 +56,7 @@ def test_kills(stores, name, tally):
     assert len(n_stored) >= least, f"many were killed at the same stage: {n_stored}"
 
 
-def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:
+def _check(whole, root, before, tally):
     """Look at what a kill left."""
     after = stored_ids(root)
     tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
@@ -67,7 +65,7 @@ def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) 
     assert not wrong
 
 
-def _check_whole(whole: Whole, root: Path, tally: Tally) -> None:
+def _check_whole(whole, root, tally):
     """Look at a store after the next build: it is as if nothing had happened."""
     problems = Store(root).verify(deep=tally["faults"] % 5 == 0).problems
     left = [path for path in root.rglob("*") if path.name.endswith(".tmp")]

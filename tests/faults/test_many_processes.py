@@ -5,8 +5,6 @@ there once.
 import os
 import time
 from functools import partial
-from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 
 import fault_stores
 import numpy as np
@@ -41,7 +39,7 @@ pytestmark = pytest.mark.fault
 ROUNDS = 6
 
 
-def grow_and_compact(n_reads: Synchronized, root: Path) -> None:
+def grow_and_compact(n_reads, root):
     """Add shards, compact, take in another store, remove a space and build it again; delete garbage
     at once.
 
@@ -99,7 +97,7 @@ def _unless_removed(question):
         return None
 
 
-def compact_over_and_over(root: Path) -> None:
+def compact_over_and_over(root):
     manifest.GARBAGE_SECONDS = -60
     for number in range(4 * ROUNDS):
         words(root, [f"compacted{number}-{place}" for place in range(4)], n_shards=2)
@@ -122,7 +120,7 @@ def test_verify_beside_compact(tmp_path):
     assert n_checks >= 3
 
 
-def until_free(command: str, root: Path) -> None:
+def until_free(command, root):
     """Run a command again and again until no other one writes to the store."""
     while True:
         try:
@@ -153,7 +151,7 @@ def test_of_several_commands_one_writes_and_the_others_are_refused(tmp_path):
 N_RIVALS, N_PARTS, PART = 6, 4, 5
 
 
-def write(root: Path, reports: Path, space: str, first: int) -> None:
+def write(root, reports, space, first):
     """Write the missing parts of a space as a worker without a common lock, and report those that
     were committed.
     """
@@ -176,7 +174,7 @@ def write(root: Path, reports: Path, space: str, first: int) -> None:
                     file.write(f"{space} {start}\n")
 
 
-def _texts(start: int) -> list[str]:
+def _texts(start):
     return [f"rival{number}" for number in range(start, start + PART)]
 
 

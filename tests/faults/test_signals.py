@@ -8,11 +8,9 @@ case.
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally, share
+from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, share
 from fault_stores import (
     build,
     build_damaged,
@@ -22,7 +20,7 @@ from fault_stores import (
     write_vectors,
     wrong_answers,
 )
-from killing import INTERRUPTED, Ended, moments, run_command
+from killing import INTERRUPTED, moments, run_command
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -146,7 +144,7 @@ def test_signals(stores, name, tally):
     )
 
 
-def _fresh(case: Case, stores: Path, name: str) -> Path:
+def _fresh(case, stores, name):
     """Return a folder in which the command begins."""
     folder = stores / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -156,11 +154,11 @@ def _fresh(case: Case, stores: Path, name: str) -> Path:
     return folder
 
 
-def _run(case: Case, folder: Path, **signalled: Any) -> Ended:
+def _run(case, folder, **signalled):
     return run_command(case.arguments.split(), folder, code=case.code, **signalled)
 
 
-def _check_end(case: Case, ended: Ended, plain: Ended) -> None:
+def _check_end(case, ended, plain):
     """Look at how a command ended: by the interrupt, or as it always does since it had done its
     work.
     """
@@ -169,7 +167,7 @@ def _check_end(case: Case, ended: Ended, plain: Ended) -> None:
         assert case.writes or ended.out == plain.out
 
 
-def _check_export(file: Path, whole: Path) -> None:
+def _check_export(file, whole):
     """Look at what an export left: the whole file or nothing."""
     assert not [*file.parent.glob(".*.tmp")]
     if file.exists():
@@ -177,9 +175,7 @@ def _check_export(file: Path, whole: Path) -> None:
         file.unlink()
 
 
-def _check_store(
-    case: Case, root: Path, before: dict[str, set[int]], ended: Ended, counts: Tally
-) -> None:
+def _check_store(case, root, before, ended, counts):
     """Look at what an interrupt left."""
     if not any(root.glob("manifest/*.json")):
         assert case.begin == "nothing"
@@ -199,7 +195,7 @@ def _check_store(
         counts[WRONG] += len(wrong_answers(Store(root)))
 
 
-def _check_whole(root: Path, whole: Path, counts: Tally) -> None:
+def _check_whole(root, whole, counts):
     """Look at a store after the same command was run again: it is as if nothing had happened."""
     problems = Store(root).verify(deep=True).problems
     left = [path for path in root.rglob("*.tmp") if not (whole / path.relative_to(root)).exists()]
@@ -209,7 +205,7 @@ def _check_whole(root: Path, whole: Path, counts: Tally) -> None:
     assert stored_ids(root) == stored_ids(whole)
 
 
-def _files(root: Path) -> dict[str, bytes]:
+def _files(root):
     """Return what a store holds, without derived files, which questions may add."""
     found = [
         path for path in sorted(root.rglob("*")) if path.is_file() and "derived" not in path.parts

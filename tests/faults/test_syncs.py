@@ -10,13 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fault_stores import build, stored_ids, words
 from file_operations import CREATE, LINK, MAKE_FOLDER, REMOVE, REMOVE_FOLDER, REPLACE, SYNC
-from power_loss import WRITE, Moment, Recorder, names_below
+from power_loss import WRITE, Recorder, names_below
 from tiny_checkpoint import named
 
 from embstore import Store
@@ -37,12 +36,12 @@ _CODE = (
 )
 
 
-def commit(root: Path) -> None:
+def commit(root):
     words(root, _NEW, n_shards=2)
 
 
 @pytest.fixture(scope="module")
-def strace() -> str:
+def strace():
     found = shutil.which("strace")
     if (
         found is None
@@ -98,11 +97,11 @@ def test_a_loss_of_power_after_any_call_leaves_a_whole_store(strace, begin, tmp_
     assert _is_ascending([len(state.get("toy.word.last", ())) for state in changes])
 
 
-def operations(trace: str, root: Path) -> Iterator[tuple[str, Path, Path | None]]:
+def operations(trace, root):
     """Yield the operations below a folder that were done: kind, path, and of links and renames the
     path before.
     """
-    begun: dict[str, str] = {}
+    begun = {}
     for line in trace.splitlines():
         process, _, text = line.partition(" ")
         text = text.strip()
@@ -124,7 +123,7 @@ def operations(trace: str, root: Path) -> Iterator[tuple[str, Path, Path | None]
             yield _OPERATIONS[call[1]], paths[-1], paths[0] if len(paths) > 1 else None
 
 
-def _distinct(moments: list[Moment]) -> Iterator[Moment]:
+def _distinct(moments):
     """Yield the moments, without those after which the disk has nothing new."""
     last = None
     for moment in moments:
@@ -134,7 +133,7 @@ def _distinct(moments: list[Moment]) -> Iterator[Moment]:
         last = (moment.durable, synced)
 
 
-def _after(moment: Moment, root: Path) -> dict[str, set[int]]:
+def _after(moment, root):
     """Return what a store holds after a loss of power, which may have left what was not synced or
     not.
     """
@@ -145,7 +144,7 @@ def _after(moment: Moment, root: Path) -> dict[str, set[int]]:
     return states[-1]
 
 
-def _state(root: Path) -> dict[str, set[int]]:
+def _state(root):
     """Return the items of a store, which must be sound; none if there is none."""
     if StoreFiles.of_folder(root).find_manifest() is None:
         return {}
@@ -153,5 +152,5 @@ def _state(root: Path) -> dict[str, set[int]]:
     return stored_ids(root)
 
 
-def _is_ascending(numbers: list[int]) -> bool:
+def _is_ascending(numbers):
     return numbers == sorted(numbers)

@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from itertools import cycle
 
 import pytest
-from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG
 from fault_stores import copy
 from file_operations import Failing, watched
 
@@ -50,7 +49,7 @@ def test_an_error_at_each_operation(point_stores, name, tmp_path, tally):
     assert not counts.harm, "\n".join(found)
 
 
-def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
+def _errors(n_operations):
     """Yield the number of an operation, its error, and whether all later operations on the file
     fail too.
 
@@ -66,7 +65,7 @@ def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
         yield n, code, (number + number // len(CODES)) % 2 == 1  # of each error half
 
 
-def _run(case: Case, n: int, code: int, counts: Tally, found: list[str], *, lasts: bool) -> str:
+def _run(case, n, code, counts, found, *, lasts):
     """Run a command of which an operation fails, and return the message of its error."""
     try:
         with watched(Failing(n, code, lasts=lasts), case.root):

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from embstore.base.arrays import distinct_rows, has_direction
 from embstore.base.errors import UnknownNameError
 from embstore.index import exact_knn
-from embstore.index.exact_knn import DISTANCES, Points, neighbours_of_all
+from embstore.index.exact_knn import DISTANCES, neighbours_of_all
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def brute_force(x: np.ndarray, distance: str) -> np.ndarray:
+def brute_force(x, distance):
     """All distances or cosines, (n, n), in float64, by differences."""
     wide = x.astype(np.float64)
     if distance == "euclidean":
@@ -29,7 +29,7 @@ def brute_force(x: np.ndarray, distance: str) -> np.ndarray:
     )
 
 
-def nearest(table: np.ndarray, k: int, distance: str) -> np.ndarray:
+def nearest(table, k, distance):
     """The first k of each row without itself, sorted by (value, position), one row after the
     other.
     """
@@ -41,7 +41,7 @@ def nearest(table: np.ndarray, k: int, distance: str) -> np.ndarray:
     return np.array(rows, np.int64).reshape(len(table), -1)
 
 
-def assert_exact(x: np.ndarray, k: int, distance: str) -> None:
+def assert_exact(x, k, distance):
     """The same values to 1e-12, and the same order wherever values differ by more than rounding, or
     not at all.
     """
@@ -64,7 +64,7 @@ def assert_exact(x: np.ndarray, k: int, distance: str) -> None:
 
 
 @st.composite
-def clouds(draw: st.DrawFn) -> np.ndarray:
+def clouds(draw):
     """Gaussian clouds, some with a large mean, duplicates, near duplicates, or all of few different
     points.
     """
@@ -91,20 +91,20 @@ def test_neighbours_of_all_are_brute_force(x, k, distance):
     assert_exact(x, k, distance)
 
 
-def nearest_of_whole_numbers(x: np.ndarray, k: int, distance: str) -> list[list[int]]:
+def nearest_of_whole_numbers(x, k, distance):
     """The first k of each row by squared distance, or by the sign and square of the cosine as a
     fraction.
     """
     squares = (x * x).sum(axis=1).tolist()
     products = (x @ x.T).tolist()
 
-    def key(i: int, j: int) -> Fraction:
+    def key(i, j):
         if distance == "euclidean":
             return Fraction(squares[i] + squares[j] - 2 * products[i][j])
         return Fraction(-products[i][j] * abs(products[i][j]), squares[i] * squares[j])
 
     n = range(len(x))
-    return [sorted((j for j in n if j != i), key=lambda j, i=i: (key(i, j), j))[:k] for i in n]  # type: ignore[misc]
+    return [sorted((j for j in n if j != i), key=lambda j, i=i: (key(i, j), j))[:k] for i in n]
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -136,16 +136,16 @@ def test_neighbours_of_all_are_those_of_scikit_learn(distance):
     np.testing.assert_allclose(values, 1 - wanted if distance == "cosine" else wanted, rtol=1e-9)
 
 
-def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+def searches(monkeypatch):
     """Record how many rows each of the two searches gets."""
-    counts: dict[str, list[int]] = {"rough": [], "thorough": []}
+    counts = {"rough": [], "thorough": []}
     approx, thorough = exact_knn._search, exact_knn._search_in_float64
 
-    def search_roughly(points: Points, rows: np.ndarray | slice, *rest: object) -> np.ndarray:
+    def search_roughly(points, rows, *rest):
         counts["rough"].append(len(points.vectors[rows]))
         return approx(points, rows, *rest)
 
-    def search_thoroughly(points: Points, rows: np.ndarray, found: object) -> None:
+    def search_thoroughly(points, rows, found):
         counts["thorough"].append(len(rows))
         thorough(points, rows, found)
 
@@ -192,9 +192,7 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rou
     x = np.random.default_rng(4).normal(size=(400, 6)).astype(np.float32)
     wanted = neighbours_of_all(x, 10, distance)
 
-    def knn(
-        queries: np.ndarray, base: np.ndarray, width: int, _: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def knn(queries, base, width, _):
         q, b = queries.astype(np.float64)[:, :-1], base.astype(np.float64)[:, :-1]
         sizes = (np.linalg.norm(q, axis=1)[:, None] + np.linalg.norm(b, axis=1)) ** 2
         products = q @ b.T - (b * b).sum(axis=1) / 2
@@ -206,7 +204,7 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rou
 
     right = exact_knn.rounding_error_bound
 
-    def bound(dim: int, dtype: type) -> float:
+    def bound(dim, dtype):
         return rounding if dtype == np.float32 else right(dim, dtype)
 
     monkeypatch.setattr(exact_knn, "rounding_error_bound", bound)

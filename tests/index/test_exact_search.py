@@ -1,7 +1,6 @@
 """Exact searches: what is found depends on the vectors alone, down to the last bit."""
 
 import math
-from collections.abc import Iterable
 from functools import reduce
 from operator import add
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_search import VectorsInMemory
-from numpy.typing import NDArray
 from stated_recall import Dominated, normalized
 
 from embstore.base.arrays import cosine_error, rounding_error_bound
@@ -26,18 +24,16 @@ from embstore.index.exact_search import (
 class Given(VectorsInMemory):
     """Vectors by item id."""
 
-    def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def __init__(self, ids, vectors):
         self.ids, self.vectors = ids, vectors
 
 
-def added(values: Iterable[float]) -> float:
+def added(values):
     """Add one after the other, as ``sum`` does up to Python 3.11; later it compensates rounding."""
     return reduce(add, values, 0.0)
 
 
-def by_definition(
-    ids: NDArray[np.int64], x: NDArray[np.float32], query: NDArray[np.float32], k: int
-) -> list[tuple]:
+def by_definition(ids, x, query, k):
     """The k best of all cosines, component by component in float64 of the vectors themselves; ties
     by id.
     """
@@ -52,13 +48,11 @@ def by_definition(
     )[:k]
 
 
-def hits(found: tuple[NDArray[np.int64], NDArray[np.floating]], row: int) -> list[tuple]:
+def hits(found, row):
     return list(zip(found[0][row].tolist(), found[1][row].tolist(), strict=True))
 
 
-def scan(
-    ids: NDArray[np.int64], x: NDArray[np.floating], queries: NDArray, k: int, block: int = 300
-) -> tuple:
+def scan(ids, x, queries, k, block=300):
     blocks = ((ids[at : at + block], x[at : at + block]) for at in range(0, len(x), block))
     return search_exact(with_squares(blocks), queries, k)
 
@@ -134,9 +128,7 @@ def test_the_nearest_are_among_the_candidates_by_distance_which_are_few(seed, di
         assert len(found) < 20
 
 
-def with_outlier(
-    outlier: float, dim: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+def with_outlier(outlier, dim):
     """Ids and vectors with one massive dimension, some of them zero, equal or multiples of others;
     and queries.
     """

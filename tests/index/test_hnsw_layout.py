@@ -12,8 +12,8 @@ from index_search import Clustered
 from peak_memory import peak
 
 from embstore.index import IndexCard, choose, faiss_index
-from embstore.index.exact_search import Units, unit_vectors
-from embstore.index.faiss_index import Positions, similarity_order
+from embstore.index.exact_search import unit_vectors
+from embstore.index.faiss_index import similarity_order
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def test_every_position_is_there_once(vectors):
     assert sorted(similarity_order(unit_vectors(vectors)).tolist()) == list(range(len(vectors)))
 
 
-def pages_of_neighbours(units: Units) -> float:
+def pages_of_neighbours(units):
     """In how many pages the nearest of a vector lie, on average."""
     nearest = np.argsort(-(units @ units.T), axis=1)[:, :_NEAREST]
     return float(np.mean([len(set(row)) for row in (nearest // _PAGE).tolist()]))
@@ -44,7 +44,7 @@ def test_vectors_that_cannot_be_divided_take_few_products(n_different, monkeypat
     n, products = 100_000, 0
     knn = faiss.knn
 
-    def counted(left: Units, right: Units, *others: int) -> tuple[Units, Positions]:
+    def counted(left, right, *others):
         nonlocal products
         products += len(left) * len(right)
         return knn(left, right, *others)
@@ -89,7 +89,7 @@ def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path):
         )
 
 
-def graph_ids(graph: faiss.IndexIDMap) -> Positions:
+def graph_ids(graph):
     return faiss.vector_to_array(graph.id_map)
 
 

@@ -1,14 +1,11 @@
 """Indexes made to do harm, with the hashes and facts that belong to them: refused as damaged."""
 
 import struct
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import pytest
-from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError
 from embstore.index import IndexCard, faiss_index, stored_ids, unit_vectors
@@ -19,25 +16,25 @@ from embstore.storage.manifest import Change
 pytestmark = pytest.mark.fault
 
 D, N, LISTS = 16, 50, 2
-CARDS: dict[str, dict[str, Any]] = {
+CARDS = {
     "flat": {},
     "hnsw": {"parameters": {"m": 8, "ef_construction": 40}, "effort": {"ef_search": 16}},
 }
 Parts = tuple[np.ndarray, np.ndarray, list[Any]]  # ids, unit vectors, and what FAISS does not own
 
 
-def serialized(index: Any) -> bytes:
+def serialized(index):
     return bytes(faiss.serialize_index(index))
 
 
-def filled(index: Any, units: np.ndarray) -> Any:
+def filled(index, units):
     if not index.is_trained:
         index.train(units)
     index.add(units)
     return index
 
 
-def with_ids(inner: Any, parts: Parts) -> bytes:
+def with_ids(inner, parts):
     ids, _, kept = parts
     empty = faiss.IndexFlatIP(D)
     index = faiss.IndexIDMap(empty)
@@ -48,7 +45,7 @@ def with_ids(inner: Any, parts: Parts) -> bytes:
     return serialized(index)
 
 
-def graph(parts: Parts, storage: Any = None) -> bytes:
+def graph(parts, storage=None):
     made = filled(faiss.IndexHNSWFlat(D, 8, faiss.METRIC_L2), parts[1])
     if storage is not None:
         made.own_fields, made.storage = False, storage
@@ -56,7 +53,7 @@ def graph(parts: Parts, storage: Any = None) -> bytes:
     return with_ids(made, parts)
 
 
-def lists(parts: Parts, file: Path | None = None) -> bytes:
+def lists(parts, file=None):
     quantizer = faiss.IndexFlatIP(D)
     made = faiss.IndexIVFFlat(quantizer, D, LISTS, faiss.METRIC_INNER_PRODUCT)
     made.cp.min_points_per_centroid = 1
@@ -67,16 +64,16 @@ def lists(parts: Parts, file: Path | None = None) -> bytes:
     return with_ids(filled(made, parts[1]), parts)
 
 
-def flat_of(n: int, dim: int, kind: Callable[[int], Any] = faiss.IndexFlatIP) -> Any:
+def flat_of(n, dim, kind=faiss.IndexFlatIP):
     return filled(kind(dim), np.random.default_rng(2).standard_normal((n, dim)).astype(np.float32))
 
 
-def null_storage(parts: Parts) -> bytes:
+def null_storage(parts):
     data = graph(parts)
     return data[: data.rindex(b"IxF2")] + b"null" + data[-8 * N - 8 :]
 
 
-def storage_with_ids(parts: Parts) -> bytes:
+def storage_with_ids(parts):
     flat = faiss.IndexFlatL2(D)
     parts[2].append(flat)
     storage = faiss.IndexIDMap(flat)
@@ -84,16 +81,16 @@ def storage_with_ids(parts: Parts) -> bytes:
     return graph(parts, storage)
 
 
-def many_ids(parts: Parts) -> bytes:
+def many_ids(parts):
     data = with_ids(flat_of(N, D), parts)
     return data[: -8 * N - 8] + struct.pack("<Q", 120_000_000) + data[-8 * N :]
 
 
-SOUND: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
+SOUND = {
     "flat": ("flat", lambda parts: with_ids(filled(faiss.IndexFlatIP(D), parts[1]), parts)),
     "hnsw": ("hnsw", graph),
 }
-HOSTILE: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
+HOSTILE = {
     "flat: more ids": ("flat", many_ids),
     "flat: lists": ("flat", lists),
     "hnsw: no graph": ("hnsw", SOUND["flat"][1]),
@@ -113,7 +110,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
 }
 
 
-def put(made: Synthetic, kind: str, make: Callable[[Parts], bytes]) -> Path:
+def put(made, kind, make):
     """Commit an index of layer 1 with facts that fit it, in place of the one that is there."""
     files, items = made.files, made.catalog.items_of(made.space)
     order = np.argsort(made.ids)

@@ -5,14 +5,12 @@ of damage.
 import threading
 import time
 from dataclasses import replace
-from typing import Any
 
 import faiss
 import numpy as np
 import pytest
 from index_search import Clustered, close_graphs
 from nearest import assert_same, hits, nearest
-from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError, UsageError
 from embstore.index import IndexCard, faiss_index, open_graph, readable_card, unit_vectors
@@ -31,17 +29,17 @@ DIM = 6
 
 
 @pytest.fixture
-def made(make_store) -> Synthetic:
+def made(make_store):
     return make_store(n=120, dim=DIM, n_blocks=1, top_form=None, index=False)
 
 
-def index(made: Synthetic, kind: str | None = "hnsw", **settings: Any) -> list[str]:
+def index(made, kind="hnsw", **settings):
     """Update all indexes, and return what was done."""
     results = index_layers(made.root, made.card, made.card.layers.members, Choice(kind, **settings))
     return [result.action for result in results]
 
 
-def cards(made: Synthetic) -> list[IndexCard | None]:
+def cards(made):
     return [
         readable_card(made.files.manifest(), made.space, layer) for layer in made.card.layers.ids
     ]
@@ -154,7 +152,7 @@ def test_an_index_that_a_rival_has_made_of_newer_items_is_kept(make_store, made,
     rival = threading.Event()
     commit = type(made.files).commit
 
-    def commit_after_rival(files: Any, change: Any) -> Any:
+    def commit_after_rival(files, change):
         if not rival.is_set():
             rival.set()
             make_store(texts=["newer"], dim=DIM, n_blocks=1, top_form=None)
@@ -169,7 +167,7 @@ def test_an_index_that_a_rival_has_made_of_newer_items_is_kept(make_store, made,
 def test_indexes_of_a_space_that_a_rival_has_removed_are_not_committed(made, monkeypatch):
     commit = type(made.files).commit
 
-    def commit_after_rival(files: Any, change: Any) -> Any:
+    def commit_after_rival(files, change):
         commit(files, lambda base: Change(removed=base.keys_of_space(made.space)))
         return commit(files, change)
 
@@ -240,10 +238,10 @@ def test_a_graph_of_other_items_than_its_layer_is_damaged(made, tmp_path):
 def test_two_threads_open_a_graph_once(made, monkeypatch):
     index(made)
     close_graphs()
-    begun: list[threading.Thread] = []
+    begun = []
     load = faiss_index.load
 
-    def slowly(*arguments: Any) -> Any:
+    def slowly(*arguments):
         begun.append(threading.current_thread())
         time.sleep(0.1)
         return load(*arguments)

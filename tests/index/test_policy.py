@@ -21,7 +21,7 @@ memories = st.integers(1, 1 << 44)
 LARGE = 1 << 50
 
 
-def kind_or_none(n: int, dim: int, memory: int) -> str | None:
+def kind_or_none(n, dim, memory):
     try:
         return choose("auto", n, dim, memory).kind
     except UsageError:

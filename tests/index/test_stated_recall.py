@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from stated_recall import Dominated, stated_and_true
 
 from embstore.index import IndexCard
@@ -50,9 +49,7 @@ def test_a_graph_to_which_vectors_are_added_states_its_true_recall(tmp_path, dra
     assert card.recall >= 0.985
 
 
-def nearest_by_definition(
-    vectors: NDArray[np.float32], query: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def nearest_by_definition(vectors, query):
     wide, asked = vectors.astype(np.longdouble), query.astype(np.longdouble)
     cosines = (
         (wide * asked).sum(axis=1) / np.sqrt((wide**2).sum(axis=1)) / np.sqrt((asked**2).sum())

@@ -22,9 +22,9 @@ def test_of_recalls_that_grow_the_least_enough_is_found(first, more, at, worst):
     assert values == sorted(set(values))
     assert (values[0], values[-1]) == (first, first + more)
     needed = first + at * more
-    measured: list[int] = []
+    measured = []
 
-    def measure(value: int) -> tuple[float, bool]:
+    def measure(value):
         measured.append(value)
         return worst + (1 - worst) * min(1.0, value / needed), value >= needed
 

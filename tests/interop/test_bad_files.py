@@ -2,7 +2,6 @@
 
 import gzip
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -88,7 +87,7 @@ def test_a_file_of_glove_has_numbers_after_its_keys(store, tmp_path):
     assert dict(zip(texts, vectors.tolist(), strict=True)) == {"cat": [0.5], "dog": [2.0]}
 
 
-def _arrays(folder: Path, array: np.ndarray, texts: str = "a\nb\n") -> tuple[Path, Path]:
+def _arrays(folder, array, texts="a\nb\n"):
     np.save(folder / "a.npy", array, allow_pickle=True)
     (folder / "texts.txt").write_text(texts)
     return folder / "a.npy", folder / "texts.txt"
@@ -123,7 +122,7 @@ def test_a_wrong_array_is_refused(store, tmp_path, array, texts, message):
     assert not store.path.exists()
 
 
-def _npy(array: np.ndarray) -> bytes:
+def _npy(array):
     file = BytesIO()
     np.save(file, array)
     return file.getvalue()
@@ -180,7 +179,7 @@ def test_a_hostile_header_of_safetensors_is_refused(store, tmp_path, header):
     assert not store.path.exists()
 
 
-def _table(**columns: object) -> pa.Table:
+def _table(**columns):
     return pa.table(columns)
 
 

@@ -1,7 +1,5 @@
 """Columns of items in exports, read by pandas, pyarrow and datasets."""
 
-from pathlib import Path
-
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -25,7 +23,7 @@ def made(tmp_path):
     return made
 
 
-def read(dest: Path, name: str) -> pd.DataFrame:
+def read(dest, name):
     """An export as another program reads it, a row for each item."""
     if name == "csv":
         found = pd.read_csv(dest, engine="pyarrow", dtype_backend="pyarrow")

@@ -4,7 +4,6 @@ then completes it.
 
 import os
 from functools import partial
-from pathlib import Path
 
 import pytest
 from killing import count_steps, kill_at
@@ -19,11 +18,11 @@ SUFFIXES = {"safetensors": ".safetensors", "npy": "", "word2vec": ".vec"}
 """A file, a folder, and a file with its record beside it."""
 
 
-def _export(root: Path, dest: Path, name: str) -> None:
+def _export(root, dest, name):
     Store(root).export(dest, "toy.word.last", format=name, layers="top", force=True)
 
 
-def _content(dest: Path) -> dict[str, bytes]:
+def _content(dest):
     files = [dest] if dest.is_file() else sorted(path for path in dest.rglob("*") if path.is_file())
     return {str(path.relative_to(dest)): path.read_bytes() for path in files}
 
@@ -47,7 +46,7 @@ def test_an_export_that_is_killed_is_not_to_be_seen(name, tmp_path):
 def test_an_exported_folder_is_flushed_before_its_name(name, tmp_path, monkeypatch):
     """After a loss of power a folder has all its files, or is not there."""
     root = synthetic_store(tmp_path / "store", n=30, index=False).root
-    done: list[tuple[str, Path]] = []
+    done = []
     for module, operation in ((disk, "sync"), (disk, "sync_folder"), (os, "replace")):
         real = getattr(module, operation)
         note = lambda *paths, kind=operation, real=real: (  # noqa: E731

@@ -3,7 +3,6 @@
 import json
 import shutil
 from hashlib import sha256
-from pathlib import Path
 
 import every_metric
 import numpy as np
@@ -26,7 +25,7 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-def _array_files(folder: Path, vectors: np.ndarray) -> tuple[Path, Path]:
+def _array_files(folder, vectors):
     np.save(folder / "a.npy", vectors)
     (folder / "words.txt").write_text("".join(f"{word}\n" for word in WORDS), "utf-8")
     return folder / "a.npy", folder / "words.txt"
@@ -120,7 +119,7 @@ def test_conversions_are_said(store, tmp_path, array, note):
     assert (found[2] == array.astype(np.float32)[order]).all()
 
 
-def _written(store: Store) -> dict[Path, int | bytes]:
+def _written(store):
     """Return when each file was written; of the lock, which some versions of filelock touch, what
     is in it.
     """

@@ -9,7 +9,6 @@ from exchanged import assert_same_layer, assert_same_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -28,7 +27,7 @@ TEXTS = st.text(CHARS, min_size=1, max_size=12).filter(lambda text: not text.iss
 
 
 @st.composite
-def spaces(draw: st.DrawFn, *, words: bool) -> tuple[list[str], NDArray[np.float32]]:
+def spaces(draw, *, words):
     texts = draw(st.lists(WORDS if words else TEXTS, min_size=1, max_size=12, unique=True))
     n_layers, dim = draw(st.integers(1, 3)), draw(st.integers(1, 5))
     vectors = draw(arrays(np.float32, (n_layers, len(texts), dim), elements=FLOATS))
@@ -41,7 +40,7 @@ def test_any_texts_and_vectors_come_back(name):
 
     @settings(max_examples=5, deadline=None)
     @given(spaces(words=one_layer))
-    def check(made: tuple[list[str], NDArray[np.float32]]) -> None:
+    def check(made):
         texts, vectors = made
         with TemporaryDirectory() as folder:
             store = Store(Path(folder) / "store")

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError
@@ -24,7 +24,7 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-def _expected(made: Synthetic, layer: int) -> dict[str, list[float]]:
+def _expected(made, layer):
     return dict(zip(made.texts, made.layer(layer).tolist(), strict=True))
 
 

@@ -8,7 +8,6 @@ from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
 from tiny_checkpoint import content, named, texts
 
-from embstore import Store
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
@@ -17,7 +16,7 @@ from embstore.storage import compact, keys
 from embstore.storage.manifest import Change
 
 
-def answers(store: Store) -> list[object]:
+def answers(store):
     near = store.neighbours("text3", layers="all", k=7).to_pylist()
     norms = store.query("norms", where="length(text) > 5").to_pylist()
     return [

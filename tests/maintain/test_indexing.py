@@ -1,35 +1,32 @@
 """What brings the indexes of a space up to date: built, extended or kept, by what was asked for."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from store_damage import flip
-from synthetic import Synthetic, index_space
+from synthetic import index_space
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
-from embstore.index import IndexCard, readable_card, updating
 from embstore.index import card as index_card
+from embstore.index import readable_card, updating
 from embstore.index.building import RecallQueries
 from embstore.index.updating import update_indexes
 
 KINDS = ("flat", "hnsw")
 
 
-def cards(made: Synthetic) -> list[IndexCard | None]:
+def cards(made):
     manifest = made.files.manifest()
     return [readable_card(manifest, made.space, layer) for layer in made.card.layers.ids]
 
 
-def more(make_store: Callable[..., Synthetic], **options: object) -> Synthetic:
+def more(make_store, **options):
     """Add texts to the store, without an index of them."""
     return make_store(
         texts=[f"more{number}" for number in range(40)], index=False, seed=7, **options
     )
 
 
-def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
+def nearest(made, text, **options):
     return made.store.neighbours(text, layers=2, **options)["text"]
 
 
@@ -149,7 +146,7 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, m
 
 def test_a_long_build_tells_its_progress_within_a_layer(make_store):
     made = make_store(n=300, index=False)
-    observed: list[Any] = []
+    observed = []
     made.store.index(kind="hnsw", layers="1,2", progress=observed.append)
     shares = [progress.share for progress in observed]
     assert shares == sorted(shares)

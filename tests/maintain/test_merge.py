@@ -3,16 +3,13 @@ given both.
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import pytest
 from kept_columns import write_columns
 from store_damage import KINDS, flip, named_files, reseal
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore.base.errors import (
@@ -30,7 +27,7 @@ from embstore.storage.objects import Folder
 from embstore.storage.writer import StoreWriter, write_dataset
 
 
-def visible(root: Path) -> dict[str, bytes]:
+def visible(root):
     """What readers may look at: no lock."""
     found = {
         str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
@@ -38,12 +35,12 @@ def visible(root: Path) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if not name.startswith(".")}
 
 
-def vectors_of(made: Synthetic) -> dict[int, bytes]:
+def vectors_of(made):
     """Item id → the bytes of its vectors in all layers, as made."""
     return {item: made.vectors[:, place].tobytes() for place, item in enumerate(made.ids.tolist())}
 
 
-def stored(root: Path, space: str) -> dict[int, bytes]:
+def stored(root, space):
     layers = content(root)[space]
     return {
         item: b"".join(layers[layer][item].tobytes() for layer in sorted(layers))
@@ -245,13 +242,13 @@ def test_a_damaged_index_of_the_other_is_made_anew(make_store):
 def test_a_rival_that_stores_items_of_the_space_meanwhile_is_named(make_store, monkeypatch):
     mine, other = make_store("mine", n=5), make_store("other", n=40, n_shards=4)
 
-    def write_new(*arguments: object, **options: object) -> Iterator[object]:
+    def write_new(*arguments, **options):
         if not monkeypatch_done:
             monkeypatch_done.append(1)
             make_store("mine", texts=["text20"], index=False)
         yield from copy.write_new(*arguments, **options)
 
-    monkeypatch_done: list[int] = []
+    monkeypatch_done = []
     monkeypatch.setattr(merge, "write_new", write_new)
     monkeypatch.setattr("embstore.storage.writer.write_lock", lambda *_: nullcontext())
     with pytest.raises(
@@ -270,7 +267,7 @@ def test_what_an_interrupted_copy_has_left_is_not_copied_again(make_store, monke
         patch.setattr(merge, "_change", lambda *_: pytest.exit())
         with pytest.raises(pytest.exit.Exception):
             mine.store.merge(other.root)
-    taken: list[str] = []
+    taken = []
     download = Folder.download
     monkeypatch.setattr(
         Folder, "download", lambda own, key, target: (taken.append(key), download(own, key, target))

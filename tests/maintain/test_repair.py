@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,11 +31,11 @@ def full(tmp_path_factory):
     return full_store(tmp_path_factory.mktemp("full"))
 
 
-def actions(root: Path, **options: bool) -> list[str]:
+def actions(root, **options):
     return Store(root).repair(**options)["action"]
 
 
-def assert_planned(planned: list[dict], done: list[dict]) -> None:
+def assert_planned(planned, done):
     """Check that a dry run announced what was done then."""
     verbs = {"removed": "would remove", "rebuilt": "would rebuild", "rewritten": "would rewrite"}
     verbs |= {"taken out": "would take out", "left": "left"}
@@ -110,7 +109,7 @@ def test_nothing_computed_from_damaged_vectors_outlives_the_repair(
     made = make_store(n=30, n_shards=n_shards)
     shutil.copytree(made.root, tmp_path / "sound")
 
-    def answers(root: Path) -> list[object]:
+    def answers(root):
         opened = Store(root)
         right = [opened.query(name, layers=2).rows for name in ("partition", "hubness")]
         opened.map(spaces=made.space, layers=2)
@@ -146,7 +145,7 @@ def test_shards_of_layers_that_were_cut_in_other_places_keep_what_all_have(make_
     base = made.files.manifest()
     order = np.argsort(made.ids)
     halves = [order[:15], order[15:]]
-    found: dict[str, object] = {}
+    found = {}
     for half in halves:
         written = write_batch(made.files, made.card, made.ids[half], made.vectors[:, half]).files
         found |= {key: entry for key, entry in written.items() if "layer=01" in key}
@@ -292,7 +291,7 @@ def test_a_file_that_cannot_be_read_is_left_with_all_that_belongs_to_it(make_sto
     made = make_store(n=20, n_shards=2)
     sha256, before = disk.sha256, named(made.root)
 
-    def failing(path: Path) -> str:
+    def failing(path):
         if path == made.shard_files[0]:
             raise OSError(5, "Input/output error", str(path))
         return sha256(path)
@@ -371,5 +370,5 @@ def test_a_repair_that_was_interrupted_is_done_again(make_store, monkeypatch):
     assert made.store.verify(deep=True).ok
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(*_):
     raise KeyboardInterrupt

@@ -1,9 +1,7 @@
 """verify: a sound store is sound, and whatever happens to a file is found and named."""
 
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from store_damage import KINDS, damaged, damaged_bytes, full_store, named_files, reseal
 from store_writing import write_items
-from synthetic import Synthetic
 
 from embstore.base import disk
 from embstore.base.errors import UnsupportedFormatError
@@ -28,19 +25,19 @@ def full(tmp_path_factory):
     return full_store(tmp_path_factory.mktemp("full"))
 
 
-def problems(made: Synthetic, **options: bool) -> str:
+def problems(made, **options):
     return "\n".join(
         f"{first.file}: {first.problem}" for first in made.store.verify(**options).problems
     )
 
 
-def named(made: Synthetic, kind: keys.Kind, layer: int | None = None) -> str:
+def named(made, kind, layer=None):
     """The key of the only file of a kind of the space, or of its layer."""
     [key] = made.files.manifest().keys_of(kind, made.space, layer)
     return key
 
 
-def replaced(made: Synthetic, key: str, data: bytes, **facts: object) -> str:
+def replaced(made, key, data, **facts):
     """Commit a file of other content, with its right hash, in place of one, and return its key."""
     files, base = made.files, made.files.manifest()
     parts = keys.parse(key)
@@ -137,7 +134,7 @@ def test_links_and_pipes_are_named_and_not_followed(make_store, tmp_path, kind):
 def test_a_file_that_cannot_be_read_is_not_called_damaged(full, monkeypatch):
     sha256 = disk.sha256
 
-    def failing(path: Path) -> str:
+    def failing(path):
         if path == full.shard_files[0]:
             raise OSError(5, "Input/output error", str(path))
         return sha256(path)
@@ -154,7 +151,7 @@ def test_a_file_that_is_replaced_meanwhile_is_no_damage(make_store, monkeypatch)
     made = make_store(n=30, n_shards=3)
     check, times = StoreCheck.check_contents, []
 
-    def check_after_compaction(self: StoreCheck) -> None:
+    def check_after_compaction(self):
         if not times:
             old = {*made.files.manifest().files}
             made.store.compact()
@@ -168,15 +165,13 @@ def test_a_file_that_is_replaced_meanwhile_is_no_damage(make_store, monkeypatch)
     assert len(times) == 2
 
 
-def batch(
-    made: Synthetic, ids: Iterable[int], values: Mapping[int, float] = {}
-) -> dict[str, object]:
+def batch(made, ids, values=()):
     """Shards of all layers with some ids as they are; values of layers other than 1."""
-    found: dict[str, object] = {}
+    found = {}
     array = np.array([*ids], np.int64)
     for layer in made.card.layers.ids:
         with made.files.temporary() as temp:
-            block = np.full((len(array), made.card.dim), values.get(layer, 1.0), np.float32)
+            block = np.full((len(array), made.card.dim), dict(values).get(layer, 1.0), np.float32)
             entry = cache.entry_of(temp, **vectors.write_shard(temp, array, block)) | {}
             key = keys.make(keys.VECTORS, entry["sha256"], name=made.space, layer=layer)
             made.files.write({key: temp})

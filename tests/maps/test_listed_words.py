@@ -2,8 +2,6 @@
 with `where`.
 """
 
-from typing import Any
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -37,7 +35,7 @@ def alone(make_store, made):
     )
 
 
-def without(table: Any, *names: str) -> list[dict[str, Any]]:
+def without(table, *names):
     return [{name: value for name, value in row.items() if name not in names} for row in table]
 
 

@@ -3,13 +3,12 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.storage.maps import MAP_SCHEMA, read_map, write_map
@@ -23,15 +22,15 @@ def made(make_store):
     return made
 
 
-def files_of(root: Path) -> list[Path]:
+def files_of(root):
     return sorted((root / "derived" / "maps").rglob("*.parquet"))
 
 
-def states(store: Store) -> list[str]:
+def states(store):
     return store.maps()["state"]
 
 
-def check_damaged(made: Synthetic, path: Path) -> None:
+def check_damaged(made, path):
     """It is named by verify and in the list, is never used, and a repair removes it."""
     expected = made.store.map_points(made.space, "top")[1]
     found = made.store.verify()

@@ -5,16 +5,15 @@ used.
 import errno
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from file_operations import CREATE, MAKE_FOLDER, REPLACE, watched
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import QueryError, UsageError
-from embstore.base.progress import Progress, observing
+from embstore.base.progress import observing
 from embstore.index import exact_knn
 from embstore.metrics.numerics.neighbours import nearest_in_plane
 from embstore.query import map_methods as kept_neighbours
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.slow
 METHODS = ("pca", "tsne")
 
 
-def clusters(n: int = 60, layers: int = 3, dim: int = 8, seed: int = 0) -> np.ndarray:
+def clusters(n=60, layers=3, dim=8, seed=0):
     """Vectors in five clusters, which move a little from layer to layer: float32 (layers, n,
     dim).
     """
@@ -41,19 +40,19 @@ def made(make_store):
     return make_store(n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False)
 
 
-def in_id_order(made: Synthetic, layer: int) -> tuple[np.ndarray, np.ndarray]:
+def in_id_order(made, layer):
     order = np.argsort(made.ids)
     return made.ids[order], made.layer(layer)[order].astype(np.float64)
 
 
-def nearest(scores: np.ndarray, k: int = 10) -> np.ndarray:
+def nearest(scores, k=10):
     """Positions of the k largest scores of each row, ties by position, without the row itself."""
     scores = scores.copy()
     np.fill_diagonal(scores, -np.inf)
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
-def brute_kept(vectors: np.ndarray, positions: np.ndarray, k: int = 10) -> np.ndarray:
+def brute_kept(vectors, positions, k=10):
     """Share of the k nearest by cosine that are among the k nearest positions, per item."""
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     wide = positions.astype(np.float64)
@@ -135,7 +134,7 @@ def test_a_layer_of_tsne_starts_from_the_one_below(make_store):
     assert np.abs(alone - below).mean() > spread
 
 
-def files_of(root: Path) -> dict[str, bytes]:
+def files_of(root):
     return {
         path.name: path.read_bytes()
         for path in sorted((root / "derived" / "maps").rglob("*.parquet"))
@@ -180,7 +179,7 @@ def test_the_number_of_threads_does_not_change_a_map(made, monkeypatch):
 
 
 def test_an_interrupted_call_goes_on_after_the_last_layer(made, tmp_path):
-    def interrupt(operation: str, path: Path, _: Path | None) -> None:
+    def interrupt(operation, path, _):
         if operation == REPLACE and path.name.startswith("layer=02-"):
             raise KeyboardInterrupt
 
@@ -340,7 +339,7 @@ def test_points_that_coincide_are_neighbours_by_position():
 def test_where_the_store_cannot_be_written(made):
     """``map`` says so before it computes anything; points are computed all the same."""
 
-    def refuse(operation: str, path: Path, _: Path | None) -> None:
+    def refuse(operation, path, _):
         if operation in (CREATE, MAKE_FOLDER):
             raise OSError(errno.EROFS, "read-only", str(path))
 
@@ -365,7 +364,7 @@ def test_positions_that_are_not_finite_are_refused(made, monkeypatch):
 
 def test_progress_is_told_within_a_layer(made, monkeypatch):
     monkeypatch.setattr(exact_knn, "_QUERIES", 20)
-    seen: list[Progress] = []
+    seen = []
     made.store.map(method="tsne", progress=seen.append)
     assert {each.stage for each in seen} == {"map"}
     assert seen[-1].done == seen[-1].total == 3
@@ -373,7 +372,7 @@ def test_progress_is_told_within_a_layer(made, monkeypatch):
     assert shares == sorted(shares)
     assert shares[1:4] == pytest.approx([0.1 / 3, 0.2 / 3, 0.3 / 3]), "of the search for neighbours"
     assert len({share for share in shares if share < 1 / 3}) > 10
-    again: list[Progress] = []
+    again = []
     with observing(again.append):
         made.store.map_points(made.space, 2, method="tsne", seed=1)
     assert again[-1].done == 3

@@ -1,6 +1,5 @@
 """Accuracy in analogies, against gensim, brute force and scipy."""
 
-from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
@@ -19,7 +18,7 @@ TEXTS = [text for stem in STEMS for text in (stem, f"{stem}s")]
 LAYER = 1
 
 
-def vectors(texts: Sequence[str], noise: float = 0.6, seed: int = 3) -> np.ndarray:
+def vectors(texts, noise=0.6, seed=3):
     """Vectors of five layers in which a plural is its stem and a common difference, and noise."""
     rng = np.random.default_rng(seed)
     stems = {stem: rng.normal(size=16) for stem in STEMS}
@@ -31,7 +30,7 @@ def vectors(texts: Sequence[str], noise: float = 0.6, seed: int = 3) -> np.ndarr
     return np.stack(layers).astype(np.float32)
 
 
-def questions(n: int = 60) -> list[tuple[str, str, str, str]]:
+def questions(n=60):
     """Questions in both directions, of which some have a word that is not stored."""
     rng = np.random.default_rng(0)
     pairs = [tuple(rng.choice([*STEMS, "missing"], 2, replace=False)) for _ in range(n)]
@@ -55,7 +54,7 @@ def made(tmp_path_factory):
     return result
 
 
-def answers(x: np.ndarray, texts: Sequence[str], question: Sequence[str], method: str) -> set[str]:
+def answers(x, texts, question, method):
     """Answer a question by the definitions, one cosine at a time: all texts with the highest score,
     up to rounding.
     """
@@ -131,7 +130,7 @@ def test_accuracy_is_that_of_gensim(tmp_path, ignore_case, mixed):
     assert 0 < ours["accuracy"][0] < 1
 
 
-def accuracy(blocks: Sequence[np.ndarray], ids: Sequence[int], method: str) -> float:
+def accuracy(blocks, ids, method):
     """The accuracy in one question, a : b = c : d, of items whose ids 10, 11, 12 and 5 are a, b, c
     and d.
     """

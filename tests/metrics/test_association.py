@@ -11,28 +11,26 @@ from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
 from embstore.metrics.association import sc_weat, valnorm, weat
-from embstore.metrics.data import Lexicon, Words
+from embstore.metrics.data import Lexicon
 from embstore.metrics.numerics.statistics import permutation_test
 
 
-def sets_of(*sizes: int) -> list[Words]:
+def sets_of(*sizes):
     """Words by ascending id, one set after the other."""
     ends = np.cumsum(sizes).tolist()
     return [words(*range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
 
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
+def cosine(a, b):
     return float(1 - cosine_distance(a.astype(np.float64), b.astype(np.float64)))
 
 
-def association(x: np.ndarray, word: int, a: Words, b: Words) -> float:
+def association(x, word, a, b):
     first = [cosine(x[word], x[other]) for other in a.ids]
     return float(np.mean(first) - np.mean([cosine(x[word], x[other]) for other in b.ids]))
 
 
-def vectors(
-    seed: int, n: int, dim: int = 5, offset: float = 0.3, dtype: type = np.float32
-) -> np.ndarray:
+def vectors(seed, n, dim=5, offset=0.3, dtype=np.float32):
     return (
         (np.random.default_rng(seed).normal(size=(n, dim)) + offset)
         .astype(dtype)
@@ -108,7 +106,7 @@ def test_sc_weat_is_that_of_loops_over_words_and_splits(seed, n_a, n_b, ddof):
             assert abs(row["effect_size"]) <= 2 + 1e-12
 
 
-def lexicon_of(ids: range, seed: int = 0) -> Lexicon:
+def lexicon_of(ids, seed=0):
     return Lexicon(words(*ids), np.random.default_rng(seed).uniform(1, 5, len(ids)))
 
 

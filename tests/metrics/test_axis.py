@@ -1,7 +1,5 @@
 """Semantic axes by hand, with SemAxis' neighbours, and as a value that a column is held against."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
@@ -15,8 +13,8 @@ from embstore.metrics.axis import axis
 X = np.random.default_rng(0).normal(size=(30, 5)) + 0.5
 
 
-def scores(x: np.ndarray, **arguments: Any) -> dict[int, float]:
-    return {row["item_id"]: row["score"] for row in axis(Arrays(x), top=0, **arguments)}  # type: ignore[misc]
+def scores(x, **arguments):
+    return {row["item_id"]: row["score"] for row in axis(Arrays(x), top=0, **arguments)}
 
 
 def test_a_score_is_the_cosine_with_the_difference_of_the_poles():
@@ -35,11 +33,10 @@ def test_a_score_is_the_cosine_with_the_difference_of_the_poles():
 def test_neighbours_are_added_to_each_word():
     """The mean of the seed and its three nearest, of raw vectors, as SemAxis' code has it."""
 
-    def pole(number: int) -> np.ndarray:
+    def pole(number):
         nearest = np.argsort([cosine(X[number], other) for other in X])[:4]
         assert nearest[0] == number
-        mean: np.ndarray = X[nearest].mean(axis=0)
-        return mean
+        return X[nearest].mean(axis=0)
 
     found = scores(X, positive=words(3), negative=words(5), k=3)
     assert found[7] == pytest.approx(1 - cosine(X[7], pole(3) - pole(5)))
@@ -50,7 +47,7 @@ def test_both_ends_are_shown_in_order():
     every = axis(Arrays(X), positive=words(3), negative=words(5), top=0)
     assert [row["rank"] for row in rows] == [1, 2, 29, 30]
     assert rows == [every[at] for at in (0, 1, 28, 29)]
-    assert [row["score"] for row in every] == sorted((row["score"] for row in every), reverse=True)  # type: ignore[type-var]
+    assert [row["score"] for row in every] == sorted((row["score"] for row in every), reverse=True)
     assert len(axis(Arrays(X), positive=words(3), negative=words(5), top=20)) == 30
 
 

@@ -11,7 +11,7 @@ import threadpoolctl
 from embstore.metrics.numerics.linear_algebra import eigenvalues_of, eigenvectors_of, one_thread
 
 
-def threads() -> list[int]:
+def threads():
     return [
         pool["num_threads"]
         for pool in threadpoolctl.threadpool_info()
@@ -49,7 +49,7 @@ with one_thread():
 
 
 def test_the_libraries_are_looked_for_once(monkeypatch):
-    searches: list[object] = []
+    searches = []
     real = threadpoolctl.ThreadpoolController
     monkeypatch.setattr(
         threadpoolctl, "ThreadpoolController", lambda: searches.append(None) or real()
@@ -66,10 +66,10 @@ def test_small_matrices_are_decomposed_in_one_thread(monkeypatch):
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(50, 30)).T @ rng.normal(size=(50, 30))
     matrix += matrix.T
-    used: list[set[int]] = []
+    used = []
     decompose = np.linalg.eigh
 
-    def noted(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def noted(given):
         used.append({*threads()})
         return decompose(given)
 

@@ -1,7 +1,6 @@
 """CEAT: draws by hand, the pooling against published numbers, and words that are missing."""
 
 from math import erfc, sqrt
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,15 +20,15 @@ TEXTS = {
 NAMES = tuple(text for texts in TEXTS.values() for text in texts)
 
 
-def words(texts: tuple[str, ...]) -> Words:
+def words(texts):
     return Words(np.array([NAMES.index(text) for text in texts]), texts)
 
 
-def sets(**others: tuple[str, ...]) -> dict[str, Any]:
+def sets(**others):
     return {key: words(texts) for key, texts in (TEXTS | others).items()}
 
 
-def occurrences(n: int, seed: int = 0) -> tuple[np.ndarray, Contexts]:
+def occurrences(n, seed=0):
     """n contexts of each word, whose vectors are scattered about that of the word."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(len(NAMES), 8))
@@ -70,7 +69,7 @@ def test_the_distribution_is_that_of_draws_by_hand():
     more = ceat(Arrays(x), contexts=contexts, draws=16_000, seed=3, **sets())
     assert more["se"] == pytest.approx(row["se"] / 2, rel=0.1), (
         "the error falls with the draws, as the docs say"
-    )  # type: ignore[operator]
+    )
     assert more["ces"] == pytest.approx(row["ces"], abs=0.03)
 
 
@@ -82,7 +81,7 @@ def test_batches_have_as_many_draws_as_are_asked_for(monkeypatch, size):
     x, contexts = occurrences(1)
     monkeypatch.setattr(ceat_module, "_BATCH_VALUES", 8 * size)
     row = ceat(Arrays(x), contexts=contexts, draws=7, **sets())
-    effect = float(row["median"])  # type: ignore[arg-type]
+    effect = float(row["median"])
     variance = 6 / 9 + effect**2 / 12
     assert row["se"] == pytest.approx(sqrt(variance / 7))
 

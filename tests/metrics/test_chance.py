@@ -15,13 +15,12 @@ from embstore.metrics.predictivity import predictivity
 ORDERS = np.array([*permutations(range(7))])
 
 
-def centred_gram(x: np.ndarray) -> np.ndarray:
+def centred_gram(x):
     x = x - x.mean(axis=0)
-    gram: np.ndarray = x @ x.T
-    return gram
+    return x @ x.T
 
 
-def u_centred_gram(x: np.ndarray) -> np.ndarray:
+def u_centred_gram(x):
     """Székely & Rizzo (2014), section 2: products of two of these sum to n(n − 3) HSIC_1."""
     n, gram = len(x), x @ x.T
     np.fill_diagonal(gram, 0)
@@ -88,7 +87,7 @@ def test_neighbours_in_common_by_chance(k):
     assert counts.var(axis=0) == pytest.approx([k**2 * (6 - k) ** 2 / (6**2 * 5)] * 7)
 
 
-def neighbour_matrix(x: np.ndarray, k: int) -> np.ndarray:
+def neighbour_matrix(x, k):
     """Which items are the k nearest of each by cosine, 0 or 1, (n, n)."""
     units = x / np.linalg.norm(x, axis=1)[:, None]
     cosines = units @ units.T

@@ -3,7 +3,6 @@ through a store.
 """
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,7 @@ from embstore.metrics.change import change
 from embstore.metrics.data import Contexts
 
 
-def occurrences(
-    sizes: dict[str, tuple[int, ...]], shift: float = 0.0
-) -> tuple[np.ndarray, Contexts, list[Any]]:
+def occurrences(sizes, shift=0.0):
     """Vectors of words, whose uses in the second group are moved by ``shift``; sizes by word and
     group.
     """
@@ -42,7 +39,7 @@ def test_distances_are_those_of_all_pairs():
         (row["word"], row["group_1"], row["group_2"], row["n_1"], row["n_2"]) for row in rows
     ] == [("bank", "1900", "1910", 7, 9), ("dog", "1900", "1910", 5, 6)]
     for row, start in zip(rows, (0, 16), strict=True):
-        first, second = np.split(x[start : start + row["n_1"] + row["n_2"]], [row["n_1"]])  # type: ignore[operator,list-item]
+        first, second = np.split(x[start : start + row["n_1"] + row["n_2"]], [row["n_1"]])
         within = (pdist(first, "cosine").mean() + pdist(second, "cosine").mean()) / 2
         apd = cdist(first, second, "cosine").mean()
         expected = apd, within, apd - within, cosine(first.mean(axis=0), second.mean(axis=0))
@@ -58,7 +55,7 @@ def test_p_is_that_of_all_splits():
     [row] = change(Arrays(x), contexts=contexts, groups=groups, min_contexts=2, permutations=20_000)
     distances = cdist(x, x, "cosine")
 
-    def statistic(first: Any) -> float:
+    def statistic(first):
         second = np.setdiff1d(np.arange(8), first)
         inside = [distances[np.ix_(each, each)].sum() / 12 for each in (first, second)]
         return float(distances[np.ix_(first, second)].mean() - np.mean(inside))
@@ -92,7 +89,7 @@ def test_rare_words_and_adjacent_groups():
     } == {"bank"}
 
 
-def pairs(rows: list[Any]) -> list[tuple[Any, ...]]:
+def pairs(rows):
     return [(row["word"], row["group_1"], row["group_2"]) for row in rows]
 
 
@@ -133,7 +130,7 @@ def test_groups_without_an_order_are_compared_in_all_pairs():
 
 def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
     x, contexts, groups = occurrences({"bank": (6, 5, 7)})
-    call: dict[str, Any] = {"contexts": contexts, "groups": groups, "permutations": 0}
+    call = {"contexts": contexts, "groups": groups, "permutations": 0}
     chosen = change(Arrays(x), **call, against="1920")
     assert pairs(chosen) == [("bank", "1900", "1920"), ("bank", "1910", "1920")]
     rest = change(Arrays(x), **call, against="rest")
@@ -161,7 +158,7 @@ def test_each_group_is_compared_with_a_chosen_one_or_with_the_rest():
         change(Arrays(x), **call, against="1921")
 
 
-def exact_change(x: np.ndarray, is_second: np.ndarray) -> float:
+def exact_change(x, is_second):
     """The mean distance between two groups, minus that within them, in extended precision."""
     units = x.astype(np.longdouble)
     units /= np.sqrt((units**2).sum(axis=1))[:, None]

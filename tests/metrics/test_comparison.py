@@ -26,13 +26,13 @@ from embstore.metrics.comparison import (
 from embstore.metrics.numerics import layer_pairs
 
 
-def nearly_tied(distances: np.ndarray) -> bool:
+def nearly_tied(distances):
     """Whether rounding decides the order of two of them."""
     return bool(np.diff(np.sort(distances)).min(initial=1) < 1e-12)
 
 
 @st.composite
-def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]:
+def two_layers(draw, n_min=4):
     """Layers of the same items, with something in common, isotropic or not, as they are stored."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, dim, dim_2 = draw(st.integers(n_min, 40)), draw(st.integers(2, 50)), draw(st.integers(2, 50))
@@ -42,7 +42,7 @@ def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]
         size=(n, dim_2)
     )
     dtype = draw(st.sampled_from(["float32", "float16"]))
-    return tuple((layer + offset).astype(dtype).astype(np.float32) for layer in (x, y))  # type: ignore[return-value]
+    return tuple((layer + offset).astype(dtype).astype(np.float32) for layer in (x, y))
 
 
 @settings(deadline=None, max_examples=60)
@@ -116,7 +116,7 @@ def test_each_pair_of_layers_in_its_place(metric, given_, column):
     others = [rng.normal(size=(25, dim)) for dim in (6, 3)]
     ids = np.sort(rng.choice(1000, 25, replace=False))
 
-    def data(x: np.ndarray) -> Arrays:
+    def data(x):
         order = rng.permutation(25)  # as shards hold items: in any order
         return Arrays(x[order][:9], x[order][9:], ids=ids[order])
 
@@ -150,7 +150,7 @@ def test_blocks_and_batches_change_nothing(monkeypatch, product_bytes, max_rows)
     np.testing.assert_allclose(np.reshape(found, (4, 4)), correlations, atol=1e-9, rtol=0)
 
 
-def exact_cosine_distances(x: np.ndarray) -> np.ndarray:
+def exact_cosine_distances(x):
     """The triangle of 1 − cosine in extended precision, as half the squares of the differences of
     unit vectors.
     """
@@ -213,7 +213,7 @@ def test_a_sample_of_pairs_is_seeded_and_said():
         assert row["rsa"] == close(np.corrcoef(*map(rankdata, cosines))[0, 1])
 
 
-def exact_ranks(x: np.ndarray) -> np.ndarray:
+def exact_ranks(x):
     """Ranks of the cosines of vectors of whole numbers, by the sign and square of each cosine as a
     fraction.
     """

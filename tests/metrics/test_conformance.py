@@ -3,7 +3,6 @@ and transforms.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -245,7 +244,7 @@ CASES = [
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]} {case[2]}")
 
 
-def inputs_of(metric: str, n: int) -> dict[str, Any]:
+def inputs_of(metric, n):
     """Return the inputs of a metric of n items, whose ids count up from 0."""
     ids = np.arange(n)
     sets = {name: words(2 * at, 2 * at + 1) for at, name in enumerate("xyab")}
@@ -266,13 +265,13 @@ def inputs_of(metric: str, n: int) -> dict[str, Any]:
         contexts = Contexts(ids, ids % 2, tuple("ab"))
         groups = [(name, ids[ids // 2 % 2 == at]) for at, name in enumerate(("then", "now"))]
         return {"contexts": contexts, "groups": groups}
-    by_needs: dict[str, dict[str, Any]] = {
+    by_needs = {
         "contexts": {"contexts": contexts},
         "column": {"column": ItemColumn(ids, np.cos(ids * ids)), "contexts": contexts},
         "labels": {"labels": labelled(ids % 2, 2)},
         "order": {"order": TokenOrder(ids, 0 * ids, ids)},
     }
-    by_name: dict[str, dict[str, Any]] = {
+    by_name = {
         "weat": sets,
         "sc-weat": {"words": sets["x"], "a": sets["a"], "b": sets["b"]},
         "axis": {"positive": words(0, 1), "negative": words(2)},
@@ -280,7 +279,7 @@ def inputs_of(metric: str, n: int) -> dict[str, Any]:
     return by_name.get(metric) or by_needs.get(METRICS[metric].needs, {})
 
 
-def questions(n: int) -> Analogies:
+def questions(n):
     """Return questions a : b = c : ? of consecutive words, in two sections."""
     n_questions = 6
     ids = np.arange(n_questions + 3) % n
@@ -299,7 +298,7 @@ def questions(n: int) -> Analogies:
     )
 
 
-def ask(case: Case, data: Any, n: int, other: np.ndarray) -> list[dict[str, Any]]:
+def ask(case, data, n, other):
     """Return the rows of a metric of n items; of two layers, with ``other``."""
     metric = METRICS[case.metric]
     is_of_two = metric.needs == "layers"
@@ -310,7 +309,7 @@ def ask(case: Case, data: Any, n: int, other: np.ndarray) -> list[dict[str, Any]
         return [metric.empty(error.n, str(error))]
 
 
-def numbers(row: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
+def numbers(row, *left_out):
     return {
         name: value
         for name, value in row.items()
@@ -367,7 +366,7 @@ def test_there_is_a_value_in_its_range_or_a_reason(case):
     assert " ".join(without_value) == case.without_value
 
 
-def check_values(given: Any, column: Any) -> None:
+def check_values(given, column):
     for value in given if isinstance(given, list) else [given]:
         assert type(value) in (float, int, str, bool, type(None)), (column.name, value)
         if isinstance(value, float | int) and not isinstance(value, bool):

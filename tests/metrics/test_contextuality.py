@@ -2,7 +2,6 @@
 
 import gc
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,17 +30,15 @@ class Occurrences:
     contexts: Contexts
     data: Arrays
 
-    def of(self, group: int) -> np.ndarray:
+    def of(self, group):
         return self.x[self.contexts.groups == group]
 
     @property
-    def sizes(self) -> list[int]:
+    def sizes(self):
         return np.bincount(self.contexts.groups, minlength=len(self.contexts.names)).tolist()
 
 
-def occurrences(
-    x: np.ndarray, groups: np.ndarray, *, seed: int = 0, n_blocks: int = 3
-) -> Occurrences:
+def occurrences(x, groups, *, seed=0, n_blocks=3):
     """Give rows ids that do not follow each other, and shuffle them over blocks, as a store
     does.
     """
@@ -56,7 +53,7 @@ def occurrences(
 
 
 @st.composite
-def corpora(draw: st.DrawFn) -> Occurrences:
+def corpora(draw):
     """A few words of 1 to 12 occurrences, clustered about a vector each, of anisotropies from 0 to
     nearly 1.
     """
@@ -77,12 +74,12 @@ def corpora(draw: st.DrawFn) -> Occurrences:
     )
 
 
-def single_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def single_row(rows):
     [row] = rows
     return row
 
 
-def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def by_name(rows):
     return {row.get("word", row.get("sentence")): row for row in rows}
 
 
@@ -137,7 +134,7 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
     alive = []
     empty = group_module.GroupSums.empty
 
-    def counted(*arguments: Any, **named: Any) -> group_module.GroupSums:
+    def counted(*arguments, **named):
         alive.append(
             sum(type(single_row) is group_module.GroupSums for single_row in gc.get_objects())
         )
@@ -151,9 +148,7 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch):
     assert alive == [0] * 6
 
 
-def check(
-    value: str, made: Occurrences, expected: dict[int, float], minimum: int, **parameters: Any
-) -> None:
+def check(value, made, expected, minimum, **parameters):
     """Hold both the rows of each group and the row of their mean against the expected values of the
     groups.
     """

@@ -20,7 +20,7 @@ SENTENCES = [
 VALUES = ("norm", "self-similarity", "hubness", "cosine-to-mean")
 
 
-def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> np.ndarray:
+def value_of_each(made, layer, value, k):
     """The value of each item, one at a time; NaN where it is undefined."""
     x = made.layer(layer).astype(np.float64)
     if value == "norm":

@@ -12,7 +12,7 @@ from embstore.metrics.geometry import anisotropy, rogue_dims
 
 
 @st.composite
-def clouds(draw: st.DrawFn, min_dim: int = 1) -> np.ndarray:
+def clouds(draw, min_dim=1):
     """Gaussian clouds with mean cosines from about 0 to .9999, over many scales; never a zero
     vector.
     """

@@ -16,7 +16,7 @@ from embstore.metrics.neighbourhood import TOO_EQUAL, gride, intrinsic_dimension
 VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
 
 
-def ratios(x: np.ndarray) -> list[float]:
+def ratios(x):
     """r₂/r₁ of each different row, ascending, by sorting all of its distances."""
     wide = np.unique(x.astype(np.float64), axis=0)
     found = []
@@ -26,7 +26,7 @@ def ratios(x: np.ndarray) -> list[float]:
     return sorted(found)
 
 
-def defined(x: np.ndarray, n_kept: int | None = None) -> tuple[float, float, float]:
+def defined(x, n_kept=None):
     mu = ratios(x)
     n = len(mu)
     n_kept = math.floor(0.9 * n) if n_kept is None else n_kept
@@ -37,7 +37,7 @@ def defined(x: np.ndarray, n_kept: int | None = None) -> tuple[float, float, flo
 
 
 @st.composite
-def clouds(draw: st.DrawFn) -> np.ndarray:
+def clouds(draw):
     rng = np.random.default_rng(draw(seeds))
     x = rng.normal(size=(draw(st.integers(3, 60)), draw(st.integers(2, 12)))) + draw(
         st.sampled_from([0.0, 10.0])
@@ -82,7 +82,7 @@ def test_least_squares_alone_may_have_none():
     assert found["reason"] == f"twonn_ls: {TOO_EQUAL}"
 
 
-def nearest(x: np.ndarray, k: int) -> np.ndarray:
+def nearest(x, k):
     return np.sort(cdist(x, x), axis=1)[:, 1 : k + 1]
 
 
@@ -94,9 +94,7 @@ def test_the_likelihood_is_highest_there():
         n_2, n_1 = scale.neighbour, scale.neighbour // 2
         logs = np.log(distances[:, n_2 - 1] / distances[:, n_1 - 1])
 
-        def likelihood(
-            d: float, logs: np.ndarray = logs, a: int = n_2 - n_1 - 1, b: int = n_2 - 1
-        ) -> float:
+        def likelihood(d, logs=logs, a=n_2 - n_1 - 1, b=n_2 - 1):
             return float((np.log(d) + a * np.log(np.expm1(d * logs)) - (b * d + 1) * logs).sum())
 
         grid = np.linspace(1, 6, 5001)
@@ -132,9 +130,9 @@ def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once():
     twice = np.concatenate([x, x[:30]])
     first, *others = intrinsic_dimension(Arrays(twice), estimator="gride")
     twonn = intrinsic_dimension(Arrays(twice))
-    assert first["dimension"] == pytest.approx(twonn["twonn_mle_unbiased"])  # type: ignore[call-overload,index]
+    assert first["dimension"] == pytest.approx(twonn["twonn_mle_unbiased"])
     assert (first["n"], first["n_duplicates"], first["scale"]) == (100, 30, 2)
     assert [row["scale"] for row in others] == [4, 8, 16, 32, 64]
     [row] = intrinsic_dimension(Arrays(twice), estimator="mle")
     assert row["dimension"] == pytest.approx(1 / (1 / levina_bickel(nearest(x, 20))).mean())
-    assert 0 < row["standard_error"] < 1  # type: ignore[operator]
+    assert 0 < row["standard_error"] < 1

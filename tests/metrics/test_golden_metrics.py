@@ -3,9 +3,7 @@ reference.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,16 +26,16 @@ Y = (np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2 + 0.4 * j + 0.3))[:, :
 ONE_GROUP = Contexts(IDS, np.zeros(12, np.int64), ("all",))
 
 
-def of(x: np.ndarray) -> Arrays:
+def of(x):
     return Arrays(x[:5], x[5:])
 
 
-def of_metric(metric: str, column: str, **inputs: Any) -> Callable[[], Any]:
+def of_metric(metric, column, **inputs):
     """Ask a metric of the vectors X."""
     return lambda: rows_of(METRICS[metric].function(of(X), **inputs))[0][column]
 
 
-def compared(metric: str, column: str, **inputs: Any) -> Callable[[], Any]:
+def compared(metric, column, **inputs):
     """Ask a metric of the layers X and Y."""
     return lambda: rows_of(METRICS[metric].function([of(X)], [of(Y)], IDS, **inputs))[0][column]
 
@@ -46,24 +44,24 @@ WEAT = {"x": words(6, 7, 8), "y": words(9, 10, 11), "a": words(0, 1, 2), "b": wo
 SC_WEAT = {"words": words(6, 7, 8, 9, 10, 11), "a": words(0, 1, 2), "b": words(3, 4, 5)}
 
 
-def contributions() -> list[float]:
+def contributions():
     rogue = METRICS["rogue-dims"].function(of(X), k=5)
     parts = dict(zip(rogue["dims"], rogue["contributions"], strict=True))
     return [parts[dim] for dim in range(5)]
 
 
-def effect_sizes(ddof: int) -> Callable[[], list[float]]:
+def effect_sizes(ddof):
     return lambda: [
         row["effect_size"] for row in METRICS["sc-weat"].function(of(X), **SC_WEAT, ddof=ddof)
     ]
 
 
-def k_occurrences() -> list[int]:
+def k_occurrences():
     nearest, _ = neighbours_of_all(X, 3)
     return np.bincount(nearest.ravel(), minlength=12).tolist()
 
 
-def alignment() -> float:
+def alignment():
     texts = tuple(map(str, range(12)))
     pairs = Pairs(IDS, IDS + 12, np.full(12, 5.0), texts, texts)
     return METRICS["alignment"].function(Arrays(X, X + 0.1 * np.cos(i + j)), pairs=pairs)[
@@ -71,19 +69,19 @@ def alignment() -> float:
     ]
 
 
-def hsic1() -> float:
+def hsic1():
     from embstore.metrics.comparison import hsic1
     from embstore.metrics.numerics.layer_pairs import reduce_pairs
 
     return reduce_pairs((of(X), of(Y)), [(0, 1)], IDS, hsic1)[0, 1]
 
 
-def after_abtt() -> float:
+def after_abtt():
     fitted = fit(of(X), parse_transforms(["abtt:1"]))
     return METRICS["anisotropy"].function(of(fitted(X)))["anisotropy"]
 
 
-PLAIN: dict[str, tuple[str, str, dict[str, Any]]] = {
+PLAIN = {
     "self_similarity": ("anisotropy", "anisotropy", {}),
     "pairwise_cosine_std_ddof0": ("anisotropy", "std", {"std": True}),
     "self_similarity_mean_centred": ("anisotropy", "anisotropy", {"variant": "centred"}),
@@ -108,7 +106,7 @@ PLAIN: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 """What a layer is asked for without other inputs: the metric, its column and its parameters."""
 
-REQUESTS: dict[str, Callable[[], Any]] = {
+REQUESTS = {
     **{
         name: of_metric(metric, column, **inputs)
         for name, (metric, column, inputs) in PLAIN.items()
@@ -141,17 +139,17 @@ REQUESTS: dict[str, Callable[[], Any]] = {
 LABELS = ItemLabels(IDS, IDS % 3, ("a", "b", "c"))
 
 
-def rows_of_metric(metric: str, column: str, **inputs: Any) -> Callable[[], list[Any]]:
+def rows_of_metric(metric, column, **inputs):
     """Ask a metric of the vectors X for a column of all of its rows."""
     return lambda: [row[column] for row in rows_of(METRICS[metric].function(of(X), **inputs))]
 
 
-def changed(column: str) -> Callable[[], Any]:
+def changed(column):
     halves = [("first", IDS[:6]), ("second", IDS[6:])]
     return of_metric("change", column, contexts=ONE_GROUP, groups=halves, permutations=0)
 
 
-def axis_scores() -> list[float]:
+def axis_scores():
     rows = rows_of(
         METRICS["axis"].function(of(X), positive=words(0, 1), negative=words(2, 3), top=0)
     )
@@ -159,7 +157,7 @@ def axis_scores() -> list[float]:
 
 
 IN_ORDER = TokenOrder(IDS, 0 * IDS, IDS)
-REQUESTS_ADDED: dict[str, Callable[[], Any]] = {
+REQUESTS_ADDED = {
     "prompt_entropy": of_metric("prompt-entropy", "prompt_entropy"),
     "effective_rank_eig_uncentred": of_metric(
         "effective-rank", "effective_rank", variant="uncentred-eigenvalues"

@@ -4,8 +4,6 @@ definitions.
 
 import math
 import tracemalloc
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays
 
-from embstore.metrics import LayerData
 from embstore.metrics.comparison import (
     biased_gram,
     biased_hsic,
@@ -26,16 +23,16 @@ from embstore.metrics.comparison import (
     rsa,
 )
 from embstore.metrics.numerics import layer_pairs
-from embstore.metrics.numerics.layer_pairs import Pair, gram_forms, normalise, reduce_pairs
+from embstore.metrics.numerics.layer_pairs import gram_forms, normalise, reduce_pairs
 
-PAIR: list[Pair] = [(0, 0), (0, 1), (1, 1)]
+PAIR = [(0, 0), (0, 1), (1, 1)]
 
 
-def itself(block: Any) -> Any:
+def itself(block):
     return block
 
 
-FORMS: dict[str, tuple[Callable, Callable, Callable, int]] = {
+FORMS = {
     "unbiased cka": (hsic1, hsic1_gram, itself, 4),
     "biased cka": (biased_hsic, biased_gram, itself, 2),
     "rsa": (covariance_of_cosines, cosine_gram, normalise_rows, 3),
@@ -43,7 +40,7 @@ FORMS: dict[str, tuple[Callable, Callable, Callable, int]] = {
 CASES = pytest.mark.parametrize("name", FORMS)
 
 
-def by_both_routes(name: str, layers: list[LayerData], n: int) -> tuple[float | None, float | None]:
+def by_both_routes(name, layers, n):
     """The value of two layers: from sums of products, and from Gram matrices."""
     form, kernel, prepare, _ = FORMS[name]
     ids = np.arange(n)
@@ -55,7 +52,7 @@ def by_both_routes(name: str, layers: list[LayerData], n: int) -> tuple[float | 
     return products, matrices
 
 
-def conditioning(name: str, x: np.ndarray) -> float:
+def conditioning(name, x):
     """How many times larger what a form adds up is than the form of a layer with itself."""
     n, wide = len(x), x.astype(np.float64)
     if name == "rsa":
@@ -74,7 +71,7 @@ def conditioning(name: str, x: np.ndarray) -> float:
 
 
 @st.composite
-def layers_of_items(draw: st.DrawFn, n_min: int) -> list[np.ndarray]:
+def layers_of_items(draw, n_min):
     """Two layers of the same items, with something in common, in which vectors may be equal, or
     zero.
     """

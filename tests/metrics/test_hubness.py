@@ -12,19 +12,19 @@ from scipy.stats import skew
 from embstore.metrics.neighbourhood import hubness
 
 
-def occurrences(x: np.ndarray, k: int, distance: str) -> list[int]:
+def occurrences(x, k, distance):
     """How often each row is among the k nearest of the others, by scipy's distances."""
     from scipy.spatial.distance import cdist
 
     table = cdist(x.astype(np.float64), x.astype(np.float64), distance)
-    seen: Counter[int] = Counter()
+    seen = Counter()
     for i, row in enumerate(table.tolist()):
         seen.update(j for _, j in sorted((value, j) for j, value in enumerate(row) if j != i)[:k])
     return [seen[i] for i in range(len(x))]
 
 
 @st.composite
-def clouds(draw: st.DrawFn) -> np.ndarray:
+def clouds(draw):
     rng = np.random.default_rng(draw(seeds))
     n, dim = draw(st.integers(6, 40)), draw(st.integers(3, 20))
     return (rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 1.0, 5.0]))).astype(np.float32)

@@ -22,7 +22,7 @@ from embstore.metrics.isotropy import (
 from embstore.metrics.numerics.linear_algebra import moments
 
 
-def isoscore_by_definition(covariance: np.ndarray) -> float:
+def isoscore_by_definition(covariance):
     """Algorithm 1 of Rudman et al. (2022), step by step, from singular values."""
     d = len(covariance)
     values = np.linalg.svd(covariance, compute_uv=False)
@@ -48,7 +48,7 @@ def test_a_large_mean_costs_no_digits():
     assert isoscore(Arrays(x[:100], x[100:]))["isoscore"] == pytest.approx(wanted, abs=1e-9)
 
 
-def plain_partition(x: np.ndarray) -> tuple[float, float, float]:
+def plain_partition(x):
     """Every direction and both signs in a loop; the directions by the singular values of the matrix
     itself.
     """
@@ -98,11 +98,11 @@ def test_moments_are_numpys(x, data):
 VARIANTS = ("uncentred", "centred", "eigenvalues", "rankme")
 
 
-def singular_values(x: np.ndarray) -> np.ndarray:
+def singular_values(x):
     return np.linalg.svd(x.astype(np.float64), compute_uv=False)
 
 
-def plain_rank(x: np.ndarray, variant: str) -> float:
+def plain_rank(x, variant):
     values = singular_values(centred(x) if variant in ("centred", "eigenvalues") else x)
     if variant == "eigenvalues":
         values = values**2

@@ -180,7 +180,7 @@ def test_vectors_come_with_columns_for_scikit_learn(made):
         made.store.vectors(made.space, 0, columns=["frek"])
 
 
-def directions(sizes: list[int], dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
+def directions(sizes, dim=16):
     """Return unit vectors close to one axis each, in a random order, and the number of their
     axis.
     """

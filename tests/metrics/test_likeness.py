@@ -2,8 +2,6 @@
 definitions.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,11 +16,9 @@ from embstore.metrics.arrangement import cknna, imbalance, procrustes
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import _STRENGTHS, predictivity
 
-Matrix = np.ndarray[Any, np.dtype[np.float64]]
-
 
 @st.composite
-def two_layers(draw: st.DrawFn, n_min: int = 5) -> tuple[Matrix, Matrix]:
+def two_layers(draw, n_min=5):
     """Layers of the same items, with something in common or not, with a mean or not."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, dim, dim_2 = draw(st.integers(n_min, 30)), draw(st.integers(2, 40)), draw(st.integers(2, 40))
@@ -62,8 +58,8 @@ def test_angles_near_zero_keep_their_digits():
     assert single_row(procrustes, turned, x)["procrustes"] < 1e-14
 
 
-def plain_imbalance(x: Matrix, y: Matrix, k: int, distance: str) -> float:
-    a, b = cdist(x, x, distance), cdist(y, y, distance)  # type: ignore[call-overload]
+def plain_imbalance(x, y, k, distance):
+    a, b = cdist(x, x, distance), cdist(y, y, distance)
     np.fill_diagonal(a, np.inf), np.fill_diagonal(b, np.inf)
     ranks = np.argsort(np.argsort(b, axis=1, kind="stable"), axis=1) + 1
     nearest = np.argsort(a, axis=1, kind="stable")[:, :k]
@@ -81,7 +77,7 @@ def test_imbalance_is_the_mean_rank(distance, layers, data):
     assert (row["chance"], row["n"], row["reason"]) == (1, len(layers[0]), None)
 
 
-def exact_imbalance(x: Matrix, y: Matrix, distance: str) -> float:
+def exact_imbalance(x, y, distance):
     """The mean rank of each item's neighbour from differences in extended precision, ties by
     position.
     """
@@ -169,17 +165,17 @@ def test_cknna_of_directions_that_differ_within_rounding_has_no_value():
     assert sides == ["layer", "layer", "layer_2", None]
 
 
-def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
+def plain_cknna(x, y, k):
     """As platonic-rep's code has it, without its clipping and its 10⁻⁶."""
 
-    def hsic(a: Matrix, b: Matrix) -> float:
+    def hsic(a, b):
         n = len(a)
         total = (
             (a * b.T).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b).sum() / (n - 2)
         )
         return float(total / (n * (n - 3)))
 
-    def cosines(x: Matrix) -> tuple[Matrix, Matrix]:
+    def cosines(x):
         units = x / np.linalg.norm(x, axis=1)[:, None]
         gram = units @ units.T
         np.fill_diagonal(gram, -np.inf)

@@ -52,7 +52,7 @@ def test_every_file_with_metrics_is_listed():
 
 
 def test_the_reserved_options_are_those_that_all_metrics_have():
-    flags: set[str] = set()
+    flags = set()
     for function in (command_line.selection, command_line._query):
         for parameter in command_line.declared(function):
             if parameter.name not in ("labels", "intervals"):  # a metric may have its own
@@ -62,7 +62,7 @@ def test_the_reserved_options_are_those_that_all_metrics_have():
     assert RESERVED_PARAMETERS - flags - python == {"help", "h", "data"}
 
 
-def _declared(annotation: Any) -> set[str]:
+def _declared(annotation):
     # In an annotation, Typer takes the first flag for the default at first.
     option = annotation.__metadata__[0]
     flags = (option.default, *(option.param_decls or ()))

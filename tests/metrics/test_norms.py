@@ -17,7 +17,7 @@ matrices = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
 )
 
 
-def share(x: np.ndarray, top: int) -> float:
+def share(x, top):
     """Of the largest components by their own order: each vector sorted, its last ``top`` taken."""
     largest = np.sort(x.astype(np.float64), axis=1)[:, x.shape[1] - top :]
     return float(np.linalg.norm(largest, axis=1).mean())

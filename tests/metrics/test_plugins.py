@@ -48,9 +48,7 @@ def install(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
 
-    def make(
-        source: str, points: dict[str, str], package: str = "own-metrics", version: str = "1.0"
-    ) -> Path:
+    def make(source, points, package="own-metrics", version="1.0"):
         module = package.replace("-", "_")
         (folder / f"{module}.py").write_text(source, "utf-8")
         info = folder / f"{module}-{version}.dist-info"
@@ -77,7 +75,7 @@ def own(install):
     )
 
 
-def run(*arguments: object) -> tuple[int, str, str]:
+def run(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

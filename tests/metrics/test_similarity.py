@@ -8,14 +8,11 @@ from metric_data import Arrays, pairs_of
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
-from embstore.metrics.data import Pairs
 from embstore.metrics.judgements import similarity
 from embstore.metrics.numerics.units import Correlation
 
 
-def made(
-    seed: int = 0, n: int = 30, n_pairs: int = 60, offset: float = 0.5
-) -> tuple[np.ndarray, Pairs]:
+def made(seed=0, n=30, n_pairs=60, offset=0.5):
     """Vectors, and pairs of different ones with scores of one decimal, some of which are equal."""
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(n, 6)) + offset).astype(np.float32)
@@ -24,7 +21,7 @@ def made(
     return x, pairs_of(left, right, np.round(rng.uniform(0, 4, n_pairs), 1))
 
 
-def cosines(x: np.ndarray, pairs: Pairs) -> np.ndarray:
+def cosines(x, pairs):
     """Pair by pair, by scipy, in float64."""
     wide = x.astype(np.float64)
     return np.array(
@@ -65,7 +62,7 @@ def test_the_error_of_spearman_is_that_of_weights_of_the_pairs(seed, values, sco
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, values, 30) / 7, rng.integers(0, scores, 30) / 3
 
-    def z(weights: np.ndarray) -> float:
+    def z(weights):
         ranks = [
             (weights * ((value[:, None] > value) + (value[:, None] == value) / 2)).sum(axis=1)
             for value in (x, y)

@@ -16,7 +16,7 @@ from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query.layer_data import TransformedLayer
 
 
-def plain(x: np.ndarray, *names: str) -> np.ndarray:
+def plain(x, *names):
     """Apply each step to the array itself, with the components from its own singular values."""
     x = x.astype(np.float64)
     dims = list(range(x.shape[1]))
@@ -51,16 +51,16 @@ def plain(x: np.ndarray, *names: str) -> np.ndarray:
     return x
 
 
-def transformed(data: Arrays, *names: str) -> TransformedLayer:
+def transformed(data, *names):
     affine = fit(data, parse_transforms(names))
     return TransformedLayer(data, affine, affine.columns)
 
 
-def after(data: Arrays, *names: str) -> np.ndarray:
+def after(data, *names):
     return np.concatenate(list(transformed(data, *names).map(lambda block: block)))
 
 
-def assert_same(found: np.ndarray, wanted: np.ndarray) -> None:
+def assert_same(found, wanted):
     assert found.shape == wanted.shape
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * max(np.abs(wanted).max(), 1e-300))
@@ -82,7 +82,7 @@ STEPS = (
 
 
 @st.composite
-def clouds(draw: st.DrawFn) -> np.ndarray:
+def clouds(draw):
     """Clouds with so many vectors and dimensions that four steps leave something."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, dim = draw(st.integers(20, 60)), draw(st.integers(14, 16))

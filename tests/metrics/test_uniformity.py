@@ -14,12 +14,12 @@ from embstore.metrics.geometry import alignment, uniformity
 from embstore.query.layer_data import StoredLayer
 
 
-def units(x: np.ndarray) -> np.ndarray:
+def units(x):
     wide = x.astype(np.float64)
     return wide / np.linalg.norm(wide, axis=1, keepdims=True)
 
 
-def plain_uniformity(x: np.ndarray, t: float) -> float:
+def plain_uniformity(x, t):
     """The official code: torch.pdist(x).pow(2).mul(-t).exp().mean().log(), in float64 by scipy."""
     return float(np.log(np.exp(-t * pdist(units(x)) ** 2).mean()))
 
@@ -46,7 +46,7 @@ def test_uniformity_holds_no_more_vectors_than_it_may(make_store, monkeypatch, t
     gathered = []
     gather = StoredLayer.gather
 
-    def counted(layer: StoredLayer, ids: np.ndarray | None = None) -> object:
+    def counted(layer, ids=None):
         found = gather(layer, ids)
         gathered.append(len(found[0]))
         return found

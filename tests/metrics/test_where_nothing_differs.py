@@ -6,7 +6,6 @@ and are spread over that step before they are held against the uniform distribut
 """
 
 from collections import Counter, defaultdict
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,13 +24,13 @@ from embstore.metrics.probe import probe
 pytestmark = pytest.mark.slow
 
 
-def is_uniform(p_values: Any, step: float, rng: np.random.Generator) -> bool:
+def is_uniform(p_values, step, rng):
     return bool(
         kstest(np.asarray(p_values) - step * rng.random(len(p_values)), "uniform").pvalue > 0.01
     )
 
 
-def unit_gram(x: np.ndarray) -> np.ndarray:
+def unit_gram(x):
     x = x - x.mean(axis=0)
     gram = x @ x.T
     return np.asarray(gram / np.linalg.norm(gram))
@@ -104,12 +103,7 @@ def test_differences_of_equal_layers_are_covered(n):
                 mean_of(units, values)
                 if statistic == "mean"
                 else Correlation(
-                    units,
-                    values,
-                    gold,
-                    statistic,
-                    np.zeros(n),
-                    ("", "", ""),  # type: ignore[arg-type]
+                    units, values, gold, statistic, np.zeros(n), ("", "", "")
                 ).estimate()
                 for values in layers
             )
@@ -133,7 +127,7 @@ def test_p_of_change_is_uniform():
     rows = change(Arrays(x), contexts=contexts, groups=members, min_contexts=4, permutations=99)
     assert len(rows) == 1000
     assert is_uniform([row["p"] for row in rows], 1 / 100, rng)
-    assert min(row["p_holm"] for row in rows) > 0.05  # type: ignore[type-var,operator]
+    assert min(row["p_holm"] for row in rows) > 0.05
 
 
 @pytest.mark.filterwarnings("error")
@@ -146,10 +140,10 @@ def test_labels_without_meaning_are_predicted_as_by_chance():
     for number in range(200):
         x, codes = rng.normal(size=(60, 2)), rng.permutation(np.arange(60) % 2)
         labels = ItemLabels(np.arange(60), codes, ("a", "b"))
-        near: Any = knn(Arrays(x), labels=labels, k=1)
+        near = knn(Arrays(x), labels=labels, k=1)
         n_near += near["low"] <= near["chance"] <= near["high"]
         if number < 12:
-            row: Any = probe(Arrays(x), labels=labels, control=False, folds=2)
+            row = probe(Arrays(x), labels=labels, control=False, folds=2)
             n_covered += row["low"] <= 0.5 <= row["high"]
     assert n_covered >= 10
     assert n_near >= 170

@@ -18,21 +18,20 @@ from results import result_of
 
 from embstore.base.chart import MAP
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.table import Table, table
+from embstore.base.table import table
 from embstore.metrics import METRICS
-from embstore.plot.figure import Picture
 from embstore.plot.options import STYLES, PlotOptions, read_length
 
 LOOKS = [("80mm", "paper"), ("170mm", "screen"), ("3.3in", "dark"), ("400mm", "paper")]
 
 
-def saved(figure: Picture, kind: str) -> bytes:
+def saved(figure, kind):
     written = BytesIO()
     figure.savefig(written, format=kind)
     return written.getvalue()
 
 
-def size_in_mm(data: bytes) -> tuple[float, float]:
+def size_in_mm(data):
     """Return the size that a PDF, SVG or PNG states."""
     if data.startswith(b"%PDF"):
         box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", data)
@@ -104,7 +103,7 @@ def test_the_metadata_has_the_title_and_every_setting():
 
 
 def test_a_model_has_the_same_colour_and_mark_wherever_it_appears():
-    def look(*spaces: str) -> tuple[str, str]:
+    def look(*spaces):
         ax = result(rows_of(spaces)).plot(width="170mm")
         label = "MiniLM" if len(spaces) > 1 else "MiniLM, words, last token"
         [line] = [line for line in ax.get_lines() if line.get_label() == label]
@@ -425,7 +424,7 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> dict[str, Table]:
+def results(tmp_path_factory):
     store = prepare(tmp_path_factory.mktemp("all") / "store").store
     return {name: store.query(name, **INPUTS.get(name, {})) for name in METRICS}
 

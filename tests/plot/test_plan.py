@@ -1,7 +1,6 @@
 """What is drawn: curves over steps, scales and groups, marks of tests, and captions."""
 
 from itertools import combinations, pairwise
-from typing import Any
 
 import pytest
 from figures import (
@@ -23,11 +22,7 @@ STEPS = (0, 1, 2, 4, 512, 143_000)
 P_HOLM = (0.001, 0.0499, 0.05, None, 1.0)  # of layers 0 … 4; the others are compared with 3
 
 
-def rows_over_steps(
-    runs: tuple[str, ...] = ("pythia",),
-    steps: tuple[int | None, ...] = STEPS,
-    layers: tuple[str, ...] = ("0", "1"),
-) -> list[dict[str, Any]]:
+def rows_over_steps(runs=("pythia",), steps=STEPS, layers=("0", "1")):
     spaces = [
         (f"{run}.step{step}" if step is not None else run, step) for run in runs for step in steps
     ]
@@ -81,7 +76,7 @@ def test_what_has_no_steps_is_refused(rows):
         result(rows_of(score=lambda _, at: [0.1, 0.2])).plot(x="step")
 
 
-def drift(**more: Any) -> list[dict[str, Any]]:
+def drift(**more):
     given = {"k": 10, "turnover": 0.1, "space_2": MODELS[0]} | more
     return [
         row
@@ -108,9 +103,7 @@ def test_drift_has_a_curve_for_each_item():
     assert "MiniLM against GPT-2" in caption(figure_of(metric_result("drift", rows)))
 
 
-def similarity(
-    versus: str, p_holm: tuple[float | None, ...] = P_HOLM, space: str = MODELS[0]
-) -> Any:
+def similarity(versus, p_holm=P_HOLM, space=MODELS[0]):
     return [
         {"space": space, "layer": at, "layer_name": str(at), "dataset": "rg65", "spearman": 0.1 * at,
          "low": 0, "high": 0.6, "n_common": 65, "p": p, "p_holm": p, "best": at == 3,
@@ -161,7 +154,7 @@ def test_a_directed_measure_says_which_layer_is_the_source():
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("from layer", "to layer")
 
 
-def gride(layers: int) -> list[dict[str, Any]]:
+def gride(layers):
     return [
         {"layer": at, "layer_name": str(at), "estimator": "gride", "scale": 2**power,
          "dimension": 5.0 + at + power, "standard_error": 0.5}
@@ -185,7 +178,7 @@ def test_dimension_is_drawn_over_the_scale_with_standard_errors(layers):
 GROUPS = ("[2, 10)", "[10, 30)", "[30, 40]")
 
 
-def change(words: tuple[str, ...], compared: Any = pairwise) -> list[dict[str, Any]]:
+def change(words, compared=pairwise):
     return [
         {"space": "a.occurrence.last", "layer": at, "layer_name": str(at), "word": word,
          "group_1": before, "group_2": after, "apd": 0.5, "within": 0.3, "p": 0.01, "prt": 0.2,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import UnknownNameError, UsageError
@@ -14,7 +14,7 @@ from embstore.query import group_layers
 N_TEXTS = 60
 
 
-def sentences() -> list[str]:
+def sentences():
     rng = np.random.default_rng(0)
     sizes = [1, 1, 2, *rng.integers(3, 25, N_TEXTS - 3).tolist()]
     return [" ".join(f"w{text}x{place}" for place in range(t)) for text, t in enumerate(sizes)]
@@ -31,17 +31,17 @@ def made(tmp_path_factory):
     return first, second
 
 
-def of_texts(made: Synthetic, layer: int) -> dict[str, np.ndarray]:
+def of_texts(made, layer):
     """Return the vectors of each text, float64 (t, dim), in its order."""
-    rows: dict[str, list[int]] = {}
+    rows = {}
     for row, item in enumerate(made.items):
         rows.setdefault(str(item.context), []).append(row)
     x = made.layer(layer).astype(np.float64)
-    starts = [item.span.start for item in made.items]  # type: ignore[union-attr]
+    starts = [item.span.start for item in made.items]
     return {text: x[sorted(members, key=lambda row: starts[row])] for text, members in rows.items()}
 
 
-def erank(x: np.ndarray) -> float | None:
+def erank(x):
     """Return exp of the entropy after centring and normalising within the text; None for one."""
     if len(x) < 2:
         return None
@@ -210,7 +210,7 @@ def test_versus_a_space_is_over_the_texts_of_both(made):
     assert rows[first.space]["difference"] is None
     row = rows[second.space]
     mine, others = (of_texts(each, 2) for each in (second, first))
-    differences = [erank(x) - erank(others[text]) for text, x in mine.items() if len(x) > 1]  # type: ignore[operator]
+    differences = [erank(x) - erank(others[text]) for text, x in mine.items() if len(x) > 1]
     assert row["n_common"] == len(differences) == N_TEXTS - 12
     assert row["difference"] == pytest.approx(np.mean(differences))
     assert row["n_groups"] == N_TEXTS - 12

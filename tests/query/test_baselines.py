@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept_columns import write_columns
 from metric_data import mean_cosine, plain_intra_sentence, plain_mev
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.base.errors import UsageError
 from embstore.metrics import METRICS, contextuality
@@ -20,7 +19,7 @@ from embstore.plot.plan import make_plan
 
 WORDS = ("bank", "river", "money", "the", "of")
 # metric → its column, the noun of its groups, their plain value and the plain baseline
-PLAIN: dict[str, tuple[str, str, Any, Any]] = {
+PLAIN = {
     "self-similarity": ("self_similarity", "word", mean_cosine, mean_cosine),
     "mev": ("mev", "word", plain_mev, plain_mev),
     "intra-sentence": (
@@ -44,11 +43,11 @@ def made(tmp_path_factory):
     return made
 
 
-def senses(made: Synthetic) -> np.ndarray:
+def senses(made):
     return np.array([[None, "lend", "flow"][number % 3] for number in range(len(made.items))])
 
 
-def key(item: Any, noun: str) -> str:
+def key(item, noun):
     return item.text if noun == "word" else item.context
 
 

@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -24,9 +22,8 @@ from embstore import Store
 from embstore.base import atomic, disk, documents
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
-from embstore.base.table import Table
 from embstore.base.text import Item
-from embstore.metrics import METRICS, LayerData
+from embstore.metrics import METRICS
 from embstore.query import cache, layer_pairs
 from embstore.query import metric as metric_query
 from embstore.storage import answers as files
@@ -37,10 +34,10 @@ from embstore.storage.views import fence
 @pytest.fixture
 def computed(monkeypatch):
     """The spaces and layers that were computed."""
-    seen: list[tuple[str, int]] = []
+    seen = []
     real = metric_query.compute_layers
 
-    def spy(catalog: Any, request: Any, card: Any, layers: Sequence[Any], *others: Any) -> Any:
+    def spy(catalog, request, card, layers, *others):
         seen.extend((card.space, layer.id) for layer in layers)
         return real(catalog, request, card, layers, *others)
 
@@ -51,10 +48,10 @@ def computed(monkeypatch):
 @pytest.fixture
 def compared(monkeypatch):
     """The spaces that were compared."""
-    seen: list[tuple[str, str]] = []
+    seen = []
     real = layer_pairs.LayerPairs.compute
 
-    def spy(pair: Any, groups: Any) -> Any:
+    def spy(pair, groups):
         seen.append((pair.card.space, pair.other.space))
         return real(pair, groups)
 
@@ -62,7 +59,7 @@ def compared(monkeypatch):
     return seen
 
 
-def content(table: Table) -> tuple[Any, ...]:
+def content(table):
     return table.to_pylist(), table.notes, table.columns, str(table)
 
 
@@ -103,9 +100,9 @@ def test_one_layer_more_is_one_layer_to_compute(root, computed):
 
 def test_what_was_computed_before_an_interruption_is_kept(root, monkeypatch):
     real = METRICS["isoscore"].function
-    done: list[float] = []
+    done = []
 
-    def interrupted(data: LayerData, **settings: Any) -> Any:
+    def interrupted(data, **settings):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(data.summary.n)
@@ -166,7 +163,7 @@ def test_a_seed_matters_only_where_something_is_drawn(root, computed):
 
 
 def test_versions_count(root, computed, monkeypatch):
-    def again() -> int:
+    def again():
         computed.clear()
         ask(root, "isoscore", where="true", spaces="toy.word.last", layers=1)
         return len(computed)
@@ -189,13 +186,13 @@ def test_versions_count(root, computed, monkeypatch):
 def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
     root, computed, monkeypatch
 ):
-    def constant(data: LayerData, *, zeta: float) -> Any:
+    def constant(data, *, zeta):
         return METRICS["isoscore"].empty(data.summary.n, "one" if zeta in {0.0, 1.0} else "")
 
-    def two(data: LayerData, *, zeta: float) -> Any:
+    def two(data, *, zeta):
         return METRICS["isoscore"].empty(data.summary.n, "two" if zeta in {0.0, 1.0} else "")
 
-    def call_of(function: Callable[..., Any], package: str) -> tuple[str, int]:
+    def call_of(function, package):
         computed.clear()
         own = replace(METRICS["isoscore"], name="own", function=function, package=package)
         monkeypatch.setitem(METRICS, "own", own)
@@ -254,7 +251,7 @@ def test_a_dataset_that_is_lost_is_named(root):
 
 
 def test_words_count_by_what_their_file_holds(root, computed, tmp_path):
-    def again(**more: Any) -> list[Any]:
+    def again(**more):
         given = {key: str(tmp_path / f"{key}.txt") for key in "xyab"} | more
         return ask(root, "weat", **given, spaces="toy.word.last", layers=1)["effect_size"]
 
@@ -402,7 +399,7 @@ def test_a_store_that_cannot_be_written_answers(root, monkeypatch, failure):
     else:
         number = errno.ENOSPC if failure == "full" else errno.EROFS
 
-        def fail(*_: Any, **__: Any) -> None:
+        def fail(*_, **__):
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(disk, "write", fail)
@@ -421,7 +418,7 @@ def test_answers_that_are_there_are_given_where_others_cannot_be_written(
     ask(root, "cka", spaces="toy.word.last")
     compared.clear()
 
-    def fail(*_: Any, **__: Any) -> None:
+    def fail(*_, **__):
         raise PermissionError(13, "no")
 
     monkeypatch.setattr(disk, "write", fail)

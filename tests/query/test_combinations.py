@@ -2,9 +2,6 @@
 force.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,19 +34,15 @@ def indexed(tmp_path_factory):
     return found
 
 
-def scores(
-    x: np.ndarray, positive: Sequence[int], negative: Sequence[int], method: str
-) -> np.ndarray:
+def scores(x, positive, negative, method):
     """Score every row by the definitions, in float64."""
     units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     if method == "3cosadd":
         mean = units[list(positive)].sum(0) - units[list(negative)].sum(0)
-        result: np.ndarray = units @ (mean / np.linalg.norm(mean))
-        return result
+        return units @ (mean / np.linalg.norm(mean))
     shifted = (1 + units @ units.T) / 2
     over = shifted[list(negative)].prod(0) + 1e-6
-    quotient: np.ndarray = shifted[list(positive)].prod(0) / over
-    return quotient
+    return shifted[list(positive)].prod(0) / over
 
 
 words = st.lists(st.integers(0, 299), max_size=4)
@@ -95,7 +88,7 @@ def test_combinations_are_brute_force(made, positive, negative, k, method, filte
 def test_combinations_are_those_of_gensim(made, positive, negative, method):
     keyed = pytest.importorskip("gensim.models").KeyedVectors(16)
     keyed.add_vectors(made.texts, made.layer(LAYER))
-    signed: dict[str, Any] = {
+    signed = {
         "positive": [f"text{i}" for i in positive],
         "negative": [f"text{i}" for i in negative],
     }
@@ -113,7 +106,7 @@ def test_combinations_are_those_of_gensim(made, positive, negative, method):
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 @pytest.mark.parametrize("where", [None, "text LIKE '%7%'"])
 def test_an_index_gives_what_a_scan_gives(made, indexed, kind, where):
-    call: dict[str, Any] = {
+    call = {
         "positive": ["text1", "text2"], "negative": ["text77"], "layers": LAYER, "k": 12,
         "where": where
     }  # fmt: skip

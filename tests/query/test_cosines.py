@@ -1,7 +1,6 @@
 """The cosine of two texts at every layer, against a plain computation."""
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ def made(tmp_path_factory):
     return synthetic_store(root, n=30, dim=16, n_shards=3)
 
 
-def right(x: np.ndarray, first: int, second: int) -> float:
+def right(x, first, second):
     a, b = x[[first, second]].astype(np.float64)
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
@@ -145,7 +144,7 @@ def test_wrong_calls_are_refused(made, tmp_path):
 
 
 def test_the_table_is_printed_with_layers_down(made):
-    call: dict[str, Any] = {"spaces": made.space, "layers": "0,1"}
+    call = {"spaces": made.space, "layers": "0,1"}
     assert str(made.store.cosine(["text1", "text2"], **call)).splitlines()[0].split() == [
         "layer",
         made.space,

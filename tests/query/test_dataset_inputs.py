@@ -3,7 +3,6 @@
 import json
 import math
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from datasets_written import ids, write_lexicon, write_pairs
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
-from synthetic import Synthetic, synthetic_card, synthetic_store
+from synthetic import synthetic_card, synthetic_store
 
 from embstore.base.errors import (
     NotStoredError,
@@ -28,9 +27,7 @@ from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.writer import write_dataset
 
 
-def cosines(
-    made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]
-) -> list[float]:
+def cosines(made, layer, first, second):
     at = {
         text: made.layer(layer)[place].astype(np.float64) for place, text in enumerate(made.texts)
     }

@@ -2,12 +2,11 @@
 them.
 """
 
-from collections.abc import Iterable
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
@@ -18,7 +17,7 @@ def made(make_store):
     return make_store(n=40, n_blocks=2, top_form=None)
 
 
-def brute(first: np.ndarray, second: np.ndarray, row: int, k: int) -> tuple[float, float]:
+def brute(first, second, row, k):
     """Overlap and turnover of one row, by the definitions, in plain loops."""
     cosines, lists = [], []
     for vectors in (first, second):
@@ -35,12 +34,12 @@ def brute(first: np.ndarray, second: np.ndarray, row: int, k: int) -> tuple[floa
     return shared / k, 1 - float(s @ t) / float(np.linalg.norm(s) * np.linalg.norm(t))
 
 
-def by_id(made: Synthetic, layer: int) -> tuple[list[int], np.ndarray]:
+def by_id(made, layer):
     order = np.argsort(made.ids)
     return made.ids[order].tolist(), made.layer(layer)[order]
 
 
-def check(made: Synthetic, table: Iterable[dict], k: int) -> None:
+def check(made, table, k):
     for row in table:
         ids, first = by_id(made, row["layer"])
         overlap, turnover = brute(
@@ -101,8 +100,8 @@ def test_equal_means_are_ordered_by_turnover_though_their_sums_are_rounded(make_
     """.3 + .3 + .5 and .5 + .4 + .2 are 11 shared neighbours of 30, and differ in floating point."""
     made = make_store(n=60, n_blocks=3, top_form=None)
     table = made.store.drift(most=30, k=10)
-    means: dict[int, tuple[int, float, int]] = {}
-    rounded: set[tuple[int, float]] = set()
+    means = {}
+    rounded = set()
     for item in dict.fromkeys(table["item_id"]):
         rows = [row for row in table if row["item_id"] == item]
         n_shared = sum(10 - len(row["lost"]) for row in rows)

@@ -111,7 +111,7 @@ def test_vectors_of_several_layers_are_asked_for_one_after_the_other(store):
         UsageError,
         match=r"of one layer\. Of several: \[store\.vectors\(space, n\) for n in \[0, 1\]",
     ):
-        store.vectors("tiny.word.last", [0, 1])  # type: ignore[arg-type]
+        store.vectors("tiny.word.last", [0, 1])
     with pytest.raises(UsageError, match=r"'0-1' names 2\. Ask for one after the other"):
         store.vectors("tiny.word.last", "0-1")
 

@@ -1,7 +1,5 @@
 """Metrics by groups of items, against pandas and stores that have only the items of a group."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +8,7 @@ from figures import curves
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_columns import write_columns
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
@@ -23,14 +21,10 @@ OF_ITEMS = [
     for name, metric in METRICS.items()
     if metric.needs in ("summary", "vectors", "neighbours", "layers")
 ]
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "anisotropy": {"std": True},
-    "hubness": {"k": 3},
-    "overlap": {"k": 3},
-}
+PARAMETERS = {"anisotropy": {"std": True}, "hubness": {"k": 3}, "overlap": {"k": 3}}
 
 
-def frame_of(made: Synthetic) -> pd.DataFrame:
+def frame_of(made):
     rng = np.random.default_rng(5)
     n = len(made.items)
     pos = [
@@ -351,9 +345,9 @@ def occurrences(tmp_path_factory):
     )
 
 
-def texts_of(made: Synthetic) -> dict[str, list[int]]:
+def texts_of(made):
     """Return the rows of the items of each sentence, in its order."""
-    found: dict[str, list[int]] = {}
+    found = {}
     for row, item in enumerate(made.items):
         found.setdefault(item.context, []).append(row)
     return {
@@ -373,7 +367,7 @@ def test_layers_are_compared_over_the_words_or_sentences_of_both(make_store, met
     least = {"min_words" if group == "sentence" else "min_contexts": 2}
     asked = {"adjusted": True, **least}
     each = occurrences.store.query(metric, **{f"per_{group}": True}, **asked)
-    by_layer: dict[str, dict[str, float]] = {}
+    by_layer = {}
     for row in each:
         by_layer.setdefault(row["layer_name"], {})[row[group]] = row["adjusted"]
     names = sorted(set.intersection(*map(set, by_layer.values())))

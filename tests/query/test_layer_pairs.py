@@ -1,32 +1,28 @@
 """Layers against layers, through a store."""
 
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from metric_data import gram_cka, neighbour_sets, triangles
 from scipy.stats import hypergeom
-from synthetic import Synthetic
 
 from embstore.base.errors import QueryError, UnknownNameError
-from embstore.base.table import Table
 from embstore.metrics import METRICS as METRICS_TABLE
 from embstore.metrics import get_metric
 from embstore.metrics.numerics import layer_pairs
 
 
-def biased(x: np.ndarray, y: np.ndarray) -> float:
+def biased(x, y):
     return gram_cka(x, y, "biased")
 
 
-def correlation(x: np.ndarray, y: np.ndarray) -> float:
+def correlation(x, y):
     return float(np.corrcoef(*triangles(x, y))[0, 1])
 
 
-def jaccard(x: np.ndarray, y: np.ndarray) -> float:
+def jaccard(x, y):
     pairs = zip(neighbour_sets(x, 4), neighbour_sets(y, 4), strict=True)
     return float(np.mean([len(a & b) / len(a | b) for a, b in pairs]))
 
@@ -38,13 +34,11 @@ METRICS = [
 ]
 
 
-def matrix(table: Table, column: str) -> dict[tuple[str, str], Any]:
+def matrix(table, column):
     return {(row["layer_name"], row["layer_name_2"]): row[column] for row in table}
 
 
-def two_spaces(
-    make_store: Callable[..., Synthetic], **other: Any
-) -> tuple[Synthetic, Synthetic, list[str]]:
+def two_spaces(make_store, **other):
     """Two spaces with the items text10 to text29 in common, each in an order of its own."""
     left = make_store(n=30, dim=6, n_shards=3, **other)
     texts = [f"text{number}" for number in range(44, 9, -1)]
@@ -52,7 +46,7 @@ def two_spaces(
     return left, right, [f"text{number}" for number in range(10, 30)]
 
 
-def of_texts(made: Synthetic, layer: int, texts: list[str]) -> np.ndarray:
+def of_texts(made, layer, texts):
     return made.layer(layer)[[made.texts.index(text) for text in texts]]
 
 
@@ -134,7 +128,7 @@ def test_where_sample_and_transforms_apply_to_both_sides(make_store):
     assert many["n"] == [20]
     assert many.notes[0].startswith("n = 20; at most 100 items, drawn at random (seed 0); ")
 
-    def centred(made: Synthetic) -> np.ndarray:
+    def centred(made):
         x = of_texts(made, 3, common).astype(np.float64)
         return x - x.mean(axis=0)
 

@@ -17,7 +17,7 @@ MODEL, SINGLE = "toy.word.last", "w2v.word.last"
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
+def store(tmp_path):
     """A space of layers 0 to 2, and one of a single layer, with the same 60 words and pairs."""
     options = {"n": 60, "top_form": None, "index": False}
     synthetic_store(tmp_path / "store", dim=4, n_blocks=0, model="w2v", seed=3, **options)
@@ -26,7 +26,7 @@ def store(tmp_path) -> Store:
     return made.store
 
 
-def layers_of(table) -> list[tuple[str, str]]:
+def layers_of(table):
     return [(row["space"], row["layer_name"]) for row in table]
 
 

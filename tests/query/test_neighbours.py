@@ -1,21 +1,17 @@
 """The neighbours of a text through a store, against brute force."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nearest import assert_same, hits, nearest
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, NotStoredError, UsageError
-from embstore.base.table import Table
-from embstore.base.text import Item
 from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
-from embstore.storage.card import Card, SpaceFilter
+from embstore.storage.card import SpaceFilter
 
 
 @settings(deadline=None, max_examples=10)
@@ -27,7 +23,7 @@ from embstore.storage.card import Card, SpaceFilter
 @pytest.mark.slow
 def test_neighbours_are_brute_force_after_any_builds(tmp_path_factory, seed, sizes, k):
     root = tmp_path_factory.mktemp("store")
-    parts: list[Synthetic] = []
+    parts = []
     for number, size in enumerate(sizes):
         texts = [f"{number}.{place}" for place in range(size)]
         index = number == len(sizes) - 1 or number % 2 == 0
@@ -246,13 +242,13 @@ def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store):
 
 def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store):
     made = make_store(n=8)
-    searched: list[tuple[str, str]] = []
+    searched = []
 
-    def embed(card: Card, item: Item) -> Mapping[int, np.ndarray]:
+    def embed(card, item):
         searched.append((card.space, item.text))
         return {layer.id: made.layer(layer.id)[3] for layer in card.layers}
 
-    def find(text: str) -> Table:
+    def find(text):
         return module.neighbours(
             made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed
         )

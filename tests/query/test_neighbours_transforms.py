@@ -2,19 +2,16 @@
 vectors.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 from metric_data import Arrays
 from nearest import assert_same, hits, nearest
 
 from embstore.base.errors import QueryError
-from embstore.base.text import Item
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
-from embstore.storage.card import Card, SpaceFilter
+from embstore.storage.card import SpaceFilter
 
 CHAINS = [
     "center",
@@ -27,7 +24,7 @@ CHAINS = [
 ]
 
 
-def transformed(x: np.ndarray, chain: str) -> np.ndarray:
+def transformed(x, chain):
     return fit(Arrays(x), parse_transforms(chain.split()))(x)
 
 
@@ -91,7 +88,7 @@ def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store)
     x = made.layer(2).astype(np.float64)
     vector = np.random.default_rng(9).normal(size=8) + 2
 
-    def embed(card: Card, item: Item) -> Mapping[int, np.ndarray]:
+    def embed(card, item):
         return {layer.id: vector.astype(np.float32) for layer in card.layers}
 
     steps = parse_transforms(["center"])

@@ -2,14 +2,11 @@
 brute force.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nearest import assert_same, hits, nearest
-from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError
@@ -36,9 +33,7 @@ def made(tmp_path_factory):
     return stores
 
 
-def right(
-    made: Synthetic, text: str, k: int, keep: Callable[[str], bool]
-) -> list[tuple[str, float]]:
+def right(made, text, k, keep):
     return nearest(made.texts, made.layer(1), text, k, keep)
 
 
@@ -101,7 +96,7 @@ def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatc
 
     wanted = right(made["hnsw"], "text5", 40, lambda _: True)
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_, **__):
         raise AssertionError("the index was asked")
 
     monkeypatch.setattr(Graph, "search", fail)
@@ -117,8 +112,8 @@ def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
     made.store.index(kind="hnsw", layers=2)
     search = Graph.search
 
-    def miss(self: Graph, *arguments: object, **options: object) -> object:
-        ids, cosines = search(self, *arguments, **options)  # type: ignore[arg-type]
+    def miss(self, *arguments, **options):
+        ids, cosines = search(self, *arguments, **options)
         return ids[:, 1:], cosines[:, 1:]
 
     monkeypatch.setattr(Graph, "search", miss)
@@ -132,7 +127,7 @@ def test_a_store_that_is_asked_often_opens_its_index_once(made, monkeypatch):
     import faiss
 
     monkeypatch.setattr(searching, "_open", {})
-    opened: list[str] = []
+    opened = []
     read = faiss.read_index
     monkeypatch.setattr(
         faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags)

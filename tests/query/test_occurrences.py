@@ -4,23 +4,18 @@ of bad input.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from metric_data import mean_cosine, plain_intra_sentence, plain_mev
-from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
 from embstore.metrics.numerics import groups as group_module
 from embstore.storage import keys, tables
 from embstore.storage.item_lookup import group_occurrences
 from embstore.storage.manifest import Change
-
-Make = Callable[..., Synthetic]
 
 SENTENCES = (
     "The bank of the river", "a bank", "Bank, bank; the BANK", "the null of the naïve", "one",
@@ -30,7 +25,7 @@ SENTENCES = (
 METRIC_NAMES = ("self-similarity", "intra-sentence", "mev")
 
 
-def grouped(made: Synthetic, key: Callable[[Any], str]) -> dict[str, list[int]]:
+def grouped(made, key):
     """The rows of each word or sentence, straight from the items."""
     groups = defaultdict(list)
     for row, item in enumerate(made.items):
@@ -38,15 +33,15 @@ def grouped(made: Synthetic, key: Callable[[Any], str]) -> dict[str, list[int]]:
     return dict(sorted(groups.items()))
 
 
-def word(item: Any) -> str:
+def word(item):
     return item.text
 
 
-def folded(item: Any) -> str:
+def folded(item):
     return item.text.lower()
 
 
-def sentence(item: Any) -> str:
+def sentence(item):
     return item.context
 
 
@@ -115,9 +110,7 @@ def test_every_group_of_every_layer_is_what_the_items_say(
         assert mean_row["adjusted"] == pytest.approx(mean_row[value] - baseline, abs=1e-9, rel=0)
 
 
-def with_sentences(
-    make_store: Make, texts: Sequence[str] = SENTENCES, **options: Any
-) -> tuple[Synthetic, Synthetic]:
+def with_sentences(make_store, texts=SENTENCES, **options):
     """Occurrences, and sentences with vectors of their own."""
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_shards=3, seed=1)
     return made, make_store(
@@ -125,9 +118,7 @@ def with_sentences(
     )
 
 
-def plain_with_sentences(
-    made: Synthetic, own: Synthetic, layer: int, *, shift: bool = False
-) -> dict[str, float]:
+def plain_with_sentences(made, own, layer, *, shift=False):
     """Cosine by cosine, in plain Python."""
     x, y = made.layer(layer).astype(np.float64), own.layer(layer).astype(np.float64)
     if shift:
@@ -223,7 +214,7 @@ def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store):
     )
     make_store(unit="word", index=False, texts=["a"])
 
-    def refused(name: str) -> str:
+    def refused(name):
         with pytest.raises((QueryError, UnknownNameError)) as caught:
             made.store.query("intra-sentence", spaces=made.space, sentence_space=name)
         return str(caught.value)
@@ -337,7 +328,7 @@ def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_sto
     assert nothing["reason"]
 
 
-def write_items(made: Synthetic, keep: Callable[[pa.Table], pa.Table]) -> None:
+def write_items(made, keep):
     """Commit a table of the items of all tables, as ``keep`` gives them."""
     stored = pa.concat_tables([tables.read(file) for file in made.catalog.item_files])
     made.files.commit(Change(tables.write(made.files, keys.ITEMS, keep(stored))))
@@ -357,7 +348,7 @@ def test_items_that_stand_in_several_tables_count_once(make_store):
 def test_an_altered_or_lost_table_of_texts_never_answers(make_store):
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     file = made.catalog.item_files[0]
-    changes: dict[str, Callable[[], object]] = {
+    changes = {
         f"{file.key} is damaged: its SHA-256": lambda: file.path.write_bytes(
             file.path.read_bytes()[::-1]
         ),

@@ -3,19 +3,17 @@ rows.
 """
 
 import json
-from typing import Any
 
 import pytest
 from embstore_cli.main import app
 from every_metric import SETS, WORDS, prepare
 from typer.testing import CliRunner
 
-from embstore import Store
 from embstore.explore import questions
 
 TOY = {"spaces": ["toy.word.last"]}
 LABEL = {"label": "freq", "label_bins": "0,6,11", **TOY}
-REQUESTS: list[tuple[str, dict[str, Any]]] = [
+REQUESTS = [
     ("anisotropy", {}),
     ("anisotropy", {"std": True, "models": ["toy"], "unit": "word"}),
     ("anisotropy", {"variant": "centred", "where": "text LIKE '%1%'", "layers": "0"}),
@@ -60,7 +58,7 @@ def store(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("parity") / "store").store
 
 
-def command(metric: str, question: dict[str, Any], store: Store) -> list[str]:
+def command(metric, question, store):
     """Return the arguments of the command line for a question."""
     arguments = ["query", metric, "--store", str(store.path), "--format", "json"]
     for name, value in question.items():
@@ -76,7 +74,7 @@ def command(metric: str, question: dict[str, Any], store: Store) -> list[str]:
     return arguments
 
 
-def with_ids_as_text(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_ids_as_text(rows):
     """Return rows as the explorer has them, since JavaScript rounds large integers."""
     return [
         {

@@ -2,8 +2,6 @@
 nothing is alike.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
@@ -22,7 +20,7 @@ from embstore.query.group_layers import GroupLayer
 from embstore.query.permutations import ShuffledLayer
 
 
-def centred_gram(x: np.ndarray) -> np.ndarray:
+def centred_gram(x):
     x = x - x.mean(axis=0)
     gram = x @ x.T
     return np.asarray(gram / np.linalg.norm(gram))
@@ -48,11 +46,11 @@ def test_the_authors_package_gives_the_same(layers):
     )
     ours = calibrate(observed, shuffled)
 
-    def cka(x: Any, y: Any) -> Any:
+    def cka(x, y):
         x, y = x - x.mean(0), y - y.mean(0)
         return (x @ x.T * (y @ y.T)).sum() / (x @ x.T).norm() / (y @ y.T).norm()
 
-    def options() -> dict[str, Any]:
+    def options():
         given = iter(orders)
         return {"K": 99, "perm_fn": lambda n, device: torch.tensor(next(given))}
 
@@ -130,7 +128,7 @@ def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size():
     assert 1 <= n_found <= 10 + 4 * np.sqrt(200 * 0.05 * 0.95)
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
+OPTIONS = {"overlap": {"k": 4}, "cknna": {"k": 4}}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -77,7 +76,7 @@ def test_threads_may_ask_one_store(make_store):
     made = make_store(n=60, n_shards=6)
     words = [item.text for item in made.items]
 
-    def ask(store: Store, thread: int) -> list[object]:
+    def ask(store, thread):
         word, layer = words[thread % len(words)], thread % 3
         return [
             store.neighbours(word, layers=layer, k=5).to_pylist(),
@@ -226,7 +225,7 @@ def test_filters_choose_spaces(make_store):
         n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", space="mine"
     ).store
 
-    def spaces(**arguments: object) -> list[str]:
+    def spaces(**arguments):
         return list(dict.fromkeys(store.query("anisotropy", **arguments)["space"]))
 
     everything = ["clip.sentence.eos", "gpt2.word.last", "gpt2.word.mean", "mine"]
@@ -284,9 +283,9 @@ def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make
     make_store(n=3, index=False, model="deep", n_blocks=12)
     store = make_store(n=3, index=False, model="flat", n_blocks=6, top_form=None).store
 
-    def layers(spec: str, named: Sequence[str] = ()) -> tuple[dict[str, list[str]], str]:
+    def layers(spec, named=()):
         found = store.query("anisotropy", layers=spec, models=named)
-        names: dict[str, list[str]] = {}
+        names = {}
         for row in found:
             names.setdefault(row["model"], []).append(row["layer_name"])
         return names, "\n".join(found.notes)

@@ -1,21 +1,18 @@
 """What each row says of the question: the metric's parameters, and the seed of what was drawn."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pyarrow
 import pytest
 from every_metric import INPUTS, WORDS, prepare
 
-from embstore import Store
 from embstore.base.errors import UsageError
-from embstore.base.table import Table, show_parameter
+from embstore.base.table import show_parameter
 from embstore.metrics import METRICS, Parameter
 from embstore.metrics.plugins import problems
 
 # Defaults that have another effect here, and what makes others effective.
-USED: Mapping[tuple[str, str], Any] = {
+USED = {
     ("valnorm", "value"): "valence",
     ("spectrum", "k"): 6,
     ("intrinsic-dimension", "neighbours"): 20,
@@ -25,7 +22,7 @@ USED: Mapping[tuple[str, str], Any] = {
 # Of the first two no more are there.
 ANOTHER = {("spectrum", "k"): 3, ("rsa", "pairs"): 50, ("change", "against"): "rest"}
 # Names, which a type does not give.
-TEXTS: Mapping[str, Any] = {
+TEXTS = {
     "sentence_space": "toy.sentence.mean",
     "value": "arousal",
     "word": ("the",),
@@ -46,13 +43,13 @@ def store(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("prepared") / "store").store
 
 
-def ask(store: Store, metric: str, **question: Any) -> Table:
+def ask(store, metric, **question):
     unit = "word" if "word" in (METRICS[metric].units or ["word"]) else "occurrence"
     poles = INPUTS["axis"] if question.get("value") == "axis" else {}
     return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **poles, **question})
 
 
-def another(metric: str, parameter: Parameter) -> Any:
+def another(metric, parameter):
     """Return a value that is not the default, nor that of INPUTS."""
     if parameter.is_words:
         return ["lends", "by"] if metric == "ceat" else WORDS[28:]
@@ -72,7 +69,7 @@ def another(metric: str, parameter: Parameter) -> Any:
     return parameter.default - step if is_highest else parameter.default + step
 
 
-def named_parameters(table: Table) -> set[tuple[str, str]]:
+def named_parameters(table):
     """Return the parameters and values that the first note names, as in ``n = 30; k = 5.``"""
     parts = table.notes[0].removesuffix(".").split("; ")[1:] if table.notes else []
     return {
@@ -80,7 +77,7 @@ def named_parameters(table: Table) -> set[tuple[str, str]]:
     }
 
 
-def used(metric: str, parameter: Parameter, question: Mapping[str, Any]) -> Any:
+def used(metric, parameter, question):
     """Return the value that has an effect: of what is given, else of the default."""
     if not parameter.has_effect(
         {each.name: each.default for each in METRICS[metric].parameters} | dict(question)
@@ -164,7 +161,7 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store):
 SPLITS = (
     "one-sided p-values, from 50 random splits of the words into two sets of these sizes (seed 5)"
 )
-DRAWN: list[tuple[str, dict[str, Any], str]] = [
+DRAWN = [
     ("weat", {"permutations": 50}, SPLITS),
     ("sc-weat", {"permutations": 50}, SPLITS),
     (
@@ -179,7 +176,7 @@ DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("predictivity", {}, "5 folds (seed 5)"),
     ("probe", {"control": False, "repeats": 2}, "2 × 2 folds drawn at random (seed 5)"),
 ]
-NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
+NOT_DRAWN = [
     ("weat", {"permutations": 0}),
     ("weat", {"x": WORDS[:3], "y": WORDS[3:6]}),
     ("sc-weat", {"a": WORDS[:3], "b": WORDS[3:6]}),

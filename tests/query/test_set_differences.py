@@ -36,7 +36,7 @@ def made(tmp_path_factory):
     )
 
 
-def in_order(made, layer: int) -> np.ndarray:
+def in_order(made, layer):
     """Return the vectors of a layer by ascending id, float64."""
     return made.layer(layer)[np.argsort(made.ids)].astype(np.float64)
 

@@ -1,10 +1,7 @@
 """Neighbours that several metrics share are searched once, and are those of a search for each."""
 
-from typing import Any
-
 import numpy as np
 import pytest
-from synthetic import Synthetic
 
 from embstore.index import exact_knn
 from embstore.query.layer_data import found_once, sharing_neighbours
@@ -13,10 +10,10 @@ from embstore.query.layer_data import found_once, sharing_neighbours
 @pytest.fixture
 def searches(monkeypatch):
     """The number of neighbours of each search of all items."""
-    made: list[int] = []
+    made = []
     search = exact_knn.neighbours_of_rows
 
-    def counted(vectors: Any, rows: Any, k: int, *arguments: Any, **named: Any) -> Any:
+    def counted(vectors, rows, k, *arguments, **named):
         made.append(k)
         return search(vectors, rows, k, *arguments, **named)
 
@@ -24,7 +21,7 @@ def searches(monkeypatch):
     return made
 
 
-def ask(made: Synthetic) -> list[Any]:
+def ask(made):
     store = made.store
     return [
         store.query("hubness", cache=False).rows,
@@ -54,9 +51,9 @@ def test_they_are_those_of_a_search_for_each(make_store, searches, ties):
 
 
 def test_the_oldest_are_forgotten():
-    calls: list[int] = []
+    calls = []
 
-    def search(k: int) -> Any:
+    def search(k):
         calls.append(k)
         return np.zeros((100, k), np.int64), np.zeros((100, k))
 

@@ -3,7 +3,6 @@ refused.
 """
 
 import hashlib
-from typing import Any
 
 import pytest
 from datasets_written import write_lexicon
@@ -11,16 +10,16 @@ from kept_columns import write_columns as write_kept
 
 from embstore.base.errors import UsageError
 
-SETS: dict[str, Any] = {
+SETS = {
     "x": "text0,text1,text2",
     "y": ["text3", "text4"],
     "a": "text5,text6,gone",
     "b": "text7,text8",
 }
 
-PLEASANT: dict[str, Any] = {"pleasant": "text1,text2", "unpleasant": "text3,text4"}
+PLEASANT = {"pleasant": "text1,text2", "unpleasant": "text3,text4"}
 
-USED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+USED = [
     ("rsa", {}, {"pairs": None, "seed": None}),
     ("rsa", {"correlation": "spearman", "pairs": 10}, {"pairs": 10, "seed": 0}),
     ("rsa", {"correlation": "spearman"}, {"pairs": None, "n_pairs": 66, "seed": None}),
@@ -137,7 +136,7 @@ def test_long_lists_are_named_by_their_first_words_and_hash(made, tmp_path):
 
 
 def test_parameters_of_text_take_numbers_as_the_command_line_does(made):
-    options: dict[str, Any] = {"label": "freq", "k": 2, "layers": 1}
+    options = {"label": "freq", "k": 2, "layers": 1}
     assert (
         made.store.query("knn", label_bins=2, **options).rows
         == made.store.query("knn", label_bins="2", **options).rows

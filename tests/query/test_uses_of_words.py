@@ -2,8 +2,6 @@
 gives.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 from kept_columns import write_columns
@@ -176,6 +174,6 @@ def test_shuffles_of_occurrences_move_whole_sentences(made):
     blocks.
     """
     query = made.store.query
-    plain: Any = query("cka", permutations=39, cache=False)
+    plain = query("cka", permutations=39, cache=False)
     write_columns(made, {"each": [sorted(SENTENCES).index(item.context) for item in made.items]})
     assert query("cka", permutations=39, block="each")["p"] == plain["p"]

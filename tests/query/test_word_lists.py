@@ -3,7 +3,6 @@ and brute force.
 """
 
 import json
-from typing import Any
 
 import numpy as np
 import pandas
@@ -21,7 +20,7 @@ from embstore.base.errors import QueryError, SourceError, UnknownNameError, Usag
 from embstore.metrics import METRICS
 
 LISTED = [*WORDS[3:25:2], WORDS[4]]
-PARAMETERS: dict[str, dict[str, Any]] = {
+PARAMETERS = {
     **INPUTS,
     "anisotropy": {"std": True},
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
@@ -191,7 +190,7 @@ def test_lists_that_are_missing_or_empty(make_store, tmp_path):
 def shown(make_store):
     made = make_store(n=20, index=False)
 
-    def run(*arguments: str, stdin: str | None = None) -> Any:
+    def run(*arguments, stdin=None):
         done = CliRunner().invoke(
             app, [*arguments, "--store", str(made.root), "--format", "json"], input=stdin
         )

@@ -179,7 +179,7 @@ def test_first_texts_and_own_sentences_have_spaces_of_their_own(
 ):
     monkeypatch.setattr("embstore.explore.report._pictures", lambda result: [])  # they take long
 
-    def n_of(figure: str, **options) -> set[int]:
+    def n_of(figure, **options):
         found = store.reproduce(models=f"mine={checkpoint}", quick=True, **options)
         assert {*found["verdict"]} == {"not published", "not measured"}
         assert "nothing is published for mine." in found.notes
@@ -299,7 +299,7 @@ def test_the_paper_on_a_tiny_checkpoint(store, tmp_path, data):
     assert best["measured"] == max(layers)
 
 
-def mean_cosine_of_pairs(units: np.ndarray) -> float:
+def mean_cosine_of_pairs(units):
     """All products, in blocks of rows; that of a row with itself is 1."""
     n = len(units)
     return (sum((block @ units.T).sum() for block in np.array_split(units, 1 + n // 1000)) - n) / (
@@ -307,7 +307,7 @@ def mean_cosine_of_pairs(units: np.ndarray) -> float:
     )
 
 
-def draws_with_padding(store: Store, layer: int) -> np.ndarray:
+def draws_with_padding(store, layer):
     """One by one, by ascending id: the drawn word, or the end token after its sentence, or nothing
     for a first word.
     """
@@ -318,7 +318,7 @@ def draws_with_padding(store: Store, layer: int) -> np.ndarray:
     words_of = [words_in(context) for context in contexts]
     n_words = [len(spans) for spans in words_of]
     draws = np.random.default_rng(0).integers(1, n_words, endpoint=True)
-    found: list[np.ndarray] = []
+    found = []
     n_paddings = 0
     for item, context, spans, draw, vector in zip(
         ids.tolist(), contexts, words_of, draws, words, strict=True
@@ -334,10 +334,10 @@ def draws_with_padding(store: Store, layer: int) -> np.ndarray:
     return np.array(found)[np.sort(kept.choice(len(found), 10_000, replace=False))]
 
 
-def by_text(store: Store, space: str, layer: int) -> dict[str, np.ndarray]:
+def by_text(store, space, layer):
     _, texts, vectors = store.vectors(space, layer)
     return dict(zip(texts, vectors.astype(np.float64), strict=True))
 
 
-def cosine(each: np.ndarray, other: np.ndarray) -> float:
+def cosine(each, other):
     return float(each @ other / np.linalg.norm(each) / np.linalg.norm(other))

@@ -53,7 +53,7 @@ def caches(cache, monkeypatch):
     ``here``.
     """
 
-    def change(name: str) -> None:
+    def change(name):
         monkeypatch.setenv("EMBSTORE_CACHE", str(cache.with_name(f"cache-{name}")))
 
     change("here")

@@ -2,21 +2,19 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from buckets import Bucket
 from embstore_cli.main import app
 from fault_proxy import FAULTS, FaultProxy
 from tiny_checkpoint import assert_same_content
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from embstore import Store
 
 pytestmark = pytest.mark.server
 
 
-def run(bucket: Bucket, *words: str | Path) -> Result:
+def run(bucket, *words):
     return CliRunner().invoke(app, [*map(str, words), "--store", bucket.url, *bucket.arguments])
 
 

@@ -3,7 +3,6 @@ cut off goes on.
 """
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -30,7 +29,7 @@ def vectors():
     return np.random.default_rng(0).standard_normal((2, N, DIM)).astype(np.float32)
 
 
-def _assert_vectors(store: Store, expected: np.ndarray, space: str = "mine") -> None:
+def _assert_vectors(store, expected, space="mine"):
     """Check that a space has these vectors, in the order of the words."""
     for layer, of_layer in enumerate(expected):
         _, texts, found = store.vectors(space, layer)
@@ -64,7 +63,7 @@ def test_a_file_is_imported_and_exported_by_commands(bucket, caches, vectors, tm
     file = write_word2vec(tmp_path / "a.vec", WORDS, vectors[0])
     place = ["--store", bucket.url, *bucket.arguments]
 
-    def run(*words: str) -> str:
+    def run(*words):
         result = CliRunner().invoke(app, [*words, *place])
         assert result.exit_code == 0, result.output
         return result.output
@@ -95,7 +94,7 @@ def test_an_import_that_was_cut_off_goes_on(
     monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
     put, n_written = Objects._put, 0
 
-    def put_until_gone(objects: Objects, key: str, source: Path) -> None:
+    def put_until_gone(objects, key, source):
         nonlocal n_written
         n_written += key.startswith("vectors/")
         if n_written > 8:
@@ -127,7 +126,7 @@ def test_an_import_that_was_cut_off_goes_on(
     assert all(first[1] < second[0] for first, second in pairwise(ranges)), "as a build makes them"
 
 
-def _small_shards() -> tuple[object, ...]:
+def _small_shards():
     """Return the defaults of ImportOptions, with shards of a few items."""
     defaults = importing.ImportOptions.__init__.__defaults__
     return tuple(N * DIM * 4 // 6 if each == SHARD_BYTES else each for each in defaults)

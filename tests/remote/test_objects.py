@@ -192,7 +192,7 @@ EMPTY = b"<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>fal
 class _ReadOnly(LocalHandler):
     """An empty bucket that may only be read."""
 
-    def answer(self) -> None:
+    def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.command != "GET":
             self.reply(403, DENIED)
@@ -214,7 +214,7 @@ class _Contended(LocalHandler):
 
     n_conflicts, won_at, stored = 0, 0, None
 
-    def answer(self) -> None:
+    def answer(self):
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         bucket = type(self)
         if self.command == "PUT" and bucket.n_conflicts:
@@ -239,7 +239,7 @@ def test_a_conflict_with_a_rival_is_tried_again(
     n_conflicts, won_at, is_created, n_waits, monkeypatch
 ):
     """S3 replies 409 while a rival creates the same object, which may fail."""
-    waits: list[int] = []
+    waits = []
     monkeypatch.setattr("embstore.storage.bucket.back_off", waits.append)
     state = {"n_conflicts": n_conflicts, "won_at": won_at}
     with LocalServer(type("Contended", (_Contended,), state)) as server:
@@ -250,7 +250,7 @@ def test_a_conflict_with_a_rival_is_tried_again(
 
 
 def test_a_conflict_without_end_is_named(monkeypatch):
-    waits: list[int] = []
+    waits = []
     monkeypatch.setattr("embstore.storage.bucket.back_off", waits.append)
     with (
         LocalServer(type("Contended", (_Contended,), {"n_conflicts": 99})) as server,
@@ -260,7 +260,7 @@ def test_a_conflict_without_end_is_named(monkeypatch):
     assert waits == [*range(1, len(waits) + 1)]
 
 
-def _page(keys: list[str], token: str = "") -> bytes:
+def _page(keys, token=""):
     more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
     objects = "".join(
         f"<Contents><Key>some/prefix/{key}</Key><Size>1</Size><ETag>x</ETag>"
@@ -285,7 +285,7 @@ class _CutLists(LocalHandler):
     whole_documents = True
     requests: list[str]
 
-    def answer(self) -> None:
+    def answer(self):
         query = parse_qs(urlsplit(self.path).query)
         [after] = query.get("continuation-token") or query.get("start-after") or [""]
         keys = [key for key in LISTED if f"some/prefix/{key}" > after]
@@ -302,7 +302,7 @@ class _CutLists(LocalHandler):
 
 @pytest.mark.parametrize("whole_documents", [True, False])
 def test_a_list_that_is_cut_is_read_again(whole_documents, monkeypatch):
-    waits: list[int] = []
+    waits = []
     monkeypatch.setattr("embstore.storage.bucket.back_off", waits.append)
     state = {"cut": (1, 2, 4), "requests": [], "whole_documents": whole_documents}
     with LocalServer(type("CutLists", (_CutLists,), state)) as server:

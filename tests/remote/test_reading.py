@@ -77,7 +77,7 @@ def test_only_what_is_needed_is_fetched_and_only_once(made, caches):
     with FaultProxy(bucket.endpoint, {}) as proxy:
         through = replace(bucket, endpoint=proxy.endpoint)
 
-        def requested() -> list[str]:
+        def requested():
             found = [path.partition("prefix/")[2] or "list" for _, path in proxy.requests]
             proxy.requests.clear()
             return [path.partition("/")[0] for path in found]
@@ -193,7 +193,7 @@ def test_a_cache_that_cannot_be_written_is_read(made, caches):
     _, bucket = made
     expected = bucket.store.query("norms", layers="1", cache=False).rows
 
-    def fail(operation: str, path: Path, _: Path | None) -> None:
+    def fail(operation, path, _):
         if operation not in ("open", "list", "status"):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
@@ -216,7 +216,7 @@ def test_a_check_leaves_the_copies_that_others_use(made, caches, monkeypatch):
     altered = max(copies)
     altered.write_bytes(bytes(len(copies[altered])))
 
-    def before_the_download(objects: Objects, key: str, target: Path) -> None:
+    def before_the_download(objects, key, target):
         assert all(path.exists() for path in copies)
         download(objects, key, target)
 

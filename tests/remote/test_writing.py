@@ -2,13 +2,11 @@
 happens to its writers.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from buckets import SECRET, Bucket
+from buckets import SECRET
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -19,27 +17,27 @@ from embstore.storage.bucket import Bucket as Objects
 pytestmark = pytest.mark.server
 
 
-def add(bucket: Bucket, prefix: str, n: int = 30, **options: Any) -> None:
+def add(bucket, prefix, n=30, **options):
     """Add words to the store of a bucket, as a build does: only those that it lacks."""
     texts = [f"{prefix}{number}" for number in range(n)]
     synthetic_store(bucket.store._files, texts=texts, new_only=True, **options)
 
 
-def words(bucket: Bucket) -> set[str]:
+def words(bucket):
     ids, texts, vectors = bucket.store.vectors("toy.word.last", 1)
     assert len({*texts}) == len(ids) == len(vectors)
     return {*texts}
 
 
-def numbered(*prefixes: str, n: int = 30) -> set[str]:
+def numbered(*prefixes, n=30):
     return {f"{prefix}{number}" for prefix in prefixes for number in range(n)}
 
 
-def objects_of(bucket: Bucket) -> list[str]:
+def objects_of(bucket):
     return [info.key for folder in keys_folders() for info in bucket.objects().list(folder)]
 
 
-def keys_folders() -> list[str]:
+def keys_folders():
     return [*dict.fromkeys(kind.folder for kind in keys.KINDS)]
 
 
@@ -56,7 +54,7 @@ def test_two_writers_both_succeed(bucket, caches):
     """At the same time: of new words to one space, and of another space."""
     add(bucket, "a")
 
-    def other(number: int) -> None:
+    def other(number):
         synthetic_store(bucket.store._files, space=f"other{number}.word.last", texts=[f"x{number}"])
 
     with ThreadPoolExecutor(4) as pool:
@@ -81,7 +79,7 @@ def test_no_item_is_stored_twice(bucket, caches, monkeypatch):
     add(bucket, "a", index=False)
     commit, is_first = manifest.commit, [True]
 
-    def after_a_rival(*arguments: Any) -> manifest.Manifest:
+    def after_a_rival(*arguments):
         if is_first.pop() if is_first else False:
             add(bucket, "b", index=False)
         return commit(*arguments)
@@ -136,9 +134,7 @@ class Gone(BaseException):
 
 
 @contextmanager
-def ended_at(
-    call: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, kind: type[BaseException]
-) -> Iterator[None]:
+def ended_at(call, monkeypatch, *, after, kind):
     """Let the network be gone from the n-th request that changes something on; ``after``: only its
     reply is lost.
     """

@@ -4,7 +4,7 @@ never more than that.
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from embstore.storage.card import read_card
 
 pytestmark = pytest.mark.fault
 
-Path_ = tuple[str | int, ...]
 _ABSENT = object()
 _KEYS = [f"items/{digit * 32}.parquet" for digit in "01"]
 
@@ -75,7 +74,7 @@ def cases(tmp_path_factory):
     }
 
 
-def _stored(path: Path, read: Callable[[], object]) -> Case:
+def _stored(path, read):
     return Case(path, read, json.loads(path.read_bytes()))
 
 
@@ -122,7 +121,7 @@ VALUES = st.recursive(
 )
 
 
-def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+def places(value, path=()):
     """Every place in a document."""
     yield path
     if isinstance(value, dict | list):
@@ -130,7 +129,7 @@ def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
             yield from places(part, (*path, name))
 
 
-def put(document: Any, path: Path_, value: Any) -> Any:
+def put(document, path, value):
     """The document with another value at a place, or without what is there."""
     if not path:
         return value
@@ -142,7 +141,7 @@ def put(document: Any, path: Path_, value: Any) -> Any:
     return changed
 
 
-def data_of(document: Any, *, sealed: bool) -> bytes | None:
+def data_of(document, *, sealed):
     """The bytes of a document, as far as they can be written."""
     try:
         if sealed and isinstance(document, dict):
@@ -154,7 +153,7 @@ def data_of(document: Any, *, sealed: bool) -> bytes | None:
         return None
 
 
-def tried(case: Case, data: bytes) -> bool:
+def tried(case, data):
     """Let a document be read, and return whether it was."""
     case.path.parent.mkdir(exist_ok=True)
     case.path.write_bytes(data)
@@ -171,7 +170,7 @@ def test_anything_in_any_place(cases, kind, tally):
 
     @tries(90)
     @given(VALUES, _TEXTS, st.booleans())
-    def run(value: Any, name: str, sealed: bool) -> None:
+    def run(value, name, sealed):
         changed = [
             put(case.document, path, new)
             for path in spots
@@ -198,7 +197,7 @@ def test_any_bytes(cases, kind, tally):
 
     @tries(25)
     @given(st.binary(max_size=8), st.integers(0, 40), st.integers(0, 10))
-    def run(data: bytes, length: int, offset: int) -> None:
+    def run(data, length, offset):
         for at in range(offset, len(whole), 11):
             tried(case, whole[:at] + data + whole[at + length :])
             counts["faults"] += 1

@@ -15,7 +15,6 @@ from store_damage import full_store, the
 from embstore.base.errors import DamagedError
 from embstore.storage import maps, sums, tables
 from embstore.storage.cache import StoredFile
-from embstore.storage.card import Card
 from embstore.storage.vectors import LayerVectors, Shard
 
 pytestmark = pytest.mark.fault
@@ -43,7 +42,7 @@ class Case:
     read: Callable[[StoredFile], None]
 
 
-def _read_shard(card: Card, file: StoredFile) -> None:
+def _read_shard(card, file):
     vectors = LayerVectors([Shard(file, card.dim, card.dtype)], card.dim)
     ids, block = vectors.gather()
     assert block.shape == (len(ids), card.dim)
@@ -51,13 +50,13 @@ def _read_shard(card: Card, file: StoredFile) -> None:
     assert (np.diff(ids) > 0).all()
 
 
-def _read_sums(card: Card, file: StoredFile) -> None:
+def _read_sums(card, file):
     found = sums.read(file, card.layers.ids, card.dim)
     assert [*found] == [*card.layers.ids]
     assert all(summary.total.shape == (card.dim,) for summary in found.values())
 
 
-def _read_map(file: StoredFile) -> None:
+def _read_map(file):
     found = maps.read_map(file.files.root, file.path)
     assert found.positions.shape == (len(found.ids), 2)
 
@@ -66,7 +65,7 @@ def _read_map(file: StoredFile) -> None:
 def cases(tmp_path_factory):
     made = full_store(tmp_path_factory.mktemp("files") / "store")
     named = made.files.manifest().files
-    reads: dict[str, Callable[[StoredFile], object]] = {
+    reads = {
         "shard": lambda file: _read_shard(made.card, file),
         "sums": lambda file: _read_sums(made.card, file),
         "items": tables.read_unchecked,
@@ -86,7 +85,7 @@ def cases(tmp_path_factory):
 KINDS = ["shard", "sums", "items", "columns", "skipped", "dataset", "map"]
 
 
-def _try(case: Case, data: bytes, **facts: object) -> None:
+def _try(case, data, **facts):
     """Read a file with other bytes, whose size the manifest states, and maybe other facts."""
     path = case.file.path
     path.unlink()  # a shard that was mapped keeps its own bytes
@@ -102,7 +101,7 @@ def test_any_bytes_in_any_place(cases, kind, tally):
 
     @tries(60)
     @given(_PIECES, st.integers(0, 9), st.integers(0, 30))
-    def run(piece: bytes, length: int, offset: int) -> None:
+    def run(piece, length, offset):
         for place in range(offset, len(case.data), 31):
             _try(case, case.data[:place] + piece + case.data[place + length :])
             counts["faults"] += 1
@@ -119,7 +118,7 @@ def test_any_end(cases, kind, tally):
 
     @tries(150)
     @given(st.integers(0, 1 << 32), st.binary(max_size=9), st.integers(0, 4000))
-    def run(length: int, tail: bytes, cut: int) -> None:
+    def run(length, tail, cut):
         footer = (length % (1 << 32)).to_bytes(4, "little") + b"PAR1"
         for data in (
             case.data[:-8] + footer,
@@ -146,7 +145,7 @@ def test_any_facts_of_a_shard(cases, tally):
 
     @tries(1500)
     @given(_NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS)
-    def run(n: int, first: int, ids_at: int, values_at: int) -> None:
+    def run(n, first, ids_at, values_at):
         # As the schema of a manifest has it.
         n, ids_at, values_at = (abs(n), abs(ids_at), abs(values_at))
         given_all = {"n": n, "first": first, "last": first + n, "offsets": [ids_at, values_at]}

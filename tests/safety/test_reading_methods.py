@@ -9,8 +9,6 @@ import os
 import shutil
 from functools import partial
 from inspect import getmembers_static, unwrap
-from pathlib import Path
-from typing import Any
 
 import pytest
 from fuzzing import refusal
@@ -20,16 +18,13 @@ from tampered_stores import SPACE, TAMPERINGS
 from embstore import Store
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
-from embstore.base.table import Table
 from embstore.explore import report
 from embstore.storage.catalog import Catalog
 
 pytestmark = pytest.mark.fault
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-
-def of(*positional: Any, **named: Any) -> Arguments:
+def of(*positional, **named):
     return positional, named
 
 
@@ -44,7 +39,7 @@ VIEWS = (
     "datasets.words",
 )
 # Relative paths: each try runs in the folder that holds the store.
-CALLS: dict[str, list[Arguments]] = {
+CALLS = {
     "build": [of("words.txt", models="tiny=tiny", dry_run=True)],
     "cache_state": [of("partition", spaces=SPACE, layers=0)],
     "catalog": [of()],
@@ -124,14 +119,14 @@ def test_every_public_method_is_tried():
     assert set(public) == {*CALLS, *WRITING, *SERVING, *OF_NO_STORE}
 
 
-def needs_checkpoint(name: str, arguments: Arguments) -> bool:
+def needs_checkpoint(name, arguments):
     """The toy store names a checkpoint that is nowhere: its error names that, not the damaged
     file.
     """
     return name == "encode" or "embed" in arguments[1]
 
 
-def read(store: Store, name: str, arguments: Arguments) -> None:
+def read(store, name, arguments):
     """Call a method, and read what it returns."""
     member = getattr(store, name)
     found = member(*arguments[0], **arguments[1]) if callable(member) else member
@@ -149,10 +144,10 @@ def rendered_once():
     """Render equal pictures once: a report has dozens, and most ways to tamper change few of
     them.
     """
-    drawn: dict[str, str] = {}
+    drawn = {}
     draw = report.svg
 
-    def once(found: Table, width: float, *, style: str) -> str:
+    def once(found, width, *, style):
         name = repr((found.rows, width, style))
         if name not in drawn:
             drawn[name] = draw(found, width, style=style)
@@ -168,7 +163,7 @@ def folder(template, checkpoint, tmp_path, monkeypatch):
     """Make the folder anew in which the store is, and go there."""
     folder = tmp_path / "all"
 
-    def anew() -> Path:
+    def anew():
         monkeypatch.chdir(tmp_path)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(template, folder)

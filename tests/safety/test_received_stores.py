@@ -4,19 +4,17 @@ and nothing hangs.
 
 import os
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from fault_figures import FAULTS
 from received_stores import is_of_several_files, limit, outside
 from tampered_stores import EVERY, SPACE, TAMPERINGS
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.fault
 
 
-def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
+def commands(folder, checkpoint):
     """Every command on the store; first those that only read it."""
     store = ("--store", folder / "store")
     return {
@@ -110,9 +108,7 @@ def test_no_command_is_led_outside(case, template, checkpoint, tmp_path, monkeyp
     shutil.rmtree(folder)
 
 
-def _elsewhere(
-    name: str, found: dict[str, tuple[int, str | bytes]]
-) -> dict[str, tuple[int, str | bytes]]:
+def _elsewhere(name, found):
     """Return what is not where a command may write."""
     return {
         path: state
@@ -121,7 +117,7 @@ def _elsewhere(
     }
 
 
-def run(arguments: Sequence[str | Path]) -> Result:
+def run(arguments):
     from embstore_cli.main import app
 
     with limit():

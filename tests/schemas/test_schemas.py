@@ -1,7 +1,6 @@
 """The published schemas are those of what is really written."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,7 +16,7 @@ FOLDER = Path(__file__).parents[2] / "schemas"
 SCHEMAS = sorted(path.name for path in FOLDER.glob("*.schema.json"))
 
 
-def read(path: Path):
+def read(path):
     return json.loads(path.read_text("utf-8"))
 
 
@@ -27,7 +26,7 @@ def test_each_schema_is_one_and_if_it_lists_poolings_lists_all(name):
     Draft202012Validator.check_schema(document)
     assert document["$id"] == f"embstore:{name.removesuffix('.schema.json')}"
 
-    def lists(part: object) -> Iterator[list[str]]:
+    def lists(part):
         if isinstance(part, dict):
             yield from [part["enum"]] if "projection" in part.get("enum", ()) else []
         for value in (
@@ -56,7 +55,7 @@ def test_the_documents_of_a_store_keep_their_schemas(make_store, dtype):
             Draft202012Validator(read(FOLDER / f"{name}.schema.json")).validate(read(path))
 
 
-def columns_of(path: Path) -> dict[str, str]:
+def columns_of(path):
     return {
         field.name: f"{field.type}" + ("" if field.nullable else " not null")
         for field in pq.read_schema(path)

@@ -2,7 +2,6 @@
 
 import gzip
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from embstore import Store
 from embstore.base.errors import SourceError
 from embstore.base.space import Unit
 from embstore.sources.own import find_file
-from embstore.sources.rows import Row
 
 GOOGLE = (
     ": capitals\nAthens Greece Oslo Norway\nOslo Norway Athens Greece\r\n\n: family:"
@@ -22,7 +20,7 @@ BATS = {
 }
 
 
-def read(path: Path) -> list[Row]:
+def read(path):
     file = find_file(str(path))
     assert file is not None
     return list(file.rows(Unit.WORD, "analogies"))

@@ -4,7 +4,6 @@ import gc
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from dataset_files import FILES, RG65, look_alike, put, serving
@@ -14,9 +13,6 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.datasets import add_dataset, fetch_dataset, missing_datasets
 from embstore.sources.opening import open_source
 from embstore.sources.source import DataFile, data_folder
-
-if TYPE_CHECKING:
-    from embstore.base.progress import Progress
 
 LISTED = {row["name"]: row for row in Store.datasets()}
 pytestmark = pytest.mark.usefixtures("data")
@@ -32,7 +28,7 @@ def server(monkeypatch):
         yield server
 
 
-def sha256(data: bytes) -> str:
+def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
@@ -64,7 +60,7 @@ def test_the_progress_ends_with_the_size(server, monkeypatch):
     big = b"".join(b"a%d;b%d;%d\n" % (i, i, i) for i in range(5_000))
     look_alike(monkeypatch, "rg65", big, server.url)
     server.files["rg65.csv"] = big
-    observed: list[Progress] = []
+    observed = []
     Store.fetch_datasets("rg65", observed.append)
     assert {(each.stage, each.subject, each.total) for each in observed} == {
         ("fetch", "rg65", len(big))

@@ -1,7 +1,6 @@
 """The delimiter of a table: found, asked for, and never such that joined cells become texts."""
 
 import gzip
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from embstore.sources.rows import Blank
 SEMICOLON = "word;score\ndog;1,5\ncat;2,5\n"
 
 
-def texts(path: Path, **options) -> list[str]:
+def texts(path, **options):
     return [
         row.text for row in open_source(str(path), **options).rows() if not isinstance(row, Blank)
     ]
@@ -20,7 +19,7 @@ def texts(path: Path, **options) -> list[str]:
 
 @pytest.fixture
 def write(tmp_path):
-    def write(content: str, name: str = "table.csv") -> Path:
+    def write(content, name="table.csv"):
         (tmp_path / name).write_text(content)
         return tmp_path / name
 

@@ -1,7 +1,5 @@
 """Pairs of occurrences, such as WiC, in files: embedded and evaluated."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -22,12 +20,12 @@ PAIRS = [(0, 1, "F"), (1, 3, "T"), (0, 3, "F"), (2, 4, "T"), (4, 5, "F"), (2, 2,
 COLUMNS = ("text1", "start1", "end1", "text2", "start2", "end2", "label")
 
 
-def shown(sentence: tuple[str, int, int]) -> str:
+def shown(sentence):
     text, start, end = sentence
     return f"{text[:start]}[{text[start:end]}]{text[end:]}"
 
 
-def write(path: Path, pairs: list[tuple[int, int, str]] = PAIRS) -> Path:
+def write(path, pairs=PAIRS):
     rows = [
         [*map(str, SENTENCES[left]), *map(str, SENTENCES[right]), label]
         for left, right, label in pairs

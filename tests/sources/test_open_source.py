@@ -97,7 +97,7 @@ def test_a_file_of_size_0_has_no_texts(write, name):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.parquet"])
 def test_a_file_that_may_not_be_read_is_an_error(write, name):
-    def refuse(_: str, path: Path, __: Path | None) -> None:
+    def refuse(_, path, __):
         raise PermissionError(13, "Permission denied", str(path))
 
     write(name, "x\n")
@@ -121,7 +121,7 @@ def test_strange_names_are_errors_of_our_own(spec):
         open_source(spec)
 
 
-def words(spec: str) -> list[Row]:
+def words(spec):
     rows = list(open_source(spec).rows())
     assert not any(isinstance(row, Blank) for row in rows)
     return [row for row in rows if isinstance(row, Row)]

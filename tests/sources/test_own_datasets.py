@@ -1,7 +1,5 @@
 """A user's own tables as datasets, by their path."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +15,7 @@ ROWS = [("null", "nan", 1.5), ('say "hi", now', "café", -2.0), ("a", "a", 3.0)]
 COLUMNS = ["left", "right", "gold"]
 
 
-def read(name: str | Path, kind: str = "pairs", unit: Unit = Unit.WORD) -> list[tuple]:
+def read(name, kind="pairs", unit=Unit.WORD):
     file = find_file(str(name))
     assert file is not None
     return [(*row.texts, *row.values.values()) for row in file.rows(unit, kind)]

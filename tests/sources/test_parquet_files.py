@@ -16,7 +16,7 @@ from embstore.sources.opening import open_source
 from embstore.sources.rows import Blank, Row
 
 
-def save(columns: dict[str, pa.Array | list[str | None]], name: str = "a.parquet") -> str:
+def save(columns, name="a.parquet"):
     pq.write_table(pa.table(columns), name)
     return name
 

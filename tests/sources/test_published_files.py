@@ -12,7 +12,7 @@ from dataset_files import FILES, RG65, STSB, STSB_LINES, authors_reading, put
 from embstore.base.errors import SourceError
 from embstore.sources.datasets import DATASETS, PLEASANT, UNPLEASANT, add_dataset
 from embstore.sources.opening import open_source
-from embstore.sources.rows import Blank, Row
+from embstore.sources.rows import Blank
 from embstore.sources.source import DataFile
 
 pytestmark = pytest.mark.usefixtures("data")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("data")
 
 @pytest.fixture
 def rows(data, monkeypatch):
-    def read(name: str, content: bytes | None = None) -> list[Row]:
+    def read(name, content=None):
         put(data, monkeypatch, name, content)
         found = list(open_source(name).rows())
         assert not any(isinstance(row, Blank) for row in found)
@@ -29,7 +29,7 @@ def rows(data, monkeypatch):
     return read
 
 
-def triples(found: list[Row]) -> list[tuple[str, str | None, float]]:
+def triples(found):
     return [(row.text, row.text_2, row.values["score"]) for row in found]
 
 

@@ -1,9 +1,6 @@
 """The targets of sentences: in brackets, or given by columns of a table; and what is refused."""
 
-from collections.abc import Sequence
 from io import StringIO
-from pathlib import Path
-from typing import Any
 
 import pytest
 from source_files import write_table
@@ -17,7 +14,7 @@ ROWS = [(RIVER, 4, 8), ("Zoë's café, the bank", 16, 20), (RIVER, 4, 15), ("I �
 FOUND = ["bank", "bank", "bank of the", "New York"]
 
 
-def read(path: Path | str, columns: Sequence[str] = (), **options: Any) -> list[tuple[str, str]]:
+def read(path, columns=(), **options):
     """Return text and target of each row of a source."""
     targets = Targets.parse(options.pop("targets", None), options.pop("span", ()))
     rows = [*open_source(str(path), columns=columns, targets=targets, **options).rows()]

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,19 +26,19 @@ NAMES = ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.parquet"]
 CODES = (errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE)
 
 
-def read(name: str) -> list[str]:
+def read(name):
     return [row.text for row in open_source(name).rows() if isinstance(row, Row)]
 
 
 @contextmanager
-def before_reading(hook: Callable[[str], None]) -> Iterator[None]:
+def before_reading(hook):
     """Call a function before each operation on a source, with its name; its OSErrors are the
     operation's.
     """
     real = files._reading
 
     @contextmanager
-    def reading(name: str) -> Iterator[None]:
+    def reading(name):
         with real(name):
             hook(name)
             yield
@@ -48,19 +47,19 @@ def before_reading(hook: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def operations(run: Callable[[], object]) -> list[str]:
+def operations(run):
     """The names of the sources, an item for each operation."""
-    found: list[str] = []
+    found = []
     with before_reading(found.append):
         run()
     return found
 
 
-def refusal(run: Callable[[], object], n: int, code: int) -> SourceError:
+def refusal(run, n, code):
     """The error of what the command makes of a failing n-th operation."""
     left = n
 
-    def fail(*_: object) -> None:
+    def fail(*_):
         nonlocal left
         left -= 1
         if left == 0:
@@ -99,7 +98,7 @@ def pairs(folder, monkeypatch):
 
 
 def test_each_operation_on_a_dataset(pairs):
-    def add() -> object:
+    def add():
         return add_dataset("rg65", pairs)
 
     add()
@@ -114,7 +113,7 @@ def test_each_operation_on_a_dataset(pairs):
 def test_a_list_calls_no_dataset_damaged_that_cannot_be_read(pairs):
     add_dataset("rg65", pairs)
 
-    def fail(name: str) -> None:
+    def fail(name):
         if name.endswith("rg65.csv"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -128,13 +127,13 @@ def test_a_list_calls_no_dataset_damaged_that_cannot_be_read(pairs):
 class Failing(io.RawIOBase):
     """Standard input that fails after some lines."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code):
         self._code, self._n = code, 0
 
-    def readable(self) -> bool:
+    def readable(self):
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer):
         self._n += 1
         if self._n > 2:
             raise OSError(self._code, os.strerror(self._code))
@@ -164,12 +163,12 @@ CHANGED = (
 )
 
 
-def append(path: Path) -> None:
+def append(path):
     with path.open("ab") as file:
         file.write(b"more\n")
 
 
-def rewrite(path: Path) -> None:
+def rewrite(path):
     """Of the same size and time."""
     before = path.stat()
     new = path.with_suffix(".new")
@@ -178,11 +177,11 @@ def rewrite(path: Path) -> None:
     new.replace(path)
 
 
-def touch(path: Path) -> None:
+def touch(path):
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
 
 
-def cut(path: Path) -> None:
+def cut(path):
     os.truncate(path, 70_000)
 
 

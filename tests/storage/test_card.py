@@ -6,12 +6,7 @@ from dataclasses import replace
 import pytest
 from synthetic import synthetic_card
 
-from embstore.base.errors import (
-    DamagedError,
-    SpaceMismatchError,
-    StoreError,
-    UnsupportedFormatError,
-)
+from embstore.base.errors import DamagedError, SpaceMismatchError, UnsupportedFormatError
 from embstore.base.space import Layers, Template, TopForm
 from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.card import CARD_FORMAT, Card, read_card
@@ -72,7 +67,7 @@ def test_versions_date_and_place_of_the_same_files_may_differ():
 
 LAYERS = CARD.to_dict()["layers"]
 NO_MODEL = r"its layers are not those of a model of \d blocks"
-REFUSED: list[tuple[dict[str, object], type[StoreError], str]] = [
+REFUSED = [
     ({"unit": "phrase"}, DamagedError, r"\.json is damaged: .*unit"),
     ({"template": "none"}, DamagedError, r"\.json is damaged: .*template"),
     ({"format": "1"}, DamagedError, f"format: {CARD_FORMAT} was expected"),

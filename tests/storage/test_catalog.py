@@ -1,7 +1,6 @@
 """The catalog: what it sees, and what SQL may do."""
 
 import itertools
-from collections.abc import Callable
 
 import pytest
 from kept_columns import write_columns
@@ -22,7 +21,7 @@ from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.writer import StoreWriter, write_dataset
 
-COMMANDS: list[Callable[[Store], object]] = [
+COMMANDS = [
     Store.info,
     Store.verify,
     Store.repair,
@@ -218,7 +217,7 @@ def test_a_call_sees_one_state(make_store):
     made = make_store(n=10)
     store, numbers = Store(made.root), itertools.count()
 
-    def count(catalog: Catalog) -> tuple[int, int, int]:
+    def count(catalog):
         before = len(catalog.ids(made.space))
         make_store(texts=[f"new{next(numbers)}"])
         return before, len(catalog.ids(made.space)), len(catalog.item_ids())

@@ -45,8 +45,8 @@ ANSWERED = ("settings", "settings in expressions", "end the process", "endless")
 EXPRESSIONS = ("expressions", "settings in expressions")
 
 
-def _groups() -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
+def _groups():
+    groups = {}
     for line in LISTED.splitlines():
         if line.startswith("["):
             group = groups.setdefault(line.strip("[]"), [])
@@ -72,10 +72,10 @@ class Attacked:
     before: Mapping[str, object]
 
     @property
-    def folder(self) -> Path:
+    def folder(self):
         return self.victim.parent
 
-    def sql(self, text: str) -> str:
+    def sql(self, text):
         """A statement of the corpus, with the paths of this store."""
         names = {
             "{store}": self.made.root,
@@ -88,20 +88,20 @@ class Attacked:
             text = text.replace(name, str(value))
         return text
 
-    def statements(self, group: str) -> list[str]:
+    def statements(self, group):
         return [self.sql(text) for text in GROUPS[group]]
 
-    def check(self, found: object, sql: str) -> None:
+    def check(self, found, sql):
         """Fail if a file has changed, or what a statement gave or said holds the secret."""
         assert SECRET not in str(found), sql
         assert state(self.folder) == self.before, sql
 
 
-def state(folder: Path) -> dict[str, object]:
+def state(folder):
     """Return what tells every file and folder below one from what it was: its inode, time, mode and
     size.
     """
-    found: dict[str, object] = {}
+    found = {}
     for path in folder.rglob("*"):
         status = path.lstat()
         found[str(path.relative_to(folder))] = (
@@ -113,7 +113,7 @@ def state(folder: Path) -> dict[str, object]:
     return found
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
+def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -174,7 +174,7 @@ def test_the_connection_alone_opens_no_other_file(attacked, group):
     for sql in map(attacked.sql, (text for text in GROUPS[group] if "{file}" not in text)):
         run = f"SELECT * FROM items WHERE {sql}" if group in EXPRESSIONS else sql
         try:
-            found: object = session.run(lambda it, run=run: it.execute(run) and it.fetchmany(1000))
+            found = session.run(lambda it, run=run: it.execute(run) and it.fetchmany(1000))
         except (EmbstoreError, duckdb.Error) as error:
             found = error
         attacked.check(found, sql)
@@ -194,7 +194,7 @@ def test_the_check_alone_lets_nothing_write(attacked, tmp_path, group):
             connection.execute(f"CREATE TABLE {view} AS SELECT range AS item_id FROM range({rows})")
         for sql in attacked.statements(group):
             try:
-                found: object = connection.execute(check(connection, sql, ROWS).sql).fetchall()
+                found = connection.execute(check(connection, sql, ROWS).sql).fetchall()
             except (QueryError, duckdb.Error) as error:
                 found = error
             attacked.check(found, sql)

@@ -7,9 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import duckdb
 import pytest
@@ -41,7 +39,7 @@ def connection():
     signal.signal(signal.SIGINT, before)
 
 
-def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
+def _interrupted(connection, sql, after):
     threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)).start()
     interruptible.rows(connection, sql)
     # The query was done before.
@@ -65,7 +63,7 @@ def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection):
 
 
 def test_a_time_limit_holds_in_other_threads(connection):
-    def limited(_: int) -> str:
+    def limited(_):
         with connection.cursor() as own, pytest.raises(TimeoutError):
             interruptible.run(own, lambda it: it.execute(LONG).fetchall(), timeout=0.2)
         return threading.current_thread().name
@@ -120,7 +118,7 @@ def test_python_ends_after_an_interrupt_while_a_thread_was_started():
     assert (done.stdout, done.stderr, done.returncode) == ("interrupted [(2,)]\n", "", 0)
 
 
-def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading.Event) -> None:
+def _interrupt_until(connection, has_ended):
     """Interrupt a query again and again, since DuckDB ignores what arrives before the query has
     begun.
     """
@@ -128,7 +126,7 @@ def _interrupt_until(connection: duckdb.DuckDBPyConnection, has_ended: threading
         connection.interrupt()
 
 
-QUESTIONS: dict[str, Callable[[Store], object]] = {
+QUESTIONS = {
     "query where": (
         lambda store: store.query("anisotropy", where="length(text) = 5", cache=False).to_pylist()
     ),
@@ -146,10 +144,10 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
 class Interrupts:
     """Counts the queries, and interrupts one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.n, self.at = 0, 0
 
-    def count(self) -> None:
+    def count(self):
         self.n += 1
         if self.n == self.at:
             os.kill(os.getpid(), signal.SIGINT)
@@ -160,7 +158,7 @@ def interrupts(monkeypatch):
     found = Interrupts()
     run = interruptible.run
 
-    def counted(*query: Any, **options: Any) -> Any:
+    def counted(*query, **options):
         found.count()
         return run(*query, **options)
 

@@ -11,9 +11,7 @@ from wordfreq import zipf_frequency
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage import keys
-from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
-from embstore.storage.item_columns import ColumnValues
 from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.manifest import Change
 from embstore.storage.tables import column_schema, write
@@ -21,7 +19,7 @@ from embstore.storage.tables import column_schema, write
 TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
 
 
-def in_pandas(column: ColumnValues) -> pd.Series:
+def in_pandas(column):
     """A column's values, None where they are null."""
     return pd.Series(
         [
@@ -32,7 +30,7 @@ def in_pandas(column: ColumnValues) -> pd.Series:
     )
 
 
-def add_columns(files: StoreFiles, table: pa.Table) -> None:
+def add_columns(files, table):
     files.commit(Change(write(files, keys.COLUMNS, table)))
 
 

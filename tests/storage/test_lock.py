@@ -43,7 +43,7 @@ def test_a_second_writer_is_refused_and_a_killed_one_holds_nothing(make_store):
     assert made.store.verify().ok
 
 
-def _start(script: str, root: Path) -> subprocess.Popen[str]:
+def _start(script, root):
     holder = subprocess.Popen(
         [sys.executable, "-c", script, root],
         stdin=subprocess.PIPE,
@@ -63,7 +63,7 @@ def test_workers_that_share_a_build_take_no_lock(make_store):
         holder.kill()
 
 
-def run_privately(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run_privately(script, *arguments):
     """Run a shell script with mounts of its own, or skip where the system forbids that."""
     probe = subprocess.run(
         ["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False

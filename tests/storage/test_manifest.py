@@ -4,7 +4,6 @@ import json
 import re
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -19,11 +18,11 @@ from embstore.storage.objects import Folder
 
 
 @pytest.fixture
-def files(tmp_path) -> StoreFiles:
+def files(tmp_path):
     return StoreFiles.of_folder(tmp_path / "store")
 
 
-def added(files: StoreFiles, text: str) -> dict[str, dict[str, object]]:
+def added(files, text):
     """Write a table of skipped texts, whose content does not matter here, and return it as a change
     adds it.
     """
@@ -36,7 +35,7 @@ def added(files: StoreFiles, text: str) -> dict[str, dict[str, object]]:
     return {key: entry}
 
 
-def numbers(files: StoreFiles) -> list[int]:
+def numbers(files):
     return [int(path.stem) for path in disk.listed(files.root / "manifest")]
 
 
@@ -52,7 +51,7 @@ def test_a_folder_without_a_manifest_is_no_store(files):
 )
 def test_a_store_is_what_its_commits_make_it(tmp_path_factory, changes):
     files = StoreFiles.of_folder(tmp_path_factory.mktemp("store"))
-    expected: dict[str, object] = {}
+    expected = {}
     named = {number: added(files, str(number)) for number in range(10)}
     for new, gone in changes:
         removed = [key for number in gone for key in named[number]]
@@ -85,7 +84,7 @@ def test_rivals_lose_nothing(files):
         for number in range(len(rivals))
     }
 
-    def work(number: int) -> None:
+    def work(number):
         for entry in texts[number]:
             rivals[number].commit(Change(entry))
 
@@ -104,12 +103,12 @@ def test_rivals_lose_nothing(files):
 def test_a_commit_that_loses_a_race_waits_longer_each_time(files, monkeypatch):
     put_new, n_left, ranges, waits = Folder.put_new, 9, [], []
 
-    def lose(folder: Folder, key: str, data: bytes) -> bool:
+    def lose(folder, key, data):
         nonlocal n_left
         n_left -= 1
         return n_left < 0 and put_new(folder, key, data)
 
-    def draw(low: float, high: float) -> float:
+    def draw(low, high):
         ranges.append((low, high))
         return high / 2
 
@@ -183,7 +182,7 @@ def test_garbage_is_deleted_a_day_after_no_manifest_names_it(files, monkeypatch)
     assert disk.exists(files.root / keys.manifest_key(files.manifest().number))
 
 
-def rewrite(path: Path, change) -> None:
+def rewrite(path, change):
     """Change a manifest, and give it a valid hash again."""
     document = json.loads(path.read_bytes())
     change(document)
@@ -338,7 +337,7 @@ def test_a_file_system_without_hard_links(files, monkeypatch):
     import errno
     import os
 
-    def link(*_: object, **__: object) -> None:
+    def link(*_, **__):
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", link)
@@ -377,7 +376,7 @@ def test_a_store_that_is_begun_while_its_folder_is_looked_at_is_no_damage(files,
     """As by another worker of a build: the folder is empty, and then has a manifest and files."""
     read = manifest.read
 
-    def read_before(*arguments: object) -> object:
+    def read_before(*arguments):
         monkeypatch.setattr(manifest, "read", read)
         found = read(*arguments)
         assert found is None

@@ -14,13 +14,13 @@ from hanging import HUNG_SECONDS
 
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage import keys, tables
-from embstore.storage.cache import StoredFile, StoreFiles
+from embstore.storage.cache import StoreFiles
 from embstore.storage.items import _may_have
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import FILES, Reader
 
 
-def table_of(files: StoreFiles, ids: list[int]) -> StoredFile:
+def table_of(files, ids):
     rows = pa.table({"item_id": ids, "n": ids}).cast(tables.column_schema({"n": "int64"}))
     [(key, entry)] = tables.write(files, keys.COLUMNS, rows).items()
     return files.file(key, entry)
@@ -54,7 +54,7 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path):
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
     file = table_of(StoreFiles.of_folder(tmp_path / "store"), [1])
 
-    def refused(*_: object) -> None:
+    def refused(*_):
         raise duckdb.IOException(f'IO Error: Cannot open file "{file.path}": Permission denied')
 
     with pytest.raises(StoreError, match="Permission denied") as caught:

@@ -149,7 +149,7 @@ def test_ordinary_research_is_allowed(made, plain, sql):
     assert _rounded(made.store.sql(sql).fetchall()) == _rounded(expected)
 
 
-def _rounded(rows: object) -> str:
+def _rounded(rows):
     """Return rows as text with floats to 8 digits, since the two DuckDBs add up in another
     order.
     """

@@ -4,9 +4,6 @@ import hashlib
 import os
 import pickle
 import pickletools
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import duckdb
@@ -20,7 +17,6 @@ from embstore import Store
 from embstore.base.errors import DamagedError, SourceError, StoreError
 from embstore.base.sharding import KEYS, Parts, ShardSpec
 from embstore.base.space import Unit
-from embstore.base.text import Item
 from embstore.storage import tables as tables_module
 from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
@@ -34,7 +30,7 @@ from embstore.storage.tables import read
 words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
 
 
-def add(staging: Staging, items: list[Item], first: int = 1) -> None:
+def add(staging, items, first=1):
     for number, item in enumerate(items, first):
         if item.context is None:
             staging.add(item.text, f"a.txt:{number}")
@@ -42,7 +38,7 @@ def add(staging: Staging, items: list[Item], first: int = 1) -> None:
             staging.add_occurrences(item.context, [item], f"a.txt:{number}")
 
 
-def staged(folder: Path, unit: Unit, *batches: list[Item]) -> Staging:
+def staged(folder, unit, *batches):
     staging = Staging(folder, unit)
     staging.__enter__()
     first = 1
@@ -53,9 +49,7 @@ def staged(folder: Path, unit: Unit, *batches: list[Item]) -> Staging:
     return staging
 
 
-def items_of(
-    missing_items: MissingItems, spaces: list[str], parts: Parts
-) -> Iterator[tuple[Item, tuple[bool, ...]]]:
+def items_of(missing_items, spaces, parts):
     for window in missing_items.work(spaces, parts).windows():
         yield from zip(window.items(), map(tuple, window.is_missing.T.tolist()), strict=True)
 
@@ -85,7 +79,7 @@ def test_what_is_missing_is_what_a_set_says(tmp_path, texts, in_one, in_two, n, 
     catalog = Catalog(root) if root.exists() else None
     wanted = {text: (text not in in_one, text not in in_two) for text in texts}
     missing = {text: flags for text, flags in wanted.items() if any(flags)}
-    found: dict[str, tuple[bool, ...]] = {}
+    found = {}
     staging = staged(tmp_path, Unit.WORD, list(synthetic_items("word", texts)))
     missing_items = MissingItems(staging, catalog)
     assert [missing_items.load_present(space) for space in ("one", "two")] == [
@@ -174,7 +168,7 @@ def test_texts_are_written_once_with_their_sentences(tmp_path):
     )
 
 
-def _few_bits(unit: Unit, text: str, *rest: object) -> int:
+def _few_bits(unit, text, *rest):
     return hashlib.blake2b(repr((unit, text, *rest)).encode(), digest_size=1).digest()[0] << 55
 
 
@@ -250,7 +244,7 @@ def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path, monkeypa
     files, real = StoreFiles.of_folder(tmp_path / "store"), interruptible.rows
     files.commit(Change())
 
-    def rows(connection: Any, sql: str, values: Any = ()) -> Any:
+    def rows(connection, sql, values=()):
         if "unlisted" in sql:
             raise duckdb.IOException('IO Error: Could not write file "x": Disk quota exceeded')
         return real(connection, sql, values)

@@ -26,7 +26,7 @@ ITEMS = pa.table({name: values or pa.nulls(2, pa.int64()) for name, values in RO
 
 
 @pytest.fixture
-def files(tmp_path) -> StoreFiles:
+def files(tmp_path):
     return StoreFiles.of_folder(tmp_path / "store")
 
 
@@ -127,11 +127,11 @@ def test_an_altered_table_and_a_missing_one_are_named(files):
 
 def test_a_few_texts_are_vouched_for_by_their_ids(make_store, monkeypatch):
     made = make_store(n=30)
-    hashed: list[object] = []
+    hashed = []
     real = disk.sha256
     monkeypatch.setattr(disk, "sha256", lambda path: hashed.append(path) or real(path))
 
-    def of_items() -> list[object]:
+    def of_items():
         return [path for path in hashed if path.parent.name == "items"]
 
     store = made.store

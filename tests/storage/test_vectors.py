@@ -12,22 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic
 
 from embstore.base.errors import DamagedError
 from embstore.storage import keys, vectors
 from embstore.storage.manifest import Change
-from embstore.storage.vectors import (
-    BLOCK_ROWS,
-    InvalidVectorError,
-    LayerVectors,
-    Shard,
-    vectors_schema,
-)
+from embstore.storage.vectors import BLOCK_ROWS, InvalidVectorError, Shard, vectors_schema
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory) -> Synthetic:
+def many(tmp_path_factory):
     from synthetic import synthetic_store
 
     return synthetic_store(
@@ -35,7 +28,7 @@ def many(tmp_path_factory) -> Synthetic:
     )
 
 
-def by_id(made: Synthetic, layer: int) -> dict[int, list[float]]:
+def by_id(made, layer):
     return dict(zip(made.ids.tolist(), made.layer(layer).tolist(), strict=True))
 
 
@@ -61,21 +54,21 @@ def test_a_shard_is_plain_parquet_with_one_page_a_column(make_store, dtype):
         assert (np.diff(ids) > 0).all()
 
 
-def read_by_duckdb(pattern: str) -> list[tuple[int, list[float]]]:
+def read_by_duckdb(pattern):
     return duckdb.sql(f"SELECT item_id, vector FROM '{pattern}'").fetchall()
 
 
-def read_by_pandas(folder: str) -> list[tuple[int, list[float]]]:
+def read_by_pandas(folder):
     frames = [pd.read_parquet(path) for path in Path(folder).parent.glob("*.parquet")]
     return [(row.item_id, list(row.vector)) for frame in frames for row in frame.itertuples()]
 
 
-def read_by_polars(pattern: str) -> list[tuple[int, list[float]]]:
+def read_by_polars(pattern):
     frame = pl.read_parquet(pattern, hive_partitioning=False)
     return [(row[0], list(row[1])) for row in frame.select("item_id", "vector").rows()]
 
 
-def read_by_datasets(pattern: str) -> list[tuple[int, list[float]]]:
+def read_by_datasets(pattern):
     from datasets import Dataset
 
     found = Dataset.from_parquet([str(path) for path in Path(pattern).parent.glob("*.parquet")])
@@ -99,7 +92,7 @@ def test_folders_name_space_and_layer_for_others(make_store):
     ]
 
 
-def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
+def reader(made, layer, only=None):
     return made.catalog.vectors(made.space, layer, only)
 
 
@@ -139,7 +132,7 @@ def test_only_keeps_exactly_the_chosen_items(many, seed, kept, n_strangers, laye
     assert single == expected
 
 
-def shifted(made: Synthetic, layer: int) -> None:
+def shifted(made, layer):
     """Put the shards of a layer at another alignment, as another version of pyarrow might."""
     for shard in made.catalog.shards(made.space, layer):
         data = shard.file.path.read_bytes()
@@ -182,14 +175,14 @@ def test_float16_halves_the_store_and_is_read_as_float32(make_store):
 
 
 def test_an_exception_of_the_function_comes_through(many):
-    def fail(block: np.ndarray) -> None:
+    def fail(block):
         raise RuntimeError("from the function")
 
     with pytest.raises(RuntimeError, match="from the function"):
         list(reader(many, 0).map(fail))
 
 
-def damage(path: Path, change) -> None:
+def damage(path, change):
     data = bytearray(path.read_bytes())
     path.write_bytes(bytes(change(data)))
 
@@ -227,7 +220,7 @@ def test_a_value_that_is_not_finite_is_never_computed_with(make_store, value):
             ask()
 
 
-def reseal(made: Synthetic, change) -> None:
+def reseal(made, change):
     """Change the newest manifest, and give it a valid hash again: a store that a stranger made."""
     from embstore.base import checksum
 
@@ -238,7 +231,7 @@ def reseal(made: Synthetic, change) -> None:
     path.write_bytes(checksum.with_checksum(json.dumps(document).encode()))
 
 
-def of_layer(files: dict[str, dict[str, object]], layer: int) -> dict[str, object]:
+def of_layer(files, layer):
     [entry] = [
         entry
         for key, entry in files.items()
@@ -279,7 +272,7 @@ def test_ids_that_are_there_twice_are_found(tmp_path, make_store):
         _ = twice.ids
 
 
-def write(value: float, dtype: str) -> np.ndarray:
+def write(value, dtype):
     rows = np.ones((3, 4), np.float32)
     rows[1, 2] = value
     return vectors.as_stored(rows, np.array([5, 6, 7]), "2", dtype)

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +31,20 @@ CARD = synthetic_card(n_blocks=1, top_form=None, dim=4)
 class Made:
     """Vectors of some texts, and a writer of them."""
 
-    def __init__(self, n: int, seed: int = 0, first: int = 0) -> None:
+    def __init__(self, n, seed=0, first=0):
         self.items = synthetic_items(
             "word", [f"text{number}" for number in range(first, first + n)]
         )
         self.ids = np.array([item.id for item in self.items], np.int64)
         self.vectors = np.random.default_rng(seed).normal(size=(2, n, 4)).astype(np.float32)
 
-    def commit(self, store: StoreWriter, part: slice = slice(None)) -> None:
+    def commit(self, store, part=slice(None)):
         texts = NewItems(store.files, {item.id: item for item in self.items})
         batch = write_batch(store.files, CARD, self.ids[part], self.vectors[:, part])
         store.commit([(batch, texts)])
 
 
-def assert_stored(root: Path, *expected: Made) -> None:
+def assert_stored(root, *expected):
     """The store has exactly these items, with vectors, texts and sums."""
     catalog = Catalog(root)
     ids = np.concatenate([made.ids for made in expected])
@@ -86,7 +85,7 @@ def test_a_second_writer_is_refused(tmp_path):
         pass
 
 
-def rivals(root: Path) -> tuple[StoreWriter, StoreWriter]:
+def rivals(root):
     """Two writers of one store, as in a bucket or on two machines whose locks do not see each
     other.
     """
@@ -164,7 +163,7 @@ def test_sums_that_are_lost_are_computed_anew(tmp_path):
     assert_stored(root, first, second)
 
 
-def commit_and_fail(made: Made, root: Path) -> None:
+def commit_and_fail(made, root):
     with StoreWriter(root) as store:
         made.commit(store)
         raise EncodeError("later.")
@@ -184,8 +183,8 @@ def test_a_first_build_that_fails_leaves_what_a_rival_has_begun(tmp_path, monkey
     """The rival commits after the other one has found the store empty, and before it removes it."""
     root, made = tmp_path / "a" / "store", Made(3)
 
-    def after_a_rival(remove: Callable[[Path], None]) -> Callable[[Path], None]:
-        def rival_first(folder: Path) -> None:
+    def after_a_rival(remove):
+        def rival_first(folder):
             monkeypatch.undo()
             with StoreWriter(root, is_shared=True) as rival:
                 made.commit(rival)
@@ -233,12 +232,12 @@ def test_what_cannot_be_stored_leaves_no_card(tmp_path, value):
 class Collected(list):
     """Commits of a space writer."""
 
-    def __call__(self, batches) -> None:
+    def __call__(self, batches):
         self.append([len(batch.item_ids) for batch in batches])
 
 
 @pytest.fixture
-def files(tmp_path) -> StoreFiles:
+def files(tmp_path):
     with StoreWriter(tmp_path / "store") as store:
         return store.files
 
@@ -301,9 +300,7 @@ def test_blocks_of_any_size_make_the_same_shards(files):
     assert written[0] == written[1] == written[2]
 
 
-def write_in_halves(
-    files: StoreFiles, made: Made, commits: Collected, error: BaseException | None = None
-) -> None:
+def write_in_halves(files, made, commits, error=None):
     """Write the first half as a batch, then the second one; or raise an error before that is
     written.
     """
