@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
@@ -72,7 +73,9 @@ _options: dict[str, str] = {}  # option of the command that runs, by the name of
 _QUOTES = "'\""
 _ARGUMENT = re.compile(
     r"""`(?P<named>\w+)`
-    |(?<![^\s(])(?P<set>\w+)=(?P<value>True|False|'[^']*'|"[^"]*"|[A-Z]+|\d+)(?=[.,;:)]*(?:\s|$))
+    |(?<![^\s(])(?P<set>\w+)=(?P<value>
+        True|False|'[^']*'|"[^"]*"|\[(?:'[^']*'|"[^"]*"|,\ )*\]|[A-Z]+|\d+
+    )(?=[.,;:)]*(?:\s|$))
     |(?<!\w)(?:'[^']*'|"[^"]*")  # what a user wrote stays as it is
     """,
     re.VERBOSE,
@@ -86,6 +89,8 @@ def speak_of(command: Any) -> None:
         for parameter in each.params:
             if (option := max(parameter.opts, key=len)).startswith("--"):
                 _options[parameter.name] = option
+    if "store" in _options:
+        _options.setdefault("path", _options["store"])
 
 
 def _as_option(argument: re.Match[str]) -> str:
@@ -95,6 +100,8 @@ def _as_option(argument: re.Match[str]) -> str:
         return argument[0]
     if value in (None, "True", "False"):
         return option
+    if value.startswith("["):
+        value = repr(",".join(literal_eval(value)))
     is_plain = re.fullmatch(r"['\"]?[\w.,:/-]+['\"]?", value)  # needs no quotes in a shell
     return f"{option} {value.strip(_QUOTES) if is_plain else value}"
 

@@ -341,15 +341,15 @@ Form = Annotated[
 ]
 AsJson = Annotated[bool, output_option("--json", help="Short for --format json.")]
 AsCsv = Annotated[bool, output_option("--csv", help="Short for --format csv.")]
-OutputFile = Annotated[
-    Path | None,
+OutputFiles = Annotated[
+    list[Path] | None,
     output_option(
         "--output",
         "-o",
         metavar="FILE",
         help=(
             "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt)"
-            " chooses the format."
+            " chooses the format (repeatable)."
         ),
     ),
 ]

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
@@ -21,7 +21,7 @@ from embstore.base.messages import printable, printable_json
 from embstore.base.progress import observing
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import AsCsv, AsJson, CsvSafe, Form, Format, IdsAsText, OutputFile, Quiet
+from ._options import AsCsv, AsJson, CsvSafe, Form, Format, IdsAsText, OutputFiles, Quiet
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -51,12 +51,23 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-class Output:
-    """How a command shows its result, and where: the options of the panel "Output".
+class Target(NamedTuple):
+    """Where a result is written, and how.
 
     Attributes:
         form: Format that is given, else that of the file's suffix, else a table.
         file: File to write; None for standard output, also named ``-``.
+    """
+
+    form: Format
+    file: Path | None
+
+
+class Output:
+    """How a command shows its result, and where: the options of the panel "Output".
+
+    Attributes:
+        targets: Files that are written, or standard output; ``form`` and ``file`` are of the first.
     """
 
     def __init__(
@@ -65,7 +76,7 @@ class Output:
         form: Form = None,
         as_json: AsJson = False,
         as_csv: AsCsv = False,
-        output: OutputFile = None,
+        output: OutputFiles = None,
         csv_safe: CsvSafe = False,
         ids_as_text: IdsAsText = False,
         quiet: Quiet = False,
@@ -74,14 +85,16 @@ class Output:
         forms = {form for form in given if form is not None}
         if len(forms) > 1:
             raise UsageError(f"a result has one format, not {' and '.join(sorted(forms))}.")
-        self.file = None if output is None or str(output) == "-" else output
-        if self.file is not None:
-            check_place(self.file)
-        self.form = forms.pop() if forms else _format_of(self.file)
+        check_places(output or ())
+        form = next(iter(forms), None)
+        files = [None if str(file) == "-" else file for file in output or ["-"]]
+        self.targets = [Target(form or _format_of(file), file) for file in files]
+        self.form, self.file = self.targets[0]
         self.csv_safe, self.ids_as_text, self.quiet = csv_safe, ids_as_text, quiet
-        if csv_safe and self.form is not Format.CSV:
+        forms = {target.form for target in self.targets}
+        if csv_safe and Format.CSV not in forms:
             raise UsageError("--csv-safe is about CSV: add --format csv.")
-        if ids_as_text and self.form not in (Format.JSON, Format.JSONL):
+        if ids_as_text and not forms & {Format.JSON, Format.JSONL}:
             raise UsageError("--ids-as-text is about JSON: add --format json or --format jsonl.")
 
     def progress(self) -> AbstractContextManager[object]:
@@ -89,33 +102,41 @@ class Output:
         return show_progress(self.quiet)
 
     def emit(self, table: "Table", labels: Sequence[str] = ()) -> None:
-        """Write a table to standard output or the file, and its notes to standard error.
+        """Write a table to standard output or the files, and its notes to standard error.
 
         A printed one has labels (``SPACE=TEXT``) in place of the names of spaces, in LaTeX always.
         """
-        if self.form is Format.LATEX or labels:
+        if labels:
             table = table.with_labels(read_labels(labels))
-        if self.ids_as_text:
+        # LaTeX has the notes as comments.
+        if not self.quiet and {target.form for target in self.targets} != {Format.LATEX}:
+            for note in table.notes:
+                say(note)
+        for target in self.targets:
+            is_labelled = target.form is not Format.LATEX or bool(labels)
+            self.write(table if is_labelled else table.with_labels({}), target)
+
+    def write(self, table: "Table", target: Target) -> None:
+        """Write a table without its notes to one of the targets."""
+        form, file = target
+        if self.ids_as_text and form in (Format.JSON, Format.JSONL):
             from embstore.base.table import with_text_ids
 
             table = with_text_ids(table)
-        # LaTeX has the notes as comments.
-        for note in () if self.quiet or self.form is Format.LATEX else table.notes:
-            say(note)
-        for_terminal = self.file is None and sys.stdout.isatty()
-        if self.form is Format.PARQUET:
+        for_terminal = file is None and sys.stdout.isatty()
+        if form is Format.PARQUET:
             if for_terminal:
                 raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
             whole = io.BytesIO()  # pyarrow has errors of its own for a pipe that closes
             table.write_parquet(whole)
-            _write_bytes(whole.getvalue(), self.file)
-        elif self.form is Format.CSV:
+            _write_bytes(whole.getvalue(), file)
+        elif form is Format.CSV:
             values = ([row[column] for column in table.columns] for row in table)
             lines = csv_lines(table.columns, values, safe=self.csv_safe, for_terminal=for_terminal)
-            write("".join(lines), self.file)
+            write("".join(lines), file)
         else:
-            text = text_of(table, self.form, terminal_width() if for_terminal else None)
-            write(text, self.file, is_data=self.form is not Format.TABLE)
+            text = text_of(table, form, terminal_width() if for_terminal else None)
+            write(text, file, is_data=form is not Format.TABLE)
 
     def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
         """Write a table of what a command did, or found, in a store; if it has no rows, a sentence
@@ -129,6 +150,16 @@ class Output:
             say(nothing)
         if len(done) or self.form is not Format.TABLE or self.file is not None:
             self.emit(done)
+
+
+def check_places(files: Sequence[Path]) -> None:
+    """Raise UsageError if a file is named twice, or cannot be at its place."""
+    places = [os.path.realpath(file) for file in files]
+    for file, place in zip(files, places, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(f"--output {file} is named twice. Name each file once.")
+        if str(file) != "-":
+            check_place(file)
 
 
 def check_place(output: Path) -> None:

@@ -19,7 +19,7 @@ from ._options import (
     Layers,
     Marked,
     NoCache,
-    OutputFile,
+    OutputFiles,
     Quiet,
     Sample,
     Seed,
@@ -27,7 +27,7 @@ from ._options import (
     given_options,
     stored_spaces,
 )
-from ._output import Output, check_place
+from ._output import Output, check_places
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -161,7 +161,7 @@ def map(
     form: Form = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
-    output: OutputFile = None,
+    output: OutputFiles = None,
     csv_safe: CsvSafe = False,
     quiet: Quiet = False,
 ) -> None:
@@ -171,8 +171,10 @@ def map(
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     -o FILE.svg, .pdf or .png draws them: the top layer, or those of --layer.
     """
-    is_figure = output is not None and output.suffix.lower() in _FIGURES and not stored
-    picture, output = (output, None) if is_figure else (None, output)
+    files = output or []
+    pictures = [file for file in files if file.suffix.lower() in _FIGURES and not stored]
+    check_places(files)
+    output = [file for file in files if file not in pictures]
     out = Output(
         form=form, as_json=as_json, as_csv=as_csv, output=output, csv_safe=csv_safe, quiet=quiet
     )
@@ -194,17 +196,16 @@ def map(
         of_map: dict[str, Any] = {
             "method": method or "pca", "sample": sample, "seed": seed, **items, **chosen,
         }  # fmt: skip
-        if picture is not None:
-            check_place(picture)
         with out.progress():
             done = opened.map(layers=layers, force=force, **of_map)
             shown = TOP if layers == ALL else layers
-            mapped = picture and [opened.map_items(layers=shown, together=layers, **of_map)]
+            mapped = pictures and [opened.map_items(layers=shown, together=layers, **of_map)]
         if mapped:
             from embstore.plot import PlotOptions, draw
 
             drawn = draw(mapped, PlotOptions())
-            drawn.savefig(picture)
+            for picture in pictures:
+                drawn.savefig(picture)
             notes = dict.fromkeys((*done.notes, *mapped[0].notes, *drawn.notes))
             done = replace(done, notes=(*notes,))
         out.emit(done)

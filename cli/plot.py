@@ -26,7 +26,7 @@ from ._options import (
     stored_models,
     stored_spaces,
 )
-from ._output import check_place, show_progress
+from ._output import check_places, show_progress
 from .query import MetricGroup, metric_command, selection
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ def drawing(
         colours=colours,
         label_words=label_words,
     )
+    check_places([Path(file) for file in output or ()])
     for file in output or ():
-        check_place(Path(file))
         check_file(file)
     if result is not None:
         tables = [read_result(result, name)]

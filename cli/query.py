@@ -131,15 +131,16 @@ def _query(
     out: Output,
     **selected: Any,
 ) -> None:
-    is_printed = out.form in (Format.TABLE, Format.MARKDOWN, Format.LATEX)
-    if not is_printed and (intervals == "inline" or labels):
+    printed = (Format.TABLE, Format.MARKDOWN, Format.LATEX)
+    unprinted = next((target.form for target in out.targets if target.form not in printed), None)
+    if unprinted and (intervals == "inline" or labels):
         option, stays = (
             ("--space-label", "spaces by name")
             if labels
             else ("--intervals inline", "low and high in columns")
         )
         raise UsageError(
-            f"{option} is for table, markdown and latex: {out.form} has {stays}. Leave it out."
+            f"{option} is for table, markdown and latex: {unprinted} has {stays}. Leave it out."
         )
     if labels:
         read_labels(labels)  # whose mistakes are found before anything is computed
@@ -157,13 +158,15 @@ def _query(
 
 
 def _write_explanation(explanation: Any, out: Output) -> None:
-    if out.form not in (Format.TABLE, Format.JSON, Format.JSONL):
-        raise UsageError(f"--explain is written as table (text), json or jsonl, not as {out.form}.")
-    if out.form is Format.TABLE:
-        text = str(explanation)
-    else:
-        text = json_text(explanation.to_dict(), indent=2 if out.form is Format.JSON else None)
-    write(f"{text}\n", out.file, is_data=out.form is not Format.TABLE)
+    for form, _ in out.targets:
+        if form not in (Format.TABLE, Format.JSON, Format.JSONL):
+            raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form}.")
+    for form, file in out.targets:
+        if form is Format.TABLE:
+            text = str(explanation)
+        else:
+            text = json_text(explanation.to_dict(), indent=2 if form is Format.JSON else None)
+        write(f"{text}\n", file, is_data=form is not Format.TABLE)
 
 
 def metric_command(

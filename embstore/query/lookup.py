@@ -261,7 +261,8 @@ def _hint_for_several(query: Query) -> str:
     if query.marked or len(terms) < 2 or not {sign for sign, _ in terms} <= {"+", "-"}:
         return ""
     positive, negative = ([word for sign, word in terms if sign == each] for each in "+-")
-    return f" Words are combined by {positive=}, {negative=}, in place of a text."
+    parts = f"{positive=} and {negative=}" if negative else f"{positive=}"
+    return f" Words are combined by {parts} in place of a text."
 
 
 def _ambiguous(query: Query, found: FoundQueries) -> str:

@@ -9,9 +9,10 @@ import hashlib
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import IO, Any
 
 from embstore.base import disk
 from embstore.base.errors import SourceError, system_reason
+from embstore.base.messages import count
 from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows, row_or_blank
 
 GZIP_SUFFIX = ".gz"
@@ -28,6 +30,8 @@ MAX_TEXT_CHARS = 1 << 28
 """Maximum length of a line or CSV value, so that a single line or an unclosed quote does not fill
 the memory.
 """
+
+_FIRST_LINES, _NEARLY_ALL = 1000, 0.9  # lines that show a table, and the share with as many tabs
 
 Lines = Callable[[], Iterator[str]]
 # surrogateescape turns an invalid byte 0xNN into U+DCNN; valid UTF-8 never decodes to these.
@@ -164,17 +168,63 @@ def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
         yield from decode_lines(stream, name, newline=newline)
 
 
-def text_reader(lines: Lines, name: str) -> Rows:
-    """Return a function that yields the rows of a text source, one text per line."""
+def text_reader(lines: Lines, name: str, *, refuse_tables: bool = False) -> Rows:
+    """Return a function that yields the rows of a text source, one text per line.
+
+    ``refuse_tables``: whether to raise SourceError where nearly all lines have as many tabs.
+    """
 
     def read() -> Iterator[Row | Blank | str]:
-        ends = LineEnds(name)
+        ends, tabs = LineEnds(name), Tabs(name)
         for number, line in enumerate(lines(), 1):
             ends.count(number, line)
+            if refuse_tables:
+                tabs.count(number, line)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
         yield from ends.remarks()
+        yield from tabs.remarks()
 
     return read
+
+
+@dataclass(slots=True)
+class Tabs:
+    """Counts the tabs in the lines of a text file: a table has the same number in nearly all."""
+
+    name: str
+    n_lines: Counter[int] = field(default_factory=Counter)  # number of tabs → lines with so many
+    first: int = 0  # number of the first line with a tab
+
+    def count(self, number: int, line: str) -> None:
+        """Count the tabs of a line; raise SourceError if the first lines are those of a table."""
+        if line.strip():
+            n_tabs = line.count("\t")
+            self.n_lines[n_tabs] += 1
+            if n_tabs and not self.first:
+                self.first = number
+        if number == _FIRST_LINES:
+            self.check("first ")
+
+    def check(self, which: str = "") -> None:
+        """Raise SourceError if nearly all lines have the same number of tabs."""
+        total = self.n_lines.total()
+        for n_tabs, n_lines in self.n_lines.items():
+            if n_tabs and n_lines >= _NEARLY_ALL * total:
+                raise SourceError(
+                    f"{self.name}: {n_lines:,} of its {which}{count(total, 'line')}"
+                    f" {'has' if n_lines == 1 else 'have'}"
+                    f" {count(n_tabs, 'tab')}, as a table has. Rename it to end in .tsv, and name"
+                    " the column of the texts, such as columns='1' with header=False. If the tabs"
+                    f" belong to the texts, give its lines through standard input: - < {self.name}"
+                )
+
+    def remarks(self) -> list[str]:
+        """Return a remark if some lines have tabs; raise SourceError if the file is a table."""
+        self.check()
+        n = self.n_lines.total() - self.n_lines[0]
+        others = f", as in {count(n - 1, 'other line')}" if n > 1 else ""
+        remark = f"{self.name}:{self.first}: the tab in the line is kept as part of its text"
+        return [f"{remark}{others}. Columns are read from .tsv."] if self.first else []
 
 
 @dataclass(slots=True)

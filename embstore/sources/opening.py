@@ -110,7 +110,7 @@ def open_source(
     suffix = _check_file(path, spec)
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns, keep, targets)
-        reader = text_reader(partial(file_lines, path, spec), spec)
+        reader = text_reader(partial(file_lines, path, spec), spec, refuse_tables=True)
         if next(file_lines(path, spec), "").startswith(": "):  # of a section of analogies
             reader = partial(_words_of_questions, path, spec)
     else:

@@ -8,6 +8,7 @@ import pytest
 from synthetic import synthetic_store
 
 from embstore import Store
+from embstore.base.errors import QueryError
 
 WORDS = ["dog", "cat", "fox"]
 
@@ -65,6 +66,22 @@ def test_a_dataset_whose_file_is_misspelt(refusal, tmp_path):
     )
     assert "`" not in said
     assert "header=" not in said
+
+
+def test_what_is_combined_is_named_as_options(refusal, made):
+    said = refusal("neighbours", "king - man + o'hara", "--store", made.root)
+    assert """combined by --positive "king,o'hara" and --negative man in place of a text""" in said
+    said = refusal("neighbours", "king + woman", "--store", made.root)
+    assert "combined by --positive king,woman in place of a text" in said
+
+
+def test_sql_elsewhere_names_the_option_of_the_store(refusal, made, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise QueryError("embstore pull s3://b/s --store FOLDER; then ask with path='FOLDER'.")
+
+    monkeypatch.setattr("embstore.Store.sql", refuse)
+    said = refusal("sql", "SELECT 1", "--store", made.root)
+    assert said.endswith("--store FOLDER; then ask with --store FOLDER.")
 
 
 def test_a_column_is_no_sql(refusal, made):

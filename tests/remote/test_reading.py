@@ -67,7 +67,8 @@ def test_answers_equal_those_of_a_folder(made, ask, cache):
 def test_sql_is_refused_with_the_command_that_pulls(made):
     _, bucket = made
     with pytest.raises(
-        QueryError, match=rf"Pull it first: embstore pull {bucket.url} --store FOLDER"
+        QueryError,
+        match=rf"embstore pull {bucket.url} --store FOLDER; then ask with path='FOLDER'\.$",
     ):
         bucket.store.sql("SELECT 1")
 
