@@ -12,6 +12,7 @@ from embstore.base.arrays import (
     rounding_error_bound,
     square_norms,
 )
+from embstore.base.summary import Summary
 from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result
@@ -55,7 +56,8 @@ rounding errors, (n,).
     needs="column",
     versus=True,
     label="Correlation with a column",
-    version=3,
+    baseline=lambda data, *, value, **_: data.summary if value == "cosine-to-mean" else None,
+    version=4,
 )
 def correlate(
     data: LayerData,
@@ -63,6 +65,7 @@ def correlate(
     column: ItemColumn,
     contexts: Contexts | None = None,
     everywhere: LayerData | None = None,
+    baseline: Summary | None = None,
     value: Annotated[
         Literal["norm", "self-similarity", "hubness", "cosine-to-mean", "axis"],
         Option(
@@ -91,7 +94,9 @@ def correlate(
     Student's t of Fisher's z, with n − 1 degrees of freedom and the standard error of the
     infinitesimal jackknife: of what each item adds to ρ, and to the ranks of the others. It needs
     10 items, and takes them for independent, which the words of one text are not. hubness is N_k of
-    the metric hubness, by cosine, and reads all vectors into memory.
+    the metric hubness, by cosine, and reads all vectors into memory. With `by`, the mean of
+    cosine-to-mean is that of all selected items, and neighbours and other occurrences are those of
+    the group.
     """
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high"))
     try:
@@ -99,7 +104,7 @@ def correlate(
             ids, values = cosines_with(data, find_axis(everywhere or data, positive, negative)[0])
             all_errors = np.full(len(ids), cosine_error(data.dim))
         else:
-            ids, values, all_errors = _values(data, value, contexts, k)
+            ids, values, all_errors = _values(data, value, contexts, k, baseline)
     except NotComputable as error:
         counts: Result = {
             "n": 0,
@@ -131,7 +136,9 @@ def correlate(
     return with_interval(result, found.estimate(), "items")
 
 
-def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
+def _values(
+    data: LayerData, value: str, contexts: Contexts | None, k: int, baseline: Summary | None
+) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if
     there are none.
     """
@@ -143,14 +150,13 @@ def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> I
     if value == "hubness":
         return _k_occurrences(data, k)
     if value == "cosine-to-mean":
-        return _cosines_to_mean(data)
+        return _cosines_to_mean(data, baseline or data.summary)
     assert contexts is not None
     return _self_similarities(data, contexts)
 
 
-def _cosines_to_mean(data: LayerData) -> ItemValues:
-    """Return the cosine of each item with the mean vector; NaN for zero vectors."""
-    summary = data.summary
+def _cosines_to_mean(data: LayerData, summary: Summary) -> ItemValues:
+    """Return the cosine of each item with the mean vector of a summary; NaN for zero vectors."""
     mean = summary.total / max(summary.n, 1)
     length = float(np.linalg.norm(mean))
     if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(

@@ -415,8 +415,9 @@ class Metric:
         references: Keys of its publications in embstore's bibliography, or BibTeX entries of
             another package.
         baseline: Function from the selected vectors of a layer, before they are divided by ``by``,
-            to the input ``baseline`` of the function, with the same keywords; None for no such
-            input. Its parameter ``baseline`` is ``group`` for that of each group instead.
+            to the input ``baseline`` of the function, the same for all groups, with the same
+            keywords; None for no such input. With a parameter ``baseline`` that is ``group``, there
+            is no such input.
         drawn_values: Columns that a chart can draw, the default first; none for all columns of
             numbers, those that the printed table has first.
         is_directed: Whether the first layer of a pair is the source and the second the target.

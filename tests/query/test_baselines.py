@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept_columns import write_columns
 from metric_data import mean_cosine, plain_intra_sentence, plain_mev
+from scipy import stats
 from synthetic import synthetic_store
 
 from embstore.base.errors import UsageError
@@ -144,6 +145,23 @@ def test_a_baseline_of_the_word_itself_adjusts_no_group_of_it(made, metric):
     assert [row["adjusted"] is None for row in own if row["n"]] == [False]
 
 
+@pytest.mark.parametrize("where", [None, "position > 0"])
+def test_groups_are_correlated_with_the_cosine_to_the_mean_of_all_selected_items(made, where):
+    found = made.store.query(
+        "correlate", column="position", value="cosine-to-mean", by="sense", layers=1, where=where
+    )
+    position = np.array([len(item.context[: item.span.start].split()) for item in made.items])
+    kept = (position > 0) | (where is None)
+    x = made.layer(1).astype(np.float64)
+    cosines = x @ x[kept].mean(axis=0) / np.linalg.norm(x, axis=1)
+    assert len(found) == 3
+    for row in found:
+        members = kept & (senses(made) == row["group"])
+        assert row["n"] == members.sum()
+        plain = stats.spearmanr(position[members], cosines[members])
+        assert row["spearman"] == pytest.approx(plain.statistic, abs=1e-9)
+
+
 def test_the_baseline_of_a_layer_is_computed_once(made, monkeypatch):
     n_calls = []
     moments = contextuality.moments
@@ -166,8 +184,8 @@ def test_a_baseline_of_groups_needs_groups_and_an_effect(made, metric):
     assert "baseline_of" not in made.store.query(metric, by="sense", adjusted=True).columns
 
 
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.baseline])
+@pytest.mark.parametrize("name", PLAIN)
 def test_metrics_with_a_baseline_say_of_how_many_vectors(name):
     names = [column.name for column in METRICS[name].columns]
     assert ("baseline", "n_baseline") in pairwise(names)
-    assert "baseline" in [parameter.name for parameter in METRICS[name].parameters]
+    assert METRICS[name].baseline is not None
