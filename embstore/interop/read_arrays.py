@@ -20,6 +20,7 @@ from embstore.base.space import Unit
 from embstore.base.text import Span, parse_marked
 from embstore.interop.records import CARD_FILE, read_record, with_record
 from embstore.interop.vector_file import (
+    UNREADABLE,
     Marked,
     ReadOptions,
     Texts,
@@ -56,12 +57,9 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     texts, hashed = texts_of(path, options)
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
+    except UNREADABLE as error:
         if "Python objects" not in str(error):
-            raise SourceError(
-                f"{path} is not a .npy file, ends too early or is damaged: {error}. Save it again"
-                " with numpy.save."
-            ) from error
+            raise _damage(path, error) from error
         if not options.allow_pickle:
             raise SourceError(f"{path} {_PICKLED}") from error
         vectors = _plain(np.load(path, allow_pickle=True), path)
@@ -70,9 +68,19 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
 
     def rows(start: int, end: int) -> NDArray[Any]:
         # The pages of a mapping count as memory as long as there is a reference to it.
-        return np.array(np.load(path, mmap_mode="r")[..., start:end, :])
+        try:
+            return np.array(np.load(path, mmap_mode="r")[..., start:end, :])
+        except UNREADABLE as error:  # it was cut since it was opened
+            raise _damage(path, error) from error
 
     return file_of_rows(str(path), "npy", array.shape, array.dtype, rows, texts, hashed=hashed)
+
+
+def _damage(path: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path} is not a .npy file, ends too early or is damaged: {error}. Save it again with"
+        " numpy.save."
+    )
 
 
 def _plain(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -113,7 +121,7 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
             labels = next((name for name in _TEXT_ARRAYS if name in names), None)
             is_needed = labels is not None and options.texts is None
             found = {name: archive[name] for name in (chosen, *([labels] if is_needed else ()))}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, AttributeError, zipfile.BadZipFile) as error:
         cause = f"is not a .npz file, or damaged: {error}. Save it again with numpy.savez."
         raise SourceError(f"{path} {_PICKLED if 'pickle' in str(error) else cause}") from error
     vectors, *own = (

@@ -168,6 +168,11 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     vectors = _vector_columns(source, options.vector_column)
     spans = list(_SPAN_COLUMNS) if set(_SPAN_COLUMNS) <= {*source.schema.names} else []
     used = {text, *spans, *vectors, *_OWN_COLUMNS}
+    for name in used:
+        if (n := source.schema.names.count(name)) > 1:
+            raise SourceError(
+                f"{source.name} has {n} columns named {name!r}. Rename all but one of them."
+            )
     record = parse_record((source.schema.metadata or {}).get(METADATA_KEY.encode()))
     dim = _dim(source, vectors[0])
     types = {source.schema.field(column).type.value_type for column in vectors}

@@ -30,6 +30,8 @@ from embstore.sources.tables import column_names
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
+# What numpy raises for what is no array, or has a shape of other numbers or too large ones.
+UNREADABLE = (ValueError, EOFError, TypeError, OverflowError, IndexError)
 TEXTS_AT_ONCE = 8192  # of those that are stored as an array
 
 
@@ -172,7 +174,7 @@ def file_of_rows(
             f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim),"
             " and of all layers 3, (layers, n, dim)."
         )
-    if 0 in shape:
+    if min(shape) < 1:
         raise SourceError(
             f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one"
             " vector."
@@ -225,7 +227,7 @@ def array_texts(texts: NDArray[Any], name: str) -> Texts:
 def _load_array(path: Path) -> NDArray[Any]:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise SourceError(
             f"{path} is not an array of strings: {error}. Give the texts as .txt, one a line."
         ) from error

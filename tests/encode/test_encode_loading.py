@@ -92,6 +92,15 @@ def test_a_slow_or_damaged_tokenizer_is_refused(copy, monkeypatch):
         Tokenizer.load(resolve(str(folder)))
 
 
+def test_a_pair_of_tokenizers_is_refused(copy):
+    folder = copy("bert")
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"tokenizer_class": "RagTokenizer"}
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"only a slow tokenizer \(RagTokenizer\)"):
+        Tokenizer.load(resolve(str(folder)))
+
+
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
 def test_a_tokenizer_without_its_vocabulary_is_refused(copy, kind):
     # transformers makes one of special tokens alone, with which all words have one vector.

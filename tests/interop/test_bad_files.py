@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore import Store
-from embstore.base.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError, SourceError
 from embstore.base.space import Unit
+from embstore.interop.formats import open_vectors
 from embstore.interop.importing import choose_layers
 from embstore.interop.read_arrays import array_file
+from embstore.interop.vector_file import ReadOptions
 
 TEXT = {
     "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),
@@ -308,3 +310,48 @@ def test_a_card_that_could_not_be_read_again_is_not_written(store, tmp_path):
         store.import_vectors(files, "files", format="glove")
     assert store.info()["space"] == ["before"]
     assert store.verify().ok
+
+
+@pytest.mark.parametrize("shape", ["(-1, 2)", "(-2, -2)", "(0, -4)", f"({10**20}, 2)", "(True, 2)"])
+@pytest.mark.parametrize("name", ["a.npy", "t.npy"])
+def test_an_array_of_an_impossible_shape_is_refused(store, tmp_path, shape, name):
+    np.save(tmp_path / "a.npy", np.ones((2, 2), np.float32))
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    data = b"\x93NUMPY\x01\x00v\x00" + header.ljust(117) + b"\n" + bytes(16)
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "t.txt").write_text("a\nb\n")
+    texts = tmp_path / (name if name == "t.npy" else "t.txt")
+    with pytest.raises(SourceError, match=rf"{name} is not "):
+        store.import_vectors(tmp_path / "a.npy", "mine", texts=texts)
+    assert not store.path.exists()
+
+
+def test_an_array_that_is_cut_while_it_is_read_is_refused(tmp_path):
+    path, texts = _arrays(tmp_path, np.ones((4, 2)), "a\nb\nc\nd\n")
+    opened = open_vectors(path, ReadOptions(texts=texts))
+    for data in (path.read_bytes()[:-8], path.read_bytes()[:20], _npy(np.ones(4))):
+        path.write_bytes(data)
+        with pytest.raises(SourceError, match=r"a.npy is not a .npy file, ends too early"):
+            list(opened.blocks())
+
+
+@pytest.mark.parametrize("name", ["text", "vector", "start", "layer"])
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_two_columns_of_a_name_are_refused(store, tmp_path, name, kind):
+    columns = {
+        "text": pa.array(["a", "b"]),
+        "vector": pa.array([[1.0, 2.0], [3.0, 4.0]]),
+        "context": pa.array(["a", "b"]),
+        "start": pa.array([0, 0]),
+        "end": pa.array([1, 1]),
+        "layer": pa.array([0, 0]),
+    }
+    table = pa.table([*columns.values(), columns[name]], names=[*columns, name])
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as file:
+            file.write_table(table)
+    with pytest.raises(SourceError, match=rf"has 2 columns named '{name}'. Rename all but one"):
+        store.import_vectors(path, "mine", vector_column="vector")

@@ -8,6 +8,7 @@ from datasets_written import write_pairs
 from kept_columns import write_columns
 from scipy.stats import spearmanr
 
+from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError
 from embstore.metrics.numerics.differences import holm
 
@@ -274,3 +275,17 @@ def test_an_explanation_has_the_columns_of_options():
 
     columns = {column["name"] for column in Store.explain("cka").to_dict()["columns"]}
     assert {"cka", "calibrated", "n_shuffled"} <= columns
+
+
+@pytest.mark.parametrize("versus", ["0", "1"])
+def test_a_constant_layer_is_compared_with_nothing(tmp_path, versus):
+    """Its dimension is of no scale, so that no row of it is of the scale of the others."""
+    vectors = np.random.default_rng(0).normal(size=(3, 40, 6)).astype(np.float32)
+    vectors[0] = 1
+    store = Store(tmp_path / "other")
+    store.add_vectors("flat", [f"word{number}" for number in range(40)], vectors)
+    table = store.query("intrinsic-dimension", estimator="mle", versus=versus)
+    assert [row["dimension"] is None for row in table.rows] == [True, False, False]
+    assert [row["difference"] is None for row in table.rows[:2]] == [True, True]
+    assert (table["difference"][2] is None) == (versus == "0")
+    assert "fewer than two layers have a value" in " ".join(table.notes)
