@@ -328,7 +328,7 @@ def test_an_array_of_an_impossible_shape_is_refused(store, tmp_path, shape, name
 
 def test_an_array_that_is_cut_while_it_is_read_is_refused(tmp_path):
     path, texts = _arrays(tmp_path, np.ones((4, 2)), "a\nb\nc\nd\n")
-    opened = open_vectors(path, ReadOptions(texts=texts))
+    opened = open_vectors(path, "npy", ReadOptions(texts=texts))
     for data in (path.read_bytes()[:-8], path.read_bytes()[:20], _npy(np.ones(4))):
         path.write_bytes(data)
         with pytest.raises(SourceError, match=r"a.npy is not a .npy file, ends too early"):
