@@ -161,7 +161,10 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
         "word",
         "the mean pairwise cosine",
     ),
-    formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
+    formula=(
+        "(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖; adjusted: less the"
+        " same over all selected occurrences"
+    ),
     citation=_CITATION,
     references=("ethayarajh2019",),
     needs="contexts",
@@ -228,7 +231,7 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     ),
     formula=(
         "s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's"
-        " vector"
+        " vector; adjusted: less (‖Σu‖² − n) / (n (n − 1)) over all selected occurrences"
     ),
     citation=_CITATION,
     references=("ethayarajh2019",),
@@ -339,7 +342,9 @@ def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
         "word",
         "the MEV",
     ),
-    formula="σ₁² / Σσᵢ² of the occurrences of a word",
+    formula=(
+        "σ₁² / Σσᵢ² of the occurrences of a word; adjusted: less that of all selected occurrences"
+    ),
     citation=_CITATION,
     references=("ethayarajh2019",),
     needs="contexts",

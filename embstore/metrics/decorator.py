@@ -131,5 +131,5 @@ def best_columns(column: str | None) -> tuple[Column, ...]:
     """Return the column that marks the best layer by another column; none for None."""
     if column is None:
         return ()
-    help = f"whether {column} is the highest of the requested layers of the space"
+    help = f"whether {column} is the highest of the requested layers of the space, of each group"
     return (Column("best", "boolean", help),)

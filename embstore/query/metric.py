@@ -297,7 +297,7 @@ def _is_less_meant(card: Card, errors: Mapping[str, QueryError]) -> tuple[bool, 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
     """Set the column ``best`` of each row: whether its layer has the highest value of its space
-    (and dataset).
+    (and dataset, and group).
     """
     keys = ["space", *metric.key_names, *(["group"] if rows and "group" in rows[0] else [])]
     best: dict[tuple[Any, ...], Row] = {}
