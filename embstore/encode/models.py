@@ -451,8 +451,8 @@ def check_config(config: Any, checkpoint: Checkpoint) -> Any:
     for part in _parts(config):
         if (quantization := getattr(part, "quantization_config", None)) is not None:
             raise CheckpointError(_quantized_message(quantization, checkpoint))
-        part._attn_implementation = None
-        part._experts_implementation = None
+        part._attn_implementation = None  # noqa: SLF001
+        part._experts_implementation = None  # noqa: SLF001
     return config
 
 

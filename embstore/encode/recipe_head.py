@@ -237,10 +237,10 @@ class RecipeTokenizer(Tokenizer):
     """
 
     def __init__(self, tokenizer: Tokenizer, recipe: Recipe, prompt: str) -> None:
-        hf = _lower_casing(tokenizer._hf) if recipe.lower_case else copy.copy(tokenizer._hf)
+        hf = _lower_casing(tokenizer._hf) if recipe.lower_case else copy.copy(tokenizer._hf)  # noqa: SLF001
         if recipe.max_seq_length is not None:
             hf.model_max_length = recipe.max_seq_length
-        super().__init__(hf, tokenizer._config, tokenizer.name)
+        super().__init__(hf, tokenizer._config, tokenizer.name)  # noqa: SLF001
         self.context = f"the context of {self.name!r} in its own recipe"
         self.recipe, self._prompt, self._n_prompt, self._pad_to = recipe, prompt, 0, recipe.pad_to
         if prompt and not recipe.include_prompt:

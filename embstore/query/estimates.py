@@ -136,7 +136,7 @@ class Estimator:
             estimator = self
             if why_whole is not None:
                 estimator = replace(self, clusters=clusters, noun="different vectors")
-            errors, df = estimator._errors(source, row)
+            errors, df = estimator._errors(source, row)  # noqa: SLF001
         except NotComputable as error:
             return row | {"reason": join_reasons(row["reason"], f"interval: {error}")}
         no_parts = np.empty(0)

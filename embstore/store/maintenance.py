@@ -184,7 +184,7 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.merge import merge
 
-        source = _source(other)._files
+        source = _source(other)._files  # noqa: SLF001
         with self._writing(dry_run=dry_run) as files, observing(progress):
             return merge(files, source, as_names(spaces), dry_run=dry_run)
 
@@ -297,7 +297,7 @@ class MaintenanceMethods(OpenStore):
             raise UsageError(
                 f"{place} takes no changes. Push into a folder that the web server serves."
             )
-        with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(progress):
+        with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(progress):  # noqa: SLF001
             return copy_store(self._files, files, selection, dry_run=dry_run)
 
     def pull(
@@ -331,7 +331,7 @@ class MaintenanceMethods(OpenStore):
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), _source(source, options)
         with self._writing(dry_run=dry_run) as files, observing(progress):
-            return copy_store(other._files, files, selection, "pull", dry_run=dry_run)
+            return copy_store(other._files, files, selection, "pull", dry_run=dry_run)  # noqa: SLF001
 
 
 def _source(other: StrPath | OpenStore, options: Mapping[str, str] | None = None) -> OpenStore:

@@ -110,7 +110,7 @@ class OpenStore:
         if self.url is not None:
             return self
         pinned = copy(self)
-        pinned._is_pinned = True
+        pinned._is_pinned = True  # noqa: SLF001
         return pinned
 
     def refresh(self) -> None:
