@@ -46,8 +46,10 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
-        atomic.discard(self._folder)
+        try:
+            self._open.close()  # which writes what is buffered, and fails on a full disk
+        finally:
+            atomic.discard(self._folder)
 
     def add(self, keys: Ids, ids: Ids, vectors: Float32Array) -> None:
         """Add items.

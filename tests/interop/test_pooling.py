@@ -1,5 +1,6 @@
 """Words from their occurrences, and texts from what is in them: each against NumPy, word by word."""
 
+import sys
 from collections import defaultdict
 
 import numpy as np
@@ -288,3 +289,26 @@ def test_the_mean_of_the_tokens_of_a_text_is_the_pooling_mean_all(tmp_path, chec
         )
         assert texts == others
         assert np.abs(pooled - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+@pytest.mark.parametrize("n_bytes", [10, 300, 20_000])
+def test_on_a_full_disk_no_temporary_file_is_left(tmp_path, n_bytes):
+    """Files may not grow beyond a size, as on a disk that is full then."""
+    import resource
+
+    texts = [f"word{number} and others of sentence {number}" for number in range(40)]
+    made = synthetic_store(
+        tmp_path / "store", unit="occurrence", texts=texts, index=False, dim=256, seed=3
+    )
+    before = {*made.root.rglob("*")}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            made.store.pool(made.space, name="pooled")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = {*made.root.rglob("*")} - before
+    assert not [path for path in left if path.name.endswith(".tmp") or not path.is_dir()]
+    assert made.store.pool(made.space, name="pooled").n == 84
