@@ -28,9 +28,10 @@ from embstore.metrics.predictivity import Regression
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's C that are tried, the strongest regularisation first."""
 _INNER_FOLDS = 3
-_R2_INFLATION = 1.5
-"""Factor of the variance of R²: squared errors have longer tails than hits. By simulation of 60 to
-420 items.
+_INFLATION = 1.5
+"""Factor of the variance of R², since squared errors have longer tails than hits, and of accuracies
+where items stay together, which vary more between sets of groups than between folds. By simulation
+of 60 to 420 items.
 """
 _R2_CARRYING = 1 / 2
 """Share of the items that carry the error of R², which is its degrees of freedom."""
@@ -110,7 +111,7 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
     versus=True,
     options=(GROUP,),
     label="Linear probe",
-    version=3,
+    version=4,
     drawn=_describe_draws,
 )
 def probe(
@@ -137,11 +138,11 @@ def probe(
     learnt. Columns of numbers are predicted by ridge regression, with the strength of generalised
     cross-validation, and R² is of all folds together. The folds are drawn five times, and the
     number is of all of them; folds share the items that they are fitted to, so that the interval is
-    Nadeau & Bengio's (2003) of repeated folds (of R² with 1.5 times their variance, which held in
-    simulations, and at most half as many degrees of freedom as items carry its error), and no
-    smaller than that of independent items. Of fewer than 20 groups there is none. repeats=1 is
-    faster, and its intervals are wide. Compare an untrained model, with `versus`: of accuracies, or
-    of R².
+    Nadeau & Bengio's (2003) of repeated folds (of R², and where items stay together, with 1.5 times
+    their variance, which held in simulations; of R² with at most half as many degrees of freedom as
+    items carry its error), and no smaller than that of independent items. Of fewer than 20 groups
+    there is none. repeats=1 is faster, and its intervals are wide. Compare an untrained model, with
+    `versus`: of accuracies, or of R².
     """
     ids, vectors = data.gather(labels.ids)
     labels = labels.restricted(ids)
@@ -190,13 +191,7 @@ def probe(
     if labels.values is not None:
         errors, totals = np.stack([_ridge(x, labels.values, fold) for fold in drawn], axis=1)
         estimate = fold_estimate(
-            ids,
-            totals - errors,
-            totals,
-            drawn,
-            recomputed,
-            inflation=_R2_INFLATION,
-            clusters=groups,
+            ids, totals - errors, totals, drawn, recomputed, inflation=_INFLATION, clusters=groups
         )
         weights = np.bincount(groups, estimate.contributions - estimate.value)
         estimate = replace(estimate, df=limited_df(estimate.df, weights, _R2_CARRYING))
@@ -208,7 +203,13 @@ def probe(
 
     are_right = (np.stack(found) == labels.codes).astype(np.float64)
     estimate = fold_estimate(
-        ids, are_right, np.ones_like(are_right), drawn, recomputed, clusters=groups
+        ids,
+        are_right,
+        np.ones_like(are_right),
+        drawn,
+        recomputed,
+        inflation=_INFLATION if n_groups < len(ids) else 1.0,
+        clusters=groups,
     )
     low, high = estimate.share_interval()
     sizes = np.bincount(labels.codes)

@@ -77,6 +77,22 @@ def test_groups_keep_what_items_share_from_leaking():
     assert leaking["accuracy"] > 0.9 > 0.65 > honest["accuracy"]
 
 
+@pytest.mark.parametrize("in_pairs", [False, True])
+def test_accuracies_of_groups_have_one_and_a_half_times_the_variance(monkeypatch, in_pairs):
+    rng = np.random.default_rng(8)
+    x, codes, predicted = rng.normal(size=(60, 4)), np.tile([0, 1], 30), rng.integers(0, 2, 60)
+    groups = np.arange(60) // 2 if in_pairs else None
+    monkeypatch.setattr("embstore.metrics.probe._classify", lambda *_: predicted)
+    row = probe(Arrays(x), labels=labelled(codes, groups=groups), control=False, repeats=2)
+    is_right = predicted == codes
+    clusters = np.arange(60) if groups is None else groups
+    drawn = [draw_folds(clusters, 5, seed) for seed in (0, [0, 4, 1])]
+    shares = [is_right[folds == fold].mean() for folds in drawn for fold in range(5)]
+    variance = (1 / 10 + 1 / 4) * np.var(shares, ddof=1)
+    assert row["accuracy"] == is_right.mean()
+    assert np.sum(row["scores"].errors ** 2) == pytest.approx(variance * (1.5 if in_pairs else 1))
+
+
 def test_the_control_task_is_learnt_where_types_are_told_apart():
     """Each type has its own place: a linear probe learns its random label by heart, and selectivity
     is low.
