@@ -2,8 +2,6 @@
 
 from dataclasses import fields, is_dataclass
 from inspect import signature
-from pathlib import Path
-from typing import Any
 
 import torch
 import transformers as tf
@@ -18,7 +16,7 @@ MARKS = ("<pad>", "<s>", "</s>", "<unk>")
 
 # Sizes by the names that configs have for them; a config takes those that it has. Where an
 # architecture's sizes have to agree with each other in a way of their own, SPECIAL says how.
-SMALL: dict[str, Any] = {
+SMALL = {
     **dict.fromkeys(
         (
             "num_hidden_layers",
@@ -68,7 +66,7 @@ _MROPE = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
 }
 _QWEN_VISION = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "patch_size": 14}
-SPECIAL: dict[str, dict[str, Any]] = {
+SPECIAL = {
     **dict.fromkeys(
         (
             "axk1",
@@ -165,13 +163,13 @@ SPECIAL: dict[str, dict[str, Any]] = {
 }
 
 
-def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PretrainedConfig:
+def config_of(model_type, vocab_size, **sizes):
     """Return a small config of an architecture: its defaults but for the sizes."""
     special = SPECIAL.get(model_type, {}) | sizes
     return _small_config(CONFIG_MAPPING[model_type], vocab_size, special)
 
 
-def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.PretrainedConfig:
+def _small_config(cls, vocab_size, special):
     """Return a config of a class with small sizes, also in the configs of its parts."""
     names = (
         {field.name for field in fields(cls)}
@@ -189,7 +187,7 @@ def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.Pre
     return cls(**given | parts | special)
 
 
-def tokenizer() -> tf.PreTrainedTokenizerFast:
+def tokenizer():
     """A byte-level BPE that puts marks round each text, as most encoders' do."""
     parts = bpe(list(MARKS))
     made = Tokenizer(models.BPE(vocab=parts["vocab"], merges=parts["merges"]))
@@ -205,7 +203,7 @@ def tokenizer() -> tf.PreTrainedTokenizerFast:
     )
 
 
-def make(folder: Path, model_type: str, noise: float = 0.02, **sizes: Any) -> Path:
+def make(folder, model_type, noise=0.02, **sizes):
     """Write a tiny checkpoint of an architecture, in the class that transformers takes for its base
     model.
     """

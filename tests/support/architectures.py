@@ -11,10 +11,8 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 
@@ -70,7 +68,7 @@ class Verdict:
     reason: str = ""
 
 
-def judge(model_type: str, folder: Path) -> Verdict:
+def judge(model_type, folder):
     """Try an architecture in an empty folder."""
     try:
         with cpu_limit(SECONDS, _TooLongError):
@@ -106,7 +104,7 @@ def judge(model_type: str, folder: Path) -> Verdict:
         )
 
 
-def _reads_text(model_type: str, folder: Path) -> bool:
+def _reads_text(model_type, folder):
     """Whether a checkpoint with the default config of an architecture is taken for a text model."""
     folder.mkdir()
     (folder / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
@@ -119,8 +117,8 @@ def _reads_text(model_type: str, folder: Path) -> bool:
     return True
 
 
-def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
-    found: dict[int, np.ndarray] = {}
+def _compared(model_type, encoder, model):
+    found = {}
     for result in encoder.encode(
         [[passage(text, n) for n, text in enumerate(TEXTS)]], poolings=[Pooling.MEAN]
     ):
@@ -152,7 +150,7 @@ def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
     )
 
 
-def _plain(encoder: Encoder, folder: Path) -> Any:
+def _plain(encoder, folder):
     """Return what transformers is called with in plain use: of an encoder-decoder its encoder, else
     a whole model.
     """
@@ -178,7 +176,7 @@ def _plain(encoder: Encoder, folder: Path) -> Any:
     return model
 
 
-def _own_failure(folder: Path) -> str:
+def _own_failure(folder):
     """Return the kind of error that a small copy raises in plain transformers, by its sizes; empty
     if none.
     """
@@ -190,14 +188,12 @@ def _own_failure(folder: Path) -> str:
     return ""
 
 
-def _call(model: Any, ids: Sequence[int]) -> Any:
+def _call(model, ids):
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids]), output_hidden_states=True)
 
 
-def _expected(
-    model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool
-) -> list[list[np.ndarray]]:
+def _expected(model, ids, encoder, shifted):
     """Return what each layer may be by the blocks' calls, where it is also what transformers calls
     that layer.
 
@@ -213,7 +209,7 @@ def _expected(
         if getattr(outputs, "last_hidden_state", None) is None
         else outputs.last_hidden_state[0].numpy()
     )
-    by_blocks: list[list[np.ndarray]] = [[] for _ in range(n_blocks + 1)]
+    by_blocks = [[] for _ in range(n_blocks + 1)]
     for blocks in calls.of(n_blocks):
         by_blocks[0] += _rows(blocks[0][0], t)
         for number, (reads, gives) in enumerate(blocks):
@@ -238,8 +234,8 @@ def _expected(
 class _Calls:
     """What the members of each list of modules, and of each class in lists, read and give."""
 
-    def __init__(self, model: Any) -> None:
-        self._groups: dict[Any, list[list[Any]]] = {}
+    def __init__(self, model):
+        self._groups = {}
         self._members = [
             (number, module)
             for number, owner in enumerate(model.modules())
@@ -247,22 +243,20 @@ class _Calls:
             for module in owner
         ]
 
-    def __enter__(self) -> None:
+    def __enter__(self):
         self._handles = []
         for number, module in self._members:
             groups = [self._groups.setdefault(key, []) for key in (number, type(module))]
-            pair: list[Any] = []
+            pair = []
 
-            def begin(
-                _module: Any, args: Any, kwargs: Any, groups: Any = groups, pair: Any = pair
-            ) -> None:
+            def begin(_module, args, kwargs, groups=groups, pair=pair):
                 pair.append(
                     [[value.clone() for value in (*args, *kwargs.values()) if _is_state(value)], []]
                 )
                 for group in groups:
                     group.append(pair[-1])
 
-            def end(_module: Any, _args: Any, output: Any, pair: Any = pair) -> None:
+            def end(_module, _args, output, pair=pair):
                 values = output if isinstance(output, (tuple, list)) else [output]
                 pair.pop()[1] = [value.clone() for value in values if _is_state(value)]
 
@@ -271,20 +265,20 @@ class _Calls:
                 module.register_forward_hook(end),
             ]
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         for handle in self._handles:
             handle.remove()
 
-    def of(self, n: int) -> list[list[Any]]:
+    def of(self, n):
         """Return the calls of the groups that were called n times."""
         return [group for group in self._groups.values() if len(group) == n]
 
 
-def _is_state(value: Any) -> bool:
+def _is_state(value):
     return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim in (2, 3)
 
 
-def _rows(tensors: Sequence[torch.Tensor], t: int) -> list[np.ndarray]:
+def _rows(tensors, t):
     """Return what may be the states of t tokens, (t, dim): with the batch before or after the
     tokens, or padded.
     """
@@ -297,14 +291,14 @@ def _rows(tensors: Sequence[torch.Tensor], t: int) -> list[np.ndarray]:
     return rows
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
+def _difference(a, b):
     if a.shape != b.shape:
         return float("inf")
     difference = np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1).clip(1e-30)
     return float(np.max(difference)) if np.isfinite(difference).all() else float("inf")
 
 
-def _short(reason: str) -> str:
+def _short(reason):
     """Return the part of a refusal that differs from one architecture to the next."""
     for before, after in (
         ("): ", ". The architecture"),
@@ -356,7 +350,7 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 """
 
 
-def read_page(text: str) -> tuple[list[Verdict], set[str]]:
+def read_page(text):
     """Return what a page says of each architecture, and the versions of torch that it names."""
     accepted, _, rest = text.partition("## Accepted")[2].partition("## Refused")
     refused, _, rest = rest.partition("## Not tried")
@@ -373,13 +367,13 @@ def read_page(text: str) -> tuple[list[Verdict], set[str]]:
     return found, set(re.split(", | and ", versions))
 
 
-def _cells(text: str) -> list[list[str]]:
+def _cells(text):
     """Return the cells of a table's rows, without its head."""
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
     return rows[2:]
 
 
-def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
+def page(verdicts, versions):
     """Return the table as a page, given the versions of torch that it was made with."""
     accepted = [each for each in verdicts if each.outcome in ("equal", "different")]
     refused = [each for each in verdicts if each.outcome == "refused" and each.reason != NO_TEXT]
@@ -425,7 +419,7 @@ def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
     return head + "\n".join(parts)
 
 
-def main(names: Sequence[str]) -> None:
+def main(names):
     """Try the architectures of these names, or all, and write the page if they are all, or if it is
     to be updated.
     """
@@ -448,7 +442,7 @@ def main(names: Sequence[str]) -> None:
         PAGE.write_text(page(verdicts, versions), "utf-8")
 
 
-def _model_type(verdict: Verdict) -> str:
+def _model_type(verdict):
     return verdict.model_type
 
 

@@ -16,11 +16,11 @@ class Bucket:
     endpoint: str
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"s3://{self.name}/some/prefix"
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self):
         return {
             "endpoint": self.endpoint,
             "access_key_id": KEY,
@@ -29,7 +29,7 @@ class Bucket:
         }
 
     @property
-    def arguments(self) -> list[str]:
+    def arguments(self):
         """The options on the command line."""
         return [
             word
@@ -38,11 +38,11 @@ class Bucket:
         ]
 
     @property
-    def store(self) -> Store:
+    def store(self):
         """The store, newly opened."""
         return Store(self.url, options=self.options)
 
-    def objects(self) -> Objects:
+    def objects(self):
         return Objects(self.url, self.options)
 
     def client(self):

@@ -22,7 +22,7 @@ _MEMORY = Path("/dev/shm")
 _NEEDED_BYTES = 8 << 30  # several times what the tests write
 
 
-def use_memory() -> None:
+def use_memory():
     """Keep temporary folders in memory if there is much of it: a third of the time would go to
     flushing disks.
     """
@@ -34,7 +34,7 @@ def use_memory() -> None:
         tempfile.tempdir = None  # it is looked for again
 
 
-def _available_bytes() -> int:
+def _available_bytes():
     """Return the memory that the machine has left, in bytes; 0 where the system does not say."""
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
@@ -43,7 +43,7 @@ def _available_bytes() -> int:
     return 0
 
 
-def enter(home: Path) -> None:
+def enter(home):
     """Take the user's settings out of this process's environment, and make ``home`` the home
     folder.
 

@@ -7,21 +7,19 @@ there, and no manifest may be replaced.
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from buckets import Bucket
 from fault_proxy import FaultProxy
 
 from embstore.base.errors import RemoteError, StoreError
 from embstore.storage import manifest
-from embstore.storage.manifest import Change, Files
+from embstore.storage.manifest import Change
 
 RIVALS = 12
 
 
-def added_file(name: int) -> Files:
+def added_file(name):
     """Return a file that no other commit adds."""
     return {
         f"items/{name:032x}.parquet": {
@@ -34,9 +32,7 @@ def added_file(name: int) -> Files:
     }
 
 
-def commit_through_faults(
-    bucket: Bucket, n_commits: int, rates: Mapping[str, float], seed: int, latency: float = 0.0
-) -> str:
+def commit_through_faults(bucket, n_commits, rates, seed, latency=0.0):
     """Commit through a failing network, and return what was found; raise AssertionError if a commit
     was lost.
     """
@@ -73,7 +69,7 @@ def commit_through_faults(
     )
 
 
-def rivals(bucket: Bucket, n_rounds: int, rates: Mapping[str, float], seed: int) -> str:
+def rivals(bucket, n_rounds, rates, seed):
     """Let rivals commit at once, and return what was found; raise AssertionError if a commit was
     lost.
     """
@@ -81,7 +77,7 @@ def rivals(bucket: Bucket, n_rounds: int, rates: Mapping[str, float], seed: int)
     with FaultProxy(bucket.endpoint, rates, seed) as proxy, ThreadPoolExecutor(RIVALS) as pool:
         all_objects = [replace(bucket, endpoint=proxy.endpoint).objects() for _ in range(RIVALS)]
 
-        def run(name: int) -> str:
+        def run(name):
             try:
                 manifest.commit(all_objects[name % RIVALS], lambda _: Change(added_file(name)))
             except RemoteError:

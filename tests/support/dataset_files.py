@@ -2,19 +2,16 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
-import pytest
 from local_server import LocalHandler, LocalServer
 from wordfreq import top_n_list
 
 from embstore.sources.datasets import DATASETS
-from embstore.sources.source import DataFile, DatasetSpec
+from embstore.sources.source import DataFile
 
 # Trailing blanks, words that look like missing values, no final newline.
 RG65 = b"cord;smile;0.02  \nnull;nan;3.5 \nNA;None;1.25"
@@ -45,14 +42,14 @@ FILES = {
 }  # fmt: skip
 
 
-def made_stsb() -> bytes:
+def made_stsb():
     """Make a file like that of STS-B, of frequent words: beside each sentence one that has a share
     of its words, which the score tells. A tenth of the sentences stand twice.
     """
     rng = np.random.default_rng(0)
     ranks = np.arange(1, 2001)
     vocabulary, chances = np.array(top_n_list("en", len(ranks))), 1 / ranks / (1 / ranks).sum()
-    lines: list[str] = []
+    lines = []
     for n in range(1379):
         if n % 10 != 1:
             words = rng.choice(vocabulary, rng.integers(7, 16), p=chances)
@@ -67,15 +64,13 @@ def made_stsb() -> bytes:
     return "".join(lines).encode()
 
 
-def authors_reading(data: bytes) -> list[tuple[str, str]]:
+def authors_reading(data):
     """Read STS-B by the lines of ``sentence_evaluations.py``, on an open file."""
     pairs = ["".join(values) for values in csv.reader(StringIO(data.decode(), newline=""))]
     return [(fields[5], fields[6]) for fields in (pair.split("\t") for pair in pairs)]
 
 
-def look_alike(
-    monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = ""
-) -> DatasetSpec:
+def look_alike(monkeypatch, name, data=None, address=""):
     """Put a small file in the place of a dataset's, in the table alone; at the address of a server,
     if one is given.
     """
@@ -87,13 +82,11 @@ def look_alike(
     changed = replace(
         spec, content=replace(content, sha256=hashlib.sha256(data).hexdigest(), address=here)
     )
-    monkeypatch.setitem(DATASETS, name, changed)  # type: ignore[arg-type]
+    monkeypatch.setitem(DATASETS, name, changed)
     return changed
 
 
-def put(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None
-) -> DatasetSpec:
+def put(folder, monkeypatch, name, data=None):
     """Put a look-alike in the place of a dataset's file, and at hand."""
     spec = look_alike(monkeypatch, name, data)
     assert isinstance(spec.content, DataFile)
@@ -102,7 +95,7 @@ def put(
     return spec
 
 
-def put_wolfe2022(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def put_wolfe2022(folder, monkeypatch):
     """Put look-alikes in the place of all files of the reproduction of Wolfe & Caliskan (2022)."""
     for name in ("rg65", "wordsim353", "simlex999", "simverb3500", "bellezza"):
         put(folder, monkeypatch, name)
@@ -119,17 +112,17 @@ class Server(LocalServer):
         requested: the names that were asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(_Handler)
-        self.files: dict[str, bytes] = {}
+        self.files = {}
         self.missing_bytes = 0
-        self.requested: list[str] = []
+        self.requested = []
 
 
 class _Handler(LocalHandler):
     protocol_version = "HTTP/1.0"  # closes the connection, which the missing bytes need
 
-    def answer(self) -> None:
+    def answer(self):
         name = self.path.removeprefix("/")
         self.server.requested.append(name)
         if (data := self.server.files.get(name)) is None:
@@ -138,7 +131,7 @@ class _Handler(LocalHandler):
 
 
 @contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def serving(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Server() as server:
         yield server

@@ -1,28 +1,17 @@
 """Datasets that tests write into synthetic stores."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-from synthetic import Synthetic
 
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.storage.writer import write_dataset
 
 
-def ids(texts: Sequence[str], unit: str = "word") -> list[int]:
+def ids(texts, unit="word"):
     return [item_id(Unit(unit), text) for text in texts]
 
 
-def write_pairs(
-    made: Synthetic,
-    name: str = "rg65",
-    unit: str = "word",
-    texts: Sequence[str] | None = None,
-    n: int = 60,
-    seed: int = 0,
-) -> tuple[list[str], list[str], list[float]]:
+def write_pairs(made, name="rg65", unit="word", texts=None, n=60, seed=0):
     rng = np.random.default_rng(seed)
     texts = made.texts if texts is None else texts
     left = rng.integers(0, len(texts), n)
@@ -40,9 +29,7 @@ def write_pairs(
     return first, second, scores
 
 
-def write_lexicon(
-    made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]
-) -> None:
+def write_lexicon(made, texts, name="bellezza", **columns):
     values = columns or {"valence": np.random.default_rng(0).uniform(1, 5, len(texts)).tolist()}
     write_dataset(
         made.files,
@@ -53,15 +40,9 @@ def write_lexicon(
     )
 
 
-def write_analogies(
-    made: Synthetic,
-    name: str,
-    questions: Sequence[Sequence[str]],
-    sections: Sequence[str],
-    answers: Sequence[str] | None = None,
-) -> None:
+def write_analogies(made, name, questions, sections, answers=None):
     """Write a dataset of analogies of words."""
-    columns: dict[str, list[Any]] = {}
+    columns = {}
     for place, suffix in enumerate(("", "_2", "_3", "_4")):
         texts = [question[place] for question in questions]
         columns |= {f"item_id{suffix}": ids(texts), f"text{suffix}": texts}

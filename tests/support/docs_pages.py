@@ -39,14 +39,14 @@ class Command:
     output: tuple[str, ...]
 
 
-def pages() -> list[Path]:
+def pages():
     """Return every page of the documentation, and the README."""
     return [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
 
 
-def blocks(text: str) -> list[Block]:
+def blocks(text):
     """Return the fenced code blocks of a page in order."""
-    found: list[Block] = []
+    found = []
     lines = text.split("\n")
     number = 0
     while number < len(lines):
@@ -62,11 +62,11 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-def commands(block: Block) -> list[Command]:
+def commands(block):
     """Return the commands of a console block: lines after ``$``, continued after ``>``, and what
     they print; of another block none.
     """
-    found: list[Command] = []
+    found = []
     if block.language != "console":
         return found
     for offset, line in enumerate(block.code):
@@ -81,7 +81,7 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def shell_script(text: str, outputs: Path) -> str:
+def shell_script(text, outputs):
     """Return the shell blocks of a page as one script of bash, each command on its own line of the
     page.
 
@@ -106,7 +106,7 @@ def shell_script(text: str, outputs: Path) -> str:
     return "\n".join(script) + "\n"
 
 
-def python_script(text: str) -> str:
+def python_script(text):
     """Return the Python blocks of a page as one script, each line on its own line of the page."""
     script = [""] * (text.count("\n") + 2)
     for block in blocks(text):
@@ -115,7 +115,7 @@ def python_script(text: str) -> str:
     return "\n".join(script)
 
 
-def matches(shown: tuple[str, ...], printed: str) -> bool:
+def matches(shown, printed):
     """Return whether a page shows what was printed; … stands for anything, and alone on a line for
     any lines.
     """

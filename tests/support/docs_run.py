@@ -8,7 +8,6 @@ import subprocess
 import sys
 import termios
 import tty
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -21,7 +20,7 @@ _PROGRESS = re.compile(r"^.*\r", re.MULTILINE)
 _WIDTH = 100  # of the terminal
 
 
-def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
+def _environment(folder, programs):
     folders = [folder for folder in (programs, Path(sys.executable).parent) if folder is not None]
     path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
     settings = {
@@ -33,7 +32,7 @@ def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
     return {**os.environ, **settings, "DOCS": str(DOCS)}
 
 
-def link_store(start: Path, store: Path) -> None:
+def link_store(start, store):
     """Put a store in another place by hard links to its files, but not to its lock: that would lock
     all of them.
     """
@@ -42,15 +41,13 @@ def link_store(start: Path, store: Path) -> None:
         lock.unlink()
 
 
-def _hidden(kind: str, page: Path) -> str:
+def _hidden(kind, page):
     """Return commands to run before or after a page, which it does not show."""
     file = ROOT / "tests" / "docs" / kind / page
     return f"set -eu\n{file.read_text('utf-8')}" if file.exists() else ""
 
 
-def run_page(
-    page: Path, folder: Path, start: Path | None = None, programs: Path | None = None
-) -> None:
+def run_page(page, folder, start=None, programs=None):
     """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's
     line.
 
@@ -107,14 +104,14 @@ def run_page(
 
 
 @contextmanager
-def _terminal() -> Iterator[tuple[int, list[bytes]]]:
+def _terminal():
     """Open a terminal, and collect what is written to it until the end of the context."""
     reading, writing = os.openpty()
     tty.setraw(writing)
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, _WIDTH, 0, 0))
-    written: list[bytes] = []
+    written = []
 
-    def read() -> None:
+    def read():
         with suppress(OSError):  # when the last writer has closed it
             while block := os.read(reading, 1 << 16):
                 written.append(block)

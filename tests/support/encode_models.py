@@ -1,9 +1,5 @@
 """Checkpoints with random weights: a tiny one for each architecture, and one of full size."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import torch
 import transformers as tf
 from encode_vocabularies import (
@@ -25,12 +21,7 @@ SMALL = {
 }
 
 
-def save(
-    folder: Path,
-    model: tf.PreTrainedModel,
-    tokenizer: tf.PreTrainedTokenizerFast,
-    noise: float = 0.1,
-) -> Path:
+def save(folder, model, tokenizer, noise=0.1):
     """Write a checkpoint whose weights are random everywhere.
 
     Fresh norms have weight 1 and bias 0, so that a norm applied twice would go unnoticed.
@@ -44,18 +35,18 @@ def save(
     return folder
 
 
-def small(folder: Path, model: Any, tokenizer: Any, **sizes: Any) -> Path:
+def small(folder, model, tokenizer, **sizes):
     """Write a model of a class, with the sizes of all here and others."""
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": POSITIONS, **SMALL, **sizes}
     return save(folder, model(model.config_class(**sizes)), tokenizer)
 
 
-def gpt2(folder: Path) -> Path:
+def gpt2(folder):
     config = tf.GPT2Config(n_layer=3, n_head=4, n_embd=32, n_positions=POSITIONS)
     return save(folder, tf.GPT2LMHeadModel(config), real_gpt2())
 
 
-def opt(folder: Path) -> Path:
+def opt(folder):
     parts = bpe(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer = tf.GPT2Tokenizer(
         **parts,
@@ -80,33 +71,33 @@ def opt(folder: Path) -> Path:
     return save(folder, tf.OPTForCausalLM(config), tokenizer)
 
 
-def gpt_neox(folder: Path) -> Path:
+def gpt_neox(folder):
     tokenizer = tf.GPTNeoXTokenizer(**bpe(["<|endoftext|>", "<|padding|>"]))
     return small(folder, tf.GPTNeoXForCausalLM, tokenizer)
 
 
-def llama(folder: Path) -> Path:
+def llama(folder):
     tokenizer = tf.LlamaTokenizer(**metaspace_bpe(["<unk>", "<s>", "</s>"]), add_bos_token=True)
     return small(folder, tf.LlamaForCausalLM, tokenizer)
 
 
-def qwen2(folder: Path) -> Path:
+def qwen2(folder):
     tokenizer = tf.Qwen2Tokenizer(**bpe(["<|endoftext|>"]))
     return small(folder, tf.Qwen2ForCausalLM, tokenizer, num_key_value_heads=2)
 
 
-def qwen3(folder: Path) -> Path:
+def qwen3(folder):
     tokenizer = tf.Qwen2Tokenizer(**bpe(["<|endoftext|>"]))
     return small(folder, tf.Qwen3ForCausalLM, tokenizer, num_key_value_heads=2, head_dim=8)
 
 
-def bert(folder: Path) -> Path:
+def bert(folder):
     vocab = wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer = tf.BertTokenizer(vocab=vocab, model_max_length=POSITIONS)
     return small(folder, tf.BertForMaskedLM, tokenizer)
 
 
-def distilbert(folder: Path) -> Path:
+def distilbert(folder):
     vocab = wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer = tf.BertTokenizer(vocab=vocab, model_max_length=POSITIONS)
     config = tf.DistilBertConfig(
@@ -120,14 +111,14 @@ def distilbert(folder: Path) -> Path:
     return save(folder, tf.DistilBertForMaskedLM(config), tokenizer)
 
 
-def roberta(folder: Path) -> Path:
+def roberta(folder):
     parts = bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     tokenizer = tf.RobertaTokenizer(**parts, model_max_length=512)
     own = {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1, "pad_token_id": 1}
     return small(folder, tf.RobertaForMaskedLM, tokenizer, **own)
 
 
-def mpnet(folder: Path) -> Path:
+def mpnet(folder):
     vocab = wordpiece(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"])
     tokenizer = tf.MPNetTokenizer(vocab=vocab, model_max_length=512)
     return small(
@@ -139,7 +130,7 @@ def mpnet(folder: Path) -> Path:
     )
 
 
-def modernbert(folder: Path) -> Path:
+def modernbert(folder):
     tokenizer = modernbert_tokenizer(POSITIONS)
     ids = {
         f"{mark}_token_id": tokenizer.convert_tokens_to_ids(f"[{mark.upper()}]")
@@ -150,7 +141,7 @@ def modernbert(folder: Path) -> Path:
     )
 
 
-def t5(folder: Path) -> Path:
+def t5(folder):
     tokenizer = tf.T5Tokenizer(vocab=unigram(), extra_ids=0, model_max_length=POSITIONS)
     config = tf.T5Config(
         vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4
@@ -158,7 +149,7 @@ def t5(folder: Path) -> Path:
     return save(folder, tf.T5ForConditionalGeneration(config), tokenizer)
 
 
-def clip(folder: Path, **text: object) -> Path:
+def clip(folder, **text):
     """CLIP as on the hub: two towers, the text tower with the legacy ids that are not the
     tokenizer's.
     """
@@ -173,16 +164,16 @@ def clip(folder: Path, **text: object) -> Path:
     return save(folder, tf.CLIPModel(config), tokenizer)
 
 
-def clip_new_ids(folder: Path) -> Path:
+def clip_new_ids(folder):
     """CLIP with the tokenizer's own ids in its config."""
     return clip(folder, bos_token_id=49406, eos_token_id=49407, pad_token_id=49407)
 
 
-def gpt2_full(folder: Path) -> Path:
+def gpt2_full(folder):
     return save(folder, tf.GPT2Model(tf.GPT2Config()), real_gpt2(), noise=0.01)
 
 
-TINY: dict[str, Callable[[Path], Path]] = {
+TINY = {
     builder.__name__: builder
     for builder in (
         gpt2,
@@ -201,4 +192,4 @@ TINY: dict[str, Callable[[Path], Path]] = {
     )
 }
 TINY["clip_new_ids"] = clip_new_ids
-FULL: dict[str, Callable[[Path], Path]] = {"gpt2": gpt2_full}
+FULL = {"gpt2": gpt2_full}

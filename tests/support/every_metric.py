@@ -1,20 +1,16 @@
 """A store in which every metric can be asked, and queries of every kind whose answers it keeps."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from datasets_written import write_analogies, write_lexicon, write_pairs
 from kept_columns import write_columns
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.table import Table
 from embstore.metrics import METRICS
 
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
-INPUTS: dict[str, dict[str, Any]] = {
+INPUTS = {
     "correlate": {"column": "freq"},
     "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
     "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
@@ -41,7 +37,7 @@ ASKED_BELOW = {
 }  # fmt: skip
 
 # Queries of each metric; several where it has more than one way to read the vectors.
-QUERIES: list[tuple[str, dict[str, Any]]] = [
+QUERIES = [
     *((name, {}) for name in METRICS if name not in ASKED_BELOW),
     ("correlate", {"column": "zipf_frequency", "value": "hubness", "k": 2}),
     (
@@ -97,7 +93,7 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def write_inputs(made: Synthetic) -> None:
+def write_inputs(made):
     """Write what metrics need of a store of words: pairs, a lexicon and analogies of ``WORDS``, and
     a column.
     """
@@ -111,7 +107,7 @@ def write_inputs(made: Synthetic) -> None:
     write_columns(made, {"freq": [WORDS.index(text) * 7 % 11 for text in made.texts]})
 
 
-def prepare(root: Path, **options: Any) -> Synthetic:
+def prepare(root, **options):
     """A store of words, with what metrics need, of sentences and of occurrences."""
     options = {"dim": 6, "n_blocks": 1, "top_form": None, "index": False, **options}
     for unit, pooling in (("occurrence", "last"), ("sentence", "mean")):
@@ -121,7 +117,7 @@ def prepare(root: Path, **options: Any) -> Synthetic:
     return made
 
 
-def ask(root: Path, metric: str, **question: Any) -> Table:
+def ask(root, metric, **question):
     if metric == "valnorm":
         question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
     # A space without any of the words is left out, and looked at each time.
@@ -130,5 +126,5 @@ def ask(root: Path, metric: str, **question: Any) -> Table:
     return Store(root).query(metric, **question)
 
 
-def stored(root: Path) -> list[Path]:
+def stored(root):
     return sorted((root / "derived" / "answers").glob("*"))

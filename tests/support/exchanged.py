@@ -1,15 +1,7 @@
 """Compare the vectors of two spaces, and write files of vectors as other programs do."""
 
-from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embstore import Store
-
-
-def assert_same_vectors(store: Store, space: str, other: str) -> None:
+def assert_same_vectors(store, space, other):
     """Check that two spaces have the same layers, items and vectors, to the bit."""
     cards = store.catalog.cards
     assert cards[space].layers == cards[other].layers
@@ -18,7 +10,7 @@ def assert_same_vectors(store: Store, space: str, other: str) -> None:
         assert_same_layer(store, space, layer.name, other, layer.name)
 
 
-def assert_same_layer(store: Store, space: str, layer: str, other: str, other_layer: str) -> None:
+def assert_same_layer(store, space, layer, other, other_layer):
     """Check that two layers have the same items and vectors, to the bit."""
     ids, texts, vectors = store.vectors(space, layer)
     other_ids, other_texts, other_vectors = store.vectors(other, other_layer)
@@ -28,9 +20,7 @@ def assert_same_layer(store: Store, space: str, layer: str, other: str, other_la
     assert vectors.tobytes() == other_vectors.tobytes()
 
 
-def write_word2vec(
-    path: Path, texts: Sequence[str], vectors: NDArray[np.floating], *, header: bool = True
-) -> Path:
+def write_word2vec(path, texts, vectors, *, header=True):
     """Write word2vec's text format by Python's own digits; without a header, GloVe's."""
     lines = [
         f"{text} {' '.join(map(str, map(float, row)))}\n"

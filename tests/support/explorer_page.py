@@ -15,7 +15,7 @@ CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), None)
 _WAIT = HUNG_SECONDS * 1000  # in milliseconds, as playwright counts
 
 
-def launch(playwright: Any) -> Any:
+def launch(playwright):
     """Start chromium with WebGL2 in software, in which nothing else is drawn: that would take a
     third more time.
     """
@@ -29,7 +29,7 @@ def launch(playwright: Any) -> Any:
     return playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=_WAIT)
 
 
-def new_page(context: Any) -> Any:
+def new_page(context):
     """Open an empty page in a window."""
     context.set_default_timeout(_WAIT)
     return context.new_page()
@@ -55,9 +55,7 @@ class Visit:
     contexts: list[Any] = field(default_factory=list)
     refused: list[Any] = field(default_factory=list)
 
-    def open(
-        self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str
-    ) -> Any:
+    def open(self, width=1200, height=800, scheme="light", **state):
         """Open the page in a new window, with a state in its address; by default it makes the maps
         that are missing.
         """
@@ -85,13 +83,13 @@ class Visit:
         page.goto(address)
         return page
 
-    def _note(self, message: Any) -> None:
+    def _note(self, message):
         is_expected = bool(self.expected) and self.expected in message.text.lower()
         # Chromium about screenshots of WebGL.
         if not is_expected and "GPU stall due to ReadPixels" not in message.text:
             self.problems.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
-    def _let_out(self, route: Any) -> None:
+    def _let_out(self, route):
         url = route.request.url
         if url.startswith((f"http://{self.url.split('/')[2]}/", "blob:", "data:")):
             route.continue_()
@@ -99,7 +97,7 @@ class Visit:
             self.problems.append(f"asked for {url}")
             route.abort()
 
-    def close(self) -> None:
+    def close(self):
         """Close the windows; problems then say what was answered."""
         for context in self.contexts:
             for page in context.pages:
@@ -112,7 +110,7 @@ class Visit:
             context.close()
 
 
-def until(page: Any, expression: str) -> None:
+def until(page, expression):
     """Wait until an expression is true. Playwright's own way to wait evaluates text, which the page
     forbids.
     """
@@ -132,7 +130,7 @@ _PANELS = """() => (window.explorer?.panels || []).map((panel) => ({
 }))"""
 
 
-def wait_for_map(page: Any, n_panels: int = 1) -> None:
+def wait_for_map(page, n_panels=1):
     """Wait until the maps of all panels are drawn."""
     drawn = "explorer.panels.every((panel) => panel.map && panel.frameMilliseconds !== undefined)"
     try:
@@ -141,12 +139,12 @@ def wait_for_map(page: Any, n_panels: int = 1) -> None:
         raise AssertionError(f"{error}; panels: {page.evaluate(_PANELS)}") from error
 
 
-def until_drawn(page: Any) -> None:
+def until_drawn(page):
     """Wait until the maps of all panels show what the page knows by now, and nothing moves."""
     until(page, "explorer.panels.every((panel) => panel.map && !panel.pending && !panel.isMoving)")
 
 
-def copied(page: Any, button: str) -> str:
+def copied(page, button):
     """Click a button that copies, and return what it has copied."""
     page.evaluate("navigator.clipboard.writeText('')")
     page.get_by_role("button", name=button).first.click()
@@ -154,7 +152,7 @@ def copied(page: Any, button: str) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
-def run(command: str) -> Any:
+def run(command):
     """Return the rows that a command prints which the page gives."""
     from embstore_cli.main import app
     from typer.testing import CliRunner
@@ -166,7 +164,7 @@ def run(command: str) -> Any:
     return json.loads(result.stdout)
 
 
-def violations(page: Any) -> list[tuple[str, str, str | None]]:
+def violations(page):
     """Return what axe-core finds that keeps people out: the rule, the element and why; without it,
     skip the test.
     """
@@ -186,7 +184,7 @@ def violations(page: Any) -> list[tuple[str, str, str | None]]:
     ]
 
 
-def pixels(page: Any) -> bytes:
+def pixels(page):
     """Return a picture of the first panel's items, without labels and text, once they are drawn."""
     until_drawn(page)
     return bytes(

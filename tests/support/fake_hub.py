@@ -11,7 +11,6 @@ import json
 import re
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from local_server import LocalHandler, LocalServer
@@ -28,7 +27,7 @@ class Repository:
     commits: dict[str, Tree] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, branch: str, tree: Tree) -> str:
+    def commit(self, branch, tree):
         """Add a commit to a branch."""
         listed = sorted((path, hashlib.sha1(data).hexdigest()) for path, data in tree.items())
         oid = hashlib.sha1(
@@ -37,7 +36,7 @@ class Repository:
         self.commits[oid], self.branches[branch] = tree, oid
         return oid
 
-    def tree(self, revision: str) -> Tree | None:
+    def tree(self, revision):
         """Return the files of a branch or commit."""
         return self.commits.get(self.branches.get(revision, revision))
 
@@ -53,18 +52,18 @@ class FakeHub(LocalServer):
         before_commit: called before each commit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(_Handler)
-        self.repositories: dict[str, Repository] = {}
-        self.blobs: dict[str, bytes] = {}
-        self.requests: list[tuple[str, str]] = []
-        self.uploaded: list[str] = []
-        self.before_commit: Any = None
+        self.repositories = {}
+        self.blobs = {}
+        self.requests = []
+        self.uploaded = []
+        self.before_commit = None
         self.lock = Lock()
 
 
 class _Handler(LocalHandler):
-    def answer(self) -> None:
+    def answer(self):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path))
         body = self._body()
@@ -80,7 +79,7 @@ class _Handler(LocalHandler):
                     return answer(self, body, *match.groups())
         return self._reply(404, {"error": "no such page"})
 
-    def _body(self) -> bytes:
+    def _body(self):
         if self.headers.get("Transfer-Encoding") == "chunked":
             parts = []
             while size := int(self.rfile.readline(), 16):
@@ -90,11 +89,11 @@ class _Handler(LocalHandler):
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _reply(self, code: int, content: Any, **headers: str) -> None:
+    def _reply(self, code, content, **headers):
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.reply(code, data, {name.replace("_", "-"): value for name, value in headers.items()})
 
-    def create(self, body: bytes) -> None:
+    def create(self, body):
         wanted = json.loads(body)
         owner, name = wanted.get("organization") or "owner", wanted["name"]
         repo = name if "/" in name else f"{owner}/{name}"
@@ -107,20 +106,20 @@ class _Handler(LocalHandler):
             200, {"url": f"{self.server.url}/datasets/{repo}", "id": "0", "name": repo}
         )
 
-    def _repository(self, repo: str) -> Repository | None:
+    def _repository(self, repo):
         found = self.server.repositories.get(repo)
         if found is None:
             self._reply(404, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
         return found
 
-    def _tree(self, repo: str, revision: str) -> Tree | None:
+    def _tree(self, repo, revision):
         if (found := self._repository(repo)) is None:
             return None
         if (tree := found.tree(revision)) is None:
             self._reply(404, {"error": "Revision not found"}, X_Error_Code="RevisionNotFound")
         return tree
 
-    def info(self, _: bytes, repo: str, revision: str = "main") -> None:
+    def info(self, _, repo, revision="main"):
         if (tree := self._tree(repo, revision)) is not None:
             branches = self.server.repositories[repo].branches
             files = [{"rfilename": path} for path in sorted(tree)]
@@ -134,12 +133,12 @@ class _Handler(LocalHandler):
                 },
             )
 
-    def branch(self, _: bytes, repo: str, branch: str) -> None:
+    def branch(self, _, repo, branch):
         if (found := self._repository(repo)) is not None:
             found.branches.setdefault(branch, found.branches["main"])
             self._reply(200, {})
 
-    def validate(self, body: bytes) -> None:
+    def validate(self, body):
         import yaml
 
         content = json.loads(body)["content"]
@@ -150,7 +149,7 @@ class _Handler(LocalHandler):
             {"errors": [] if is_valid else [{"message": "no header"}], "warnings": []},
         )
 
-    def preupload(self, body: bytes, repo: str, revision: str) -> None:
+    def preupload(self, body, repo, revision):
         if (tree := self._tree(repo, revision)) is None:
             return
         files = [
@@ -164,7 +163,7 @@ class _Handler(LocalHandler):
         ]
         self._reply(200, {"files": files})
 
-    def batch(self, body: bytes, repo: str) -> None:
+    def batch(self, body, repo):
         if self._repository(repo) is None:
             return
         objects = []
@@ -178,17 +177,17 @@ class _Handler(LocalHandler):
             objects.append(entry)
         self._reply(200, {"transfer": "basic", "objects": objects})
 
-    def upload(self, body: bytes, oid: str) -> None:
+    def upload(self, body, oid):
         if hashlib.sha256(body).hexdigest() != oid:
             return self._reply(400, {"error": "the content has another hash"})
         self.server.blobs[oid] = body
         self.server.uploaded.append(oid)
         return self._reply(200, {})
 
-    def verify(self, _: bytes, oid: str) -> None:
+    def verify(self, _, oid):
         self._reply(200 if oid in self.server.blobs else 404, {})
 
-    def commit(self, body: bytes, repo: str, branch: str) -> None:
+    def commit(self, body, repo, branch):
         if (tree := self._tree(repo, branch)) is None:
             return None
         found = self.server.repositories[repo]
@@ -213,7 +212,7 @@ class _Handler(LocalHandler):
             200, {"commitUrl": f"{self.server.url}/datasets/{repo}/commit/{oid}", "commitOid": oid}
         )
 
-    def resolve(self, _: bytes, repo: str, revision: str, path: str) -> None:
+    def resolve(self, _, repo, revision, path):
         if (tree := self._tree(repo, revision)) is None:
             return None
         if path not in tree:
@@ -227,11 +226,11 @@ class _Handler(LocalHandler):
         return self._reply(200, data)
 
 
-def _git_hash(data: bytes) -> str:
+def _git_hash(data):
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-_ROUTES: list[tuple[str, str, Any]] = [
+_ROUTES = [
     ("POST", r"/api/repos/create", _Handler.create),
     ("POST", r"/api/validate-yaml", _Handler.validate),
     ("GET", r"/api/datasets/([^/]+/[^/]+)", _Handler.info),

@@ -4,8 +4,6 @@ lines, with -n too.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
 """``all`` to try every operation, with every error, which takes hours; k to try every k-th one;
@@ -18,7 +16,7 @@ TRACEBACKS, HANGS = "tracebacks", "hangs"
 COLUMNS = ("faults", LOST, WRONG, UNSOUND, TRACEBACKS, HANGS)
 
 
-def share(n: int) -> int:
+def share(n):
     """Return how many of the n faults of the tables are tried."""
     return n if FAULTS else -(-n // 3)
 
@@ -31,16 +29,16 @@ class Tally(Counter[str]):
         of: what it befell.
     """
 
-    def __init__(self, fault: str, of: str) -> None:
+    def __init__(self, fault, of):
         super().__init__()
         self.fault, self.of = fault, of
 
     @property
-    def harm(self) -> dict[str, int]:
+    def harm(self):
         """What is above 0 and should not be."""
         return {column: self[column] for column in COLUMNS[1:] if self[column]}
 
-    def as_property(self) -> tuple[str, dict[str, Any]]:
+    def as_property(self):
         """Return it as a property of a test's report, which xdist hands on: of plain types only."""
         return PROPERTY, {
             "fault": self.fault,
@@ -49,19 +47,19 @@ class Tally(Counter[str]):
         }
 
 
-def figures(reports: Iterable[Any]) -> list[dict[str, Any]]:
+def figures(reports):
     """Return the figures of the tests; the report of the end of a test has all of them."""
     ends = [report for report in reports if getattr(report, "when", "") == "teardown"]
     return [value for report in ends for name, value in report.user_properties if name == PROPERTY]
 
 
-def lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+def lines(found):
     """Yield the lines of a table: what was told, summed up by the fault and what it befell, and all
     of a fault.
     """
     if not found:
         return
-    sums: dict[tuple[str, str], Counter[str]] = {}
+    sums = {}
     for fault in sorted({row["fault"] for row in found}):
         of_fault = [row for row in found if row["fault"] == fault]
         for row in sorted(of_fault, key=lambda row: row["of"]):

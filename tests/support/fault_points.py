@@ -32,7 +32,7 @@ from kept_columns import write_columns
 from real_builds import Whole, skipped
 from store_damage import flip, the
 from store_writing import SkippedText, write_items, write_skipped
-from synthetic import Synthetic, synthetic_items, synthetic_store
+from synthetic import synthetic_items, synthetic_store
 from tiny_checkpoint import columns, content, make_checkpoint, texts
 
 from embstore import Store
@@ -48,7 +48,7 @@ SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
 ALL = FAULTS == "all"
 
 
-def make_small(root: Path) -> None:
+def make_small(root):
     """Write a small store with files of all kinds."""
     made = words(root, SMALL, n_shards=2)
     TRUTH.add(
@@ -65,13 +65,13 @@ def make_small(root: Path) -> None:
     )
 
 
-def _write_columns(made: Synthetic, part: slice) -> None:
+def _write_columns(made, part):
     """Write a table of columns of some items."""
     freq = [item % 5 for item in made.ids[part].tolist()]
     write_columns(made, {"freq": freq, "pos": ["N"] * len(freq)}, part.start or 0)
 
 
-def make_damaged(root: Path) -> None:
+def make_damaged(root):
     """Write the small store with a damaged file of each kind that a repair mends, and an item in
     two tables.
     """
@@ -83,7 +83,7 @@ def make_damaged(root: Path) -> None:
     write_items(root, synthetic_items("word", SMALL)[:2])
 
 
-def make_stores(folder: Path) -> None:
+def make_stores(folder):
     """Make what the commands begin with, and what they read."""
     make_checkpoint(folder / "tiny")
     (folder / "few.txt").write_text("\n".join(FEW[:5]))
@@ -98,20 +98,20 @@ def make_stores(folder: Path) -> None:
     write_vectors(folder, FEW)
 
 
-def build_few(root: Path) -> None:
+def build_few(root):
     _build(root, "few.txt")
 
 
-def build(root: Path) -> None:
+def build(root):
     _build(root, "more.txt")
 
 
-def build_shards(root: Path) -> None:
+def build_shards(root):
     for spec in ("1/2", "2/2"):
         _build(root, "more.txt", shard=spec)
 
 
-def _build(root: Path, source: str, **options: str) -> None:
+def _build(root, source, **options):
     Store(root).build(
         str(root.parent / source),
         models=f"tiny={root.parent / 'tiny'}",
@@ -121,39 +121,39 @@ def _build(root: Path, source: str, **options: str) -> None:
     )
 
 
-def import_array(root: Path) -> None:
+def import_array(root):
     """Import the array into a space of several shards."""
     file = open_vectors(root.parent / "vectors.npy", None, ReadOptions(root.parent / "vectors.txt"))
     shard_bytes = len(FEW) * DIM * 4 * N_IMPORTED_LAYERS // 3
     import_vectors(root, [file], ImportOptions(IMPORTED, index="flat", shard_bytes=shard_bytes))
 
 
-def index(root: Path) -> None:
+def index(root):
     Store(root).index(kind="hnsw")
 
 
-def pull(root: Path) -> None:
+def pull(root):
     Store(root).pull(root.parent / "wide")
 
 
-def remove(root: Path) -> None:
+def remove(root):
     for removed in ({"spaces": OCCURRENCES}, {"columns": "freq"}):
         with suppress(UnknownNameError):  # a removal before was finished
             Store(root).remove(**removed)
 
 
-def remove_items(root: Path) -> None:
+def remove_items(root):
     for removed in ({"items": SMALL[:2]}, {"where": "unit = 'occurrence' AND text = 'a'"}):
         with suppress(NotStoredError):  # a removal before was finished
             Store(root).remove(**removed)
     Store(root).index()  # which a removal that was killed has left to the next command
 
 
-def query(root: Path) -> None:
+def query(root):
     assert len(Store(root).query("partition", layers="all")) == 2 * 3
 
 
-def ask(root: Path) -> None:
+def ask(root):
     """Ask what only reads."""
     store = Store(root)
     assert len(store.query("anisotropy", variant="centred", cache=False)) == 2 * 3
@@ -171,7 +171,7 @@ def ask(root: Path) -> None:
     assert len(store.remove(SPACE, dry_run=True)) == 1
 
 
-def verify(root: Path) -> None:
+def verify(root):
     found = Store(root).verify(deep=True)
     refused = [problem for problem in found.problems if not problem.is_damage]
     if refused:
@@ -227,7 +227,7 @@ class Case:
         folder: where it is tried.
     """
 
-    def __init__(self, name: str, stores: Path, folder: Path) -> None:
+    def __init__(self, name, stores, folder):
         self.command = COMMANDS[name]
         self.begin, self.root = stores / self.command.begin, folder / "store"
         self.is_repair = name == "repair"
@@ -259,18 +259,18 @@ class Case:
         ]
         self.damaged_path = _below(self.whole.root / "damaged")
 
-    def _operations(self) -> list[tuple[str, Path]]:
-        found: list[tuple[str, Path]] = []
+    def _operations(self):
+        found = []
         self.start()
         with watched(lambda operation, path, _: found.append((operation, path)), self.root):
             self.command.run(self.root)
         return found
 
-    def start(self) -> Path:
+    def start(self):
         """Put the store there with which the command begins."""
         return copy(self.begin, self.root)
 
-    def look(self) -> tuple[int, list[str]]:
+    def look(self):
         """Return how many items are lost, and what answers wrongly, after a fault."""
         if not any(self.root.glob("manifest/*.json")):
             return sum(map(len, self.kept.values())), []
@@ -288,13 +288,13 @@ class Case:
         ]
 
     @property
-    def _keeps_columns(self) -> bool:
+    def _keeps_columns(self):
         """Whether the columns are what they were, or what the command makes of them, at every
         moment.
         """
         return not self.command.is_real and not self.is_repair
 
-    def finish(self) -> list[str]:
+    def finish(self):
         """Run the command once more, and return how the store differs from what it should have
         made.
         """
@@ -322,7 +322,7 @@ class Case:
         return wrong
 
 
-def _below(folder: Path) -> set[str]:
+def _below(folder):
     return (
         {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         if folder.exists()
@@ -330,7 +330,7 @@ def _below(folder: Path) -> set[str]:
     )
 
 
-def some(n: int, most: int) -> list[int]:
+def some(n, most):
     """Return the operations to try out of n, counted from 1, the last one among them.
 
     Args:

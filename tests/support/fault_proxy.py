@@ -6,7 +6,6 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from socketserver import StreamRequestHandler
 from threading import Event, Lock
@@ -38,34 +37,26 @@ class FaultProxy(LocalServer):
 
     request_queue_size = 128
 
-    def __init__(
-        self,
-        endpoint: str,
-        rates: Mapping[str, float],
-        seed: int = 0,
-        latency: float = 0.0,
-        port: int = 0,
-        most: int | None = None,
-    ) -> None:
+    def __init__(self, endpoint, rates, seed=0, latency=0.0, port=0, most=None):
         super().__init__(_Passing, port)
         self.upstream, self.rates, self.latency = host_and_port(endpoint), dict(rates), latency
-        self.counts: Counter[str] = Counter()
-        self.requests: list[tuple[str, str]] = []
+        self.counts = Counter()
+        self.requests = []
         self.n_bytes = 0
         self._random, self._lock = random.Random(seed), Lock()
         self.opened, self._left = Event(), most
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error):
         """Stop the proxy, and lose what waits."""
         self.opened.set()
         super().__exit__(*error)
 
     @property
-    def endpoint(self) -> str:
+    def endpoint(self):
         """Address of the proxy."""
         return self.url
 
-    def admit(self, method: str) -> bool:
+    def admit(self, method):
         """Return whether a request may pass; one too many waits."""
         with self._lock:
             if method != "PUT" or self._left is None or self.opened.is_set():
@@ -76,7 +67,7 @@ class FaultProxy(LocalServer):
         self.opened.wait()
         return False
 
-    def draw(self) -> str:
+    def draw(self):
         """Return what befalls the next request."""
         with self._lock:
             [fault] = self._random.choices(
@@ -89,7 +80,7 @@ class FaultProxy(LocalServer):
 class _Passing(StreamRequestHandler):
     server: FaultProxy
 
-    def handle(self) -> None:
+    def handle(self):
         lines = []
         while (line := self.rfile.readline()) not in (b"\r\n", b""):
             lines.append(line)
@@ -117,7 +108,7 @@ class _Passing(StreamRequestHandler):
             self.server.n_bytes += len(reply)
             self.wfile.write(reply)
 
-    def _pass_on(self, head: bytes, body: bytes, fault: str) -> bytes:
+    def _pass_on(self, head, body, fault):
         """Return what the client gets of the server's reply."""
         with socket.create_connection(self.server.upstream) as server:
             server.sendall(head)

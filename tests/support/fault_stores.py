@@ -3,16 +3,13 @@ checked.
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 from store_damage import flip, the
 from store_writing import SkippedText, write_items, write_skipped
-from synthetic import Synthetic, synthetic_items, synthetic_store
+from synthetic import synthetic_items, synthetic_store
 from tiny_checkpoint import named
 
 from embstore import Store
@@ -29,7 +26,7 @@ MORE = [f"word{place}" for place in range(30, 70)]
 IMPORTED, N_IMPORTED_LAYERS = "mine", 2
 SENTENCES = ["the bank of the river", "a bank lends", "rivers run"]
 
-SIZES: dict[str, Any] = {"dim": DIM, "n_blocks": N_BLOCKS}
+SIZES = {"dim": DIM, "n_blocks": N_BLOCKS}
 
 
 @dataclass
@@ -44,7 +41,7 @@ class Truth:
     vectors: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
 
-    def add(self, made: Synthetic) -> Synthetic:
+    def add(self, made):
         """Learn what was written."""
         of_space = self.vectors.setdefault(made.space, {})
         for place, item in enumerate(made.items):
@@ -52,7 +49,7 @@ class Truth:
             self.texts[item.id] = item.text
         return made
 
-    def learn(self, other: "Truth") -> None:
+    def learn(self, other):
         """Learn what another process knows."""
         self.vectors |= other.vectors
         self.texts |= other.texts
@@ -61,9 +58,7 @@ class Truth:
 TRUTH = Truth()
 
 
-def words(
-    root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: bool = True
-) -> Synthetic:
+def words(root, texts=WORDS, *, n_shards=4, index=True):
     """Build a space of words: what it lacks of these texts. A word has the same vectors in every
     store.
     """
@@ -81,7 +76,7 @@ def words(
     )
 
 
-def occurrences(root: Path) -> Synthetic:
+def occurrences(root):
     """Build a space of words in sentences."""
     return TRUTH.add(
         synthetic_store(
@@ -90,13 +85,13 @@ def occurrences(root: Path) -> Synthetic:
     )
 
 
-def vectors_of(text: str) -> np.ndarray:
+def vectors_of(text):
     """Return the vectors of a word, the same in every store (layers, dim)."""
     seed = crc32(text.encode())
     return np.random.default_rng(seed).normal(size=(N_BLOCKS + 2, DIM)).astype(np.float32) + 0.5
 
 
-def write_vectors(folder: Path, texts: Sequence[str] = WORDS) -> None:
+def write_vectors(folder, texts=WORDS):
     """Write an array of the vectors of two layers of words, and its texts, to import as the space
     ``IMPORTED``.
     """
@@ -108,7 +103,7 @@ def write_vectors(folder: Path, texts: Sequence[str] = WORDS) -> None:
     TRUTH.texts |= dict(zip(ids, texts, strict=True))
 
 
-def build(root: Path) -> None:
+def build(root):
     """An ordinary build of all of this: it embeds what is missing, writes texts that are lost, and
     indexes.
     """
@@ -122,7 +117,7 @@ def build(root: Path) -> None:
         )
 
 
-def build_other(root: Path) -> None:
+def build_other(root):
     """Another store, with some of the same words, and a space of its own."""
     words(root, MORE, n_shards=3)
     TRUTH.add(synthetic_store(root, texts=WORDS[:9], n_shards=2, **SIZES, space="theirs"))
@@ -134,7 +129,7 @@ LEFT_BEHIND = f".{DEAD}-{atomic._machine()}0badcafe.tmp"
 """Name of a temporary file of a writer that was killed."""
 
 
-def build_damaged(root: Path) -> None:
+def build_damaged(root):
     """The store with most of what a repair mends."""
     build(root)
     for kind in ("shard", "sums", "index"):
@@ -150,42 +145,38 @@ def build_damaged(root: Path) -> None:
     sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))
 
 
-def compact(root: Path) -> None:
+def compact(root):
     Store(root).compact()
 
 
-def merge(root: Path) -> None:
+def merge(root):
     Store(root).merge(root.parent / "other")
 
 
-def repair(root: Path) -> None:
+def repair(root):
     Store(root).repair()
 
 
-def copy(source: Path, target: Path) -> Path:
+def copy(source, target):
     """Copy a store."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return target
 
 
-def stored_ids(root: Path) -> dict[str, set[int]]:
+def stored_ids(root):
     """Space → the ids of its items, as a reader sees them."""
     return Store(root)._ask(
         lambda catalog: {space: set(catalog.ids(space).tolist()) for space in catalog.cards}
     )
 
 
-def at_once(question: Callable[[], object]) -> object:
+def at_once(question):
     """Ask; an error is one."""
     return question()
 
 
-def wrong_answers(
-    store: Store,
-    ask: Callable[[Callable[[], object]], object] = at_once,
-    layers: Sequence[int] = (0, N_BLOCKS),
-) -> list[str]:
+def wrong_answers(store, ask=at_once, layers=(0, N_BLOCKS)):
     """Ask a store about all of its spaces, and return what is not so.
 
     Args:
@@ -202,7 +193,7 @@ def wrong_answers(
     ]
 
 
-def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list[str]:
+def _wrong_in_layer(store, ask, space, place):
     while True:
         found = ask(lambda: store.vectors(space, place))
         wrong = [] if found is None else _wrong_beside(store, ask, space, place, found)
@@ -213,13 +204,7 @@ def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list
         # again.
 
 
-def _wrong_beside(
-    store: Store,
-    ask: Callable,
-    space: str,
-    place: int,
-    found: tuple[np.ndarray, list[str], np.ndarray],
-) -> list[str]:
+def _wrong_beside(store, ask, space, place, found):
     ids, texts, vectors = found
     truth = TRUTH.vectors[space]
     if not set(ids.tolist()) <= truth.keys():
@@ -240,7 +225,7 @@ def _wrong_beside(
     return wrong
 
 
-def is_anisotropy(row: Mapping[str, Any], vectors: np.ndarray, tolerance: float = 1e-9) -> bool:
+def is_anisotropy(row, vectors, tolerance=1e-9):
     n = len(vectors)
     if row["n"] != n:
         return False
@@ -250,9 +235,7 @@ def is_anisotropy(row: Mapping[str, Any], vectors: np.ndarray, tolerance: float 
     return abs(row["anisotropy"] - expected) < tolerance
 
 
-def is_nearest(
-    near: Mapping[str, Any], texts: Sequence[str], vectors: np.ndarray, *, is_exact: bool = True
-) -> bool:
+def is_nearest(near, texts, vectors, *, is_exact=True):
     """Whether a neighbour of the first text has the cosine that is said, and no other has more.
 
     Of an index that is not exact, what is found may be short of the best: recall is no promise.
@@ -263,13 +246,13 @@ def is_nearest(
     return is_right and (near["cosine"] > max(cosines.values()) - 1e-5 or not is_exact)
 
 
-def _units(vectors: np.ndarray) -> np.ndarray:
+def _units(vectors):
     return vectors.astype(np.float64) / np.linalg.norm(
         vectors.astype(np.float64), axis=1, keepdims=True
     )
 
 
-def naming(question: Callable[[], object]) -> object:
+def naming(question):
     """Ask; an error of embstore's own, which names a file or says that something is gone, is no
     answer.
     """

@@ -7,7 +7,6 @@ names.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -21,15 +20,10 @@ _OPERATIONS = {
     "os.scandir": "list", "os.listdir": "list",
 }  # fmt: skip
 
-Watcher = Callable[[str, Path, Path | None], None]
-"""Function of an operation, its path, and of links and renames the path before; what it raises
-fails the operation.
-"""
-
-_watchers: list[Watcher] = []
+_watchers = []
 
 
-def _audit(event: str, arguments: tuple) -> None:
+def _audit(event, arguments):
     if not _watchers or not (event in _OPERATIONS or event == "open"):
         return
     path, *others = arguments
@@ -47,21 +41,22 @@ sys.addaudithook(_audit)  # for good: it does nothing unless somebody watches
 
 
 @contextmanager
-def watched(watcher: Watcher, root: Path) -> Iterator[None]:
+def watched(watcher, root):
     """Tell a watcher of each operation on files below a folder, in whatever thread, before it is
-    done.
+    done: its name, the path, and of links and renames the path before. What the watcher raises
+    fails the operation.
     """
     lstat = os.lstat
 
-    def below(operation: str, path: Path, source: Path | None) -> None:
+    def below(operation, path, source):
         if path.is_relative_to(root):
             watcher(operation, path, source)
 
-    def sync(descriptor: int) -> None:
+    def sync(descriptor):
         if sys.platform == "linux":
             below(SYNC, Path(os.readlink(f"/proc/self/fd/{descriptor}")), None)
 
-    def status(path: str | Path, **options: int) -> os.stat_result:
+    def status(path, **options):
         below("status", Path(path), None)
         return lstat(path, **options)
 
@@ -82,11 +77,11 @@ class Failing:
         lasts: Whether all later operations on the same file fail too.
     """
 
-    def __init__(self, n: int, code: int, *, lasts: bool = False) -> None:
+    def __init__(self, n, code, *, lasts=False):
         self._left, self._code, self._lasts, self._lock = n, code, lasts, Lock()
-        self._path: Path | None = None
+        self._path = None
 
-    def __call__(self, operation: str, path: Path, source: Path | None) -> None:
+    def __call__(self, operation, path, source):
         with self._lock:
             self._left -= 1
             if self._left == 0:

@@ -3,18 +3,14 @@ random.
 """
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 FACTOR = int(os.environ.get("EMBSTORE_TEST_FUZZ", "0"))
 """How many times the cases are tried, at random; 0 for once, the same ones each time."""
 
 
-def tries(n: int) -> Callable[[F], F]:
+def tries(n):
     """Run a test for n examples, each of which is many cases."""
     return settings(
         max_examples=n * max(1, FACTOR),
@@ -29,9 +25,7 @@ def tries(n: int) -> Callable[[F], F]:
     )
 
 
-def refusal(
-    call: Callable[[], object], kinds: type[Exception] | tuple[type[Exception], ...]
-) -> str | None:
+def refusal(call, kinds):
     """What an error of these kinds says that a call raises; None if it raises none."""
     try:
         call()

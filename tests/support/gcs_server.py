@@ -29,16 +29,16 @@ class GoogleServer(LocalServer):
         n_conditional: number of the requests that must not replace an object.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint):
         super().__init__(_Passing)
         self.upstream, self.n_conditional = endpoint, 0
 
-    def new_url(self) -> str:
+    def new_url(self):
         """Return the URL of a store in a new bucket."""
         return f"gs://{new_bucket(self.upstream).name}/some/prefix"
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self):
         """Options of a client: a service account that names the server in the place of Google's."""
         key = {
             "gcs_base_url": self.url,
@@ -53,7 +53,7 @@ class GoogleServer(LocalServer):
 class _Passing(LocalHandler):
     disable_nagle_algorithm = True
 
-    def answer(self) -> None:
+    def answer(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {
             name: self.headers[name] for name in ("range", "content-type") if name in self.headers
@@ -68,9 +68,7 @@ class _Passing(LocalHandler):
         passed |= {"x-goog-generation": str(secrets.randbits(40)), "Content-Length": size}
         self.reply(404 if is_missing else status, data, passed)
 
-    def _ask(
-        self, method: str, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+    def _ask(self, method, body, headers):
         connection = http.client.HTTPConnection(*host_and_port(self.server.upstream))
         path, mark, query = self.path.partition("?")
         path = quote(unquote(path), safe="/")  # obstore writes %2D and %2F, too

@@ -6,12 +6,11 @@ Read its difference (``git diff tests/golden/columns.json``): each change of it 
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from every_metric import INPUTS, LABELS, METRICS, ask, prepare
 
 FILE = Path(__file__).parents[1] / "golden" / "columns.json"
-QUERIES: dict[str, tuple[str, dict[str, Any]]] = {
+QUERIES = {
     **{name: (name, INPUTS.get(name, {})) for name in METRICS},
     "norms where sample transforms": (
         "norms",
@@ -28,7 +27,7 @@ QUERIES: dict[str, tuple[str, dict[str, Any]]] = {
 """Name in the list → metric and options."""
 
 
-def columns(root: Path, name: str) -> list[str]:
+def columns(root, name):
     """Return the columns of each row of a query, which are the same in all."""
     metric, options = QUERIES[name]
     rows = ask(root, metric, **options).rows
@@ -36,7 +35,7 @@ def columns(root: Path, name: str) -> list[str]:
     return list(found)
 
 
-def main() -> None:
+def main():
     with TemporaryDirectory() as folder:
         root = prepare(Path(folder) / "store").root
         lines = [f"  {json.dumps(name)}: {json.dumps(columns(root, name))}" for name in QUERIES]

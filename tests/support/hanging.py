@@ -5,20 +5,14 @@ machine does.
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 HUNG_SECONDS = 900.0
 """Seconds after which what a test waits for is taken not to come; it only ends tests that hang."""
 
 
-def wait_until(
-    condition: Callable[[], object],
-    what: str,
-    pause: Callable[[], object] = lambda: time.sleep(0.02),
-) -> None:
+def wait_until(condition, what, pause=lambda: time.sleep(0.02)):
     """Wait until a condition holds.
 
     Args:
@@ -33,7 +27,7 @@ def wait_until(
 
 
 @contextmanager
-def cpu_limit(seconds: float, error: type[BaseException]) -> Iterator[None]:
+def cpu_limit(seconds, error):
     """Raise an error in the main thread if this process computes for too long within the context,
     or hangs.
 
@@ -42,7 +36,7 @@ def cpu_limit(seconds: float, error: type[BaseException]) -> Iterator[None]:
         error: Type of the error.
     """
 
-    def stop(number: int, _: FrameType | None) -> None:
+    def stop(number, _):
         raise error(
             f"more than {seconds:g} s of CPU time"
             if number == signal.SIGPROF
@@ -64,7 +58,7 @@ def cpu_limit(seconds: float, error: type[BaseException]) -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def cpu_seconds(process_id: int) -> float:
+def cpu_seconds(process_id):
     """Return the CPU time that a process has used; 0 once it has ended, and on systems without
     ``/proc``.
     """

@@ -1,17 +1,13 @@
 """Vectors in clusters, as embeddings are, and their neighbours by an index and by numpy."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.index import choose, faiss_index, open_graph, searching
 from embstore.index.building import IndexOptions, build_index
 from embstore.index.card import IndexCard
-from embstore.index.exact_search import Ids, Units, Vectors
+from embstore.index.exact_search import Ids, Vectors
 from embstore.storage import keys
-from embstore.storage.cache import StoredFile, StoreFiles, entry_of
+from embstore.storage.cache import StoreFiles, entry_of
 from embstore.storage.vectors import items_with
 
 _BLOCK = 1024
@@ -23,18 +19,18 @@ class LayerInMemory:
     they are given.
     """
 
-    def __init__(self, ids: Ids, vectors: Vectors, only: Ids | None = None) -> None:
+    def __init__(self, ids, vectors, only=None):
         kept = slice(None) if only is None else np.isin(ids, only)
         self._ids, self._vectors = ids[kept], vectors[kept]
 
-    def __iter__(self) -> Iterator[tuple[Ids, Vectors]]:
+    def __iter__(self):
         for start in range(0, len(self._ids), _BLOCK):
             yield self._ids[start : start + _BLOCK], self._vectors[start : start + _BLOCK]
 
-    def ids(self) -> Ids:
+    def ids(self):
         return np.sort(self._ids)
 
-    def gather(self) -> tuple[Ids, Vectors]:
+    def gather(self):
         order = np.argsort(self._ids)
         return self._ids[order], self._vectors[order]
 
@@ -47,22 +43,14 @@ class VectorsInMemory:
     ids: Ids
     vectors: Vectors
 
-    def read(self, only: Ids | None = None, stop: int | None = None) -> LayerInMemory:
+    def read(self, only=None, stop=None):
         """Return the vectors of the first items, or of those of them with some ids."""
         return LayerInMemory(self.ids[:stop], self.vectors[:stop], only)
 
-    def gather(self, ids: Ids) -> tuple[Ids, Vectors]:
+    def gather(self, ids):
         return self.read(ids).gather()
 
-    def build(
-        self,
-        folder: Path,
-        kind: str,
-        *,
-        stop: int | None = None,
-        recall: float = 0.99,
-        old: StoredFile | None = None,
-    ) -> StoredFile:
+    def build(self, folder, kind, *, stop=None, recall=0.99, old=None):
         """Write an index of the first vectors, or add them to an old one."""
         items, dim = items_with(self.ids[:stop]), self.vectors.shape[1]
         options = IndexOptions(choose(kind, items.n, dim, LARGE), kind, recall)
@@ -73,9 +61,7 @@ class VectorsInMemory:
         index, card = build_index(lambda only: self.read(only, stop), items, dim, options, known)
         return write(folder, index, card)
 
-    def search(
-        self, file: StoredFile, queries: Vectors, k: int, only: Ids | None = None
-    ) -> tuple[Ids, Units]:
+    def search(self, file, queries, k, only=None):
         """Return ids and cosines, each of shape (n, k), that the graph in a file finds."""
         graph = open_graph(file)
         found = graph.search(
@@ -85,7 +71,7 @@ class VectorsInMemory:
         return found
 
 
-def write(folder: Path, index: object, card: IndexCard) -> StoredFile:
+def write(folder, index, card):
     """Write an index as that of a layer of a store, which no manifest names."""
     files = StoreFiles.of_folder(folder)
     with files.temporary() as temp:
@@ -96,7 +82,7 @@ def write(folder: Path, index: object, card: IndexCard) -> StoredFile:
     return files.file(key, entry)
 
 
-def close_graphs() -> None:
+def close_graphs():
     """Let the next search open its file anew, as a new process does."""
     searching._open.clear()
 
@@ -107,7 +93,7 @@ class Clustered(VectorsInMemory):
     The queries are not among the vectors.
     """
 
-    def __init__(self, n: int, dim: int, *, n_queries: int = 300, seed: int = 0) -> None:
+    def __init__(self, n, dim, *, n_queries=300, seed=0):
         rng = np.random.default_rng(seed)
         centres = rng.normal(size=(max(1, n // 50), dim))
         spread = (1 + np.arange(dim)) ** -0.5
@@ -119,15 +105,13 @@ class Clustered(VectorsInMemory):
         self.ids = rng.permutation(2**40 + 7919 * np.arange(n))
         self.dim = dim
 
-    def cosines(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
+    def cosines(self, queries):
         """Of each query with each vector, in float64."""
         left, right = queries.astype(np.float64), self.vectors.astype(np.float64)
         lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)
         return np.divide(left @ right.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
 
-    def exact(
-        self, queries: NDArray[np.floating], k: int, keep: NDArray[np.bool_] | None = None
-    ) -> Iterator[list[tuple[int, float]]]:
+    def exact(self, queries, k, keep=None):
         """The nearest of each query among all, or among those of ``keep`` (n,)."""
         for row in self.cosines(queries):
             kept = row if keep is None else np.where(keep, row, -np.inf)
@@ -139,7 +123,7 @@ class Clustered(VectorsInMemory):
             ]
 
 
-def recall(found: NDArray[np.int64], wanted: list[list[tuple[int, float]]]) -> float:
+def recall(found, wanted):
     """The share of the wanted ids that was found."""
     hits = [
         len({*row.tolist()} & {item for item, _ in answer})

@@ -1,15 +1,12 @@
 """Windows of items, as a build reads them from its staged texts."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
-from embstore.base.text import Item
 from embstore.storage.staging.staging import Window
 
 
-def window_of(items: Sequence[Item], number: int = 0) -> Window:
+def window_of(items, number=0):
     """A window of items of one unit, all of them missing in one space, for a shard."""
     columns = {
         "item_id": [item.id for item in items],

@@ -2,21 +2,15 @@
 them.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 import pyarrow as pa
-from synthetic import Synthetic
 
 from embstore.storage import keys, tables
-from embstore.storage.cache import StoreFiles
 from embstore.storage.catalog import Catalog
 from embstore.storage.manifest import Change
 
 
-def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> Path:
+def write_columns(made, columns, first=0):
     """Write one table of columns of the items of a store from the first on, None for null, and
     return the file.
 
@@ -30,14 +24,14 @@ def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: 
     return write_column_table(made.files, table.sort_by("item_id"))
 
 
-def write_column_table(files: StoreFiles, table: pa.Table) -> Path:
+def write_column_table(files, table):
     """Commit a table of columns, whatever others have."""
     written = tables.write(files, keys.COLUMNS, table)
     files.commit(Change(written))
     return files.root / next(iter(written))
 
 
-def stored_columns(root: Path) -> pd.DataFrame:
+def stored_columns(root):
     """All values of all columns, by item id; read by pandas alone."""
     found = pd.DataFrame()
     for file in Catalog(root).column_files:

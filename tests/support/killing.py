@@ -12,15 +12,11 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
 from fault_stores import copy
 from hanging import HUNG_SECONDS, cpu_seconds
@@ -55,47 +51,45 @@ class Work:
             step 0.
     """
 
-    def __init__(
-        self, call: Callable[[], object], *, at_step: int = _NEVER, after: float | None = None
-    ) -> None:
-        self._steps: Synchronized = CONTEXT.Value("i", 0)
-        self._seconds: Synchronized = CONTEXT.Value("d", 0)
+    def __init__(self, call, *, at_step=_NEVER, after=None):
+        self._steps = CONTEXT.Value("i", 0)
+        self._seconds = CONTEXT.Value("d", 0)
         arguments = (call, at_step, after, self._steps, self._seconds)
         self._process = CONTEXT.Process(target=_work, args=arguments)
         self._process.start()
 
-    def was_killed(self) -> bool:
+    def was_killed(self):
         """Wait for its end."""
         self._process.join()
         assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
         return self._process.exitcode != 0
 
-    def kill(self) -> None:
+    def kill(self):
         """Kill it if it has not ended."""
         self._process.kill()
         self._process.join()
 
     @property
-    def is_alive(self) -> bool:
+    def is_alive(self):
         return self._process.is_alive()
 
-    def measure(self) -> tuple[int, float]:
+    def measure(self):
         """Wait for its end, and return how many steps and seconds it took."""
         assert not self.was_killed()
         return self._steps.value, self._seconds.value
 
 
-def count_steps(call: Callable[[], object]) -> int:
+def count_steps(call):
     """Run a function to its end, and return how many steps it took."""
     return Work(call).measure()[0]
 
 
-def kill_at(call: Callable[[], object], step: int) -> None:
+def kill_at(call, step):
     """Run a function that is killed before a step, of as many as it takes or fewer."""
     assert Work(call, at_step=step).was_killed(), f"it ended before its step {step}"
 
 
-def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
+def killed(command, begin, whole, n):
     """Kill a command at moments spread over its work: at a step of its own, and some random time
     after one, in turn.
 
@@ -116,7 +110,7 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
     rng = random.Random(whole.name)
     first = rng.random()
 
-    def start(number: int) -> tuple[Work, Path]:
+    def start(number):
         root = copy(begin, whole.with_name(f"{whole.name}-{number % 2}"))
         call = partial(command, root)
         step = 1 + int((first + number // 2 * _GOLDEN_RATIO) % 1 * n_steps)
@@ -136,16 +130,10 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
         work.was_killed()
 
 
-def _work(
-    call: Callable[[], object],
-    at_step: int,
-    after: float | None,
-    steps: Synchronized,
-    seconds: Synchronized,
-) -> None:
+def _work(call, at_step, after, steps, seconds):
     kill = partial(os.kill, os.getpid(), signal.SIGKILL) if after is None else _killer(after)
 
-    def watch(event: str, arguments: tuple) -> None:
+    def watch(event, arguments):
         if event in _STEPS or (
             event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
         ):
@@ -161,7 +149,7 @@ def _work(
     seconds.value = time.perf_counter() - began
 
 
-def _killer(seconds: float) -> Callable[[], object]:
+def _killer(seconds):
     """Start a process that waits for a call of the returned function, and then kills this one some
     seconds later.
 
@@ -199,14 +187,7 @@ class Ended:
     n_given: int
 
 
-def run_command(
-    arguments: Sequence[str],
-    folder: Path,
-    *,
-    after: float | Callable[[BaseProcess], None] | None = None,
-    number: int = signal.SIGINT,
-    code: str = "",
-) -> Ended:
+def run_command(arguments, folder, *, after=None, number=signal.SIGINT, code=""):
     """Run the command line, and wait for its end.
 
     Args:
@@ -241,7 +222,7 @@ def run_command(
     return Ended(status, out, err, seconds, n_given.value)
 
 
-def _join(process: BaseProcess, seconds: float) -> float:
+def _join(process, seconds):
     """Wait until a process ends, computes for longer than some seconds, or hangs; return its CPU
     time meanwhile.
     """
@@ -252,7 +233,7 @@ def _join(process: BaseProcess, seconds: float) -> float:
     return computed
 
 
-def _add_stacks(process_id: int, file: Path) -> None:
+def _add_stacks(process_id, file):
     """Add to the errors of a process that hangs what each of its threads does, and what the system
     waits for.
     """
@@ -268,15 +249,13 @@ def _add_stacks(process_id: int, file: Path) -> None:
                 )
 
 
-def moments(n: int, name: str) -> list[tuple[float, int]]:
+def moments(n, name):
     """Return random moments, as shares of the time that a command takes, and a signal for each."""
     rng = random.Random(name)
     return [(rng.random(), (signal.SIGINT, signal.SIGTERM)[place % 2]) for place in range(n)]
 
 
-def _work_as_command(
-    arguments: list[str], folder: Path, parent: Connection, n_given: Any, code: str
-) -> None:
+def _work_as_command(arguments, folder, parent, n_given, code):
     import torch
     from embstore_cli.entry import run
 
@@ -294,7 +273,7 @@ def _work_as_command(
 
     handle_signals = entry.handle_signals
 
-    def handle() -> None:
+    def handle():
         handle_signals()
         parent.send(None)
 
@@ -310,13 +289,13 @@ def _work_as_command(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _count_given(n_given: Any) -> None:
+def _count_given(n_given):
     from embstore.storage.writer import SpaceWriter
 
-    real: Callable[..., None] = SpaceWriter.add
-    first: list[SpaceWriter] = []
+    real = SpaceWriter.add
+    first = []
 
-    def add(self: SpaceWriter, item_ids: Sequence[int], vectors: object) -> None:
+    def add(self, item_ids, vectors):
         real(self, item_ids, vectors)
         first[:] = first or [self]
         n_given.value += len(item_ids) if self is first[0] else 0

@@ -2,14 +2,10 @@
 against.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 
 from embstore.base.summary import Summary
@@ -23,9 +19,7 @@ class Arrays:
     need not ascend.
     """
 
-    def __init__(
-        self, *blocks: NDArray[np.floating], ids: Sequence[int] | NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, *blocks, ids=None):
         self.blocks = blocks
         self.dim = blocks[0].shape[1]
         self.dims = np.arange(self.dim)
@@ -33,17 +27,17 @@ class Arrays:
         self.n_reads = 0
 
     @property
-    def summary(self) -> Summary:
+    def summary(self):
         total = Summary.empty(self.dim)
         for block in self.blocks:
             total = total + Summary.of(block)
         return total
 
-    def map(self, function: Callable[[Any], Any]) -> Iterator[Any]:
+    def map(self, function):
         self.n_reads += 1
         return (function(block) for block in self.blocks if len(block))
 
-    def map_with_ids(self, function: Callable[[Any, Any], Any]) -> Iterator[Any]:
+    def map_with_ids(self, function):
         self.n_reads += 1
         ends = np.cumsum([len(block) for block in self.blocks])
         for block, ids in zip(self.blocks, np.split(self.ids, ends[:-1]), strict=True):
@@ -51,22 +45,13 @@ class Arrays:
                 order = np.argsort(ids)
                 yield function(ids[order], block[order])
 
-    def gather(
-        self, ids: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    def gather(self, ids=None):
         order = np.argsort(self.ids)
         if ids is not None:
             order = order[np.isin(self.ids[order], ids)]
         return self.ids[order], np.concatenate(self.blocks)[order]
 
-    def neighbours(
-        self,
-        k: int,
-        distance: str = "cosine",
-        *,
-        distinct: bool = False,
-        only: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def neighbours(self, k, distance="cosine", *, distinct=False, only=None):
         """By brute force in float64. Zero vectors have no cosine, and are left out of it."""
         ids, x = self.gather(only)
         if distance == "cosine":
@@ -83,7 +68,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def clouds(draw: st.DrawFn, min_n: int = 2, min_dim: int = 2) -> np.ndarray:
+def clouds(draw, min_n=2, min_dim=2):
     """Clouds with axes of different lengths round a mean that may be large; fewer vectors than
     dimensions or more.
     """
@@ -97,22 +82,20 @@ def clouds(draw: st.DrawFn, min_n: int = 2, min_dim: int = 2) -> np.ndarray:
     return stored.astype(draw(st.sampled_from([np.float32, np.float64])))
 
 
-def split(x: np.ndarray, data: st.DataObject) -> Arrays:
+def split(x, data):
     return Arrays(*np.split(x, sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=3)))))
 
 
-def labelled(codes: Any, n_classes: int = 3, **more: Any) -> ItemLabels:
+def labelled(codes, n_classes=3, **more):
     codes = np.asarray(codes, np.int64)
     return ItemLabels(np.arange(len(codes)), codes, tuple("abcdefghij"[:n_classes]), **more)
 
 
-def close(value: float) -> Any:
+def close(value):
     return pytest.approx(value, abs=1e-9, rel=0)
 
 
-def plain_neighbours(
-    x: NDArray[np.floating], k: int, distance: str
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def plain_neighbours(x, k, distance):
     """Row by row: all values to all rows, without the row itself, sorted by (value, position)."""
     wide = x.astype(np.float64)
     n = len(wide)
@@ -130,35 +113,35 @@ def plain_neighbours(
     return positions, values
 
 
-def mean_cosine(x: NDArray[np.floating]) -> float:
+def mean_cosine(x):
     """The mean over all pairs, by scipy's distance of each pair, in float64."""
     return float(np.mean(1 - pdist(x.astype(np.float64), "cosine")))
 
 
-def centred(x: NDArray[np.floating]) -> NDArray[np.float64]:
+def centred(x):
     wide = x.astype(np.float64)
     return wide - wide.mean(axis=0)
 
 
-def plain_intra_sentence(x: np.ndarray) -> float:
+def plain_intra_sentence(x):
     wide = x.astype(np.float64)
     return float(np.mean(1 - cdist(wide.mean(axis=0, keepdims=True), wide, "cosine")))
 
 
-def plain_mev(x: np.ndarray, *, is_centred: bool = False) -> float:
+def plain_mev(x, *, is_centred=False):
     squares = (
         np.linalg.svd(centred(x) if is_centred else x.astype(np.float64), compute_uv=False) ** 2
     )
     return float(squares[0] / squares.sum())
 
 
-def single_row(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
+def single_row(metric, x, y, **settings):
     """The row of two layers."""
     [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
     return row
 
 
-def gram_hsic1(x: np.ndarray, y: np.ndarray) -> float:
+def gram_hsic1(x, y):
     """Song et al. (2012), eq. 5, by its letter."""
     n, ones = len(x), np.ones(len(x))
     k, l_ = (x @ x.T, y @ y.T)
@@ -167,13 +150,13 @@ def gram_hsic1(x: np.ndarray, y: np.ndarray) -> float:
     return float((np.trace(k @ l_) + totals - 2 / (n - 2) * (ones @ k @ l_ @ ones)) / (n * (n - 3)))
 
 
-def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:
+def gram_hsic(x, y):
     """Kornblith et al. (2019), eq. 3, by its letter."""
     h = np.eye(len(x)) - 1 / len(x)
     return float(np.trace(x @ x.T @ h @ y @ y.T @ h)) / (len(x) - 1) ** 2
 
 
-def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
+def gram_cka(x, y, variant="unbiased"):
     hsic = {"unbiased": gram_hsic1, "biased": gram_hsic}[variant]
     wide = x.astype(np.float64), y.astype(np.float64)
     # Both are the same for shifted vectors, and keep more digits.
@@ -181,21 +164,21 @@ def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
     return hsic(*wide) / np.sqrt(hsic(wide[0], wide[0]) * hsic(wide[1], wide[1]))
 
 
-def triangles(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def triangles(x, y):
     return pdist(x.astype(np.float64), "cosine"), pdist(y.astype(np.float64), "cosine")
 
 
-def neighbour_sets(x: np.ndarray, k: int) -> list[set[int]]:
+def neighbour_sets(x, k):
     distances = cdist(x.astype(np.float64), x.astype(np.float64), "cosine")
     np.fill_diagonal(distances, np.inf)
     return [set(row.tolist()) for row in np.argsort(distances, axis=1, kind="stable")[:, :k]]
 
 
-def words(*ids: int) -> Words:
+def words(*ids):
     return Words(np.array(ids, np.int64), tuple(f"word{item}" for item in ids))
 
 
-def pairs_of(left: object, right: object, score: object) -> Pairs:
+def pairs_of(left, right, score):
     left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
     texts = [tuple(f"text{item}" for item in side.tolist()) for side in (left, right)]
     return Pairs(left, right, np.asarray(score, np.float64), *texts)

@@ -12,7 +12,7 @@ ACTS = ("sleeps", "is loud", "was old", "moves slowly")
 TEXTS = [f"The {thing} {act} in the city." for thing in THINGS for act in ACTS]
 
 
-def metadata(name: str, kind: str, score: str) -> TaskMetadata:
+def metadata(name, kind, score):
     return TaskMetadata(
         name=name,
         description="Made here.",
@@ -59,7 +59,7 @@ class Things(AbsTaskClassification):
         self.data_loaded = True
 
 
-def scores(model) -> dict[str, float]:
+def scores(model):
     """Return all scores of both tasks, by name."""
     found = {}
     for task in (Pairs(), Things()):

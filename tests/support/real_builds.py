@@ -3,7 +3,6 @@ and the truth.
 """
 
 import shutil
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ SHARD_BYTES = 60 * 4 * 32 * 4
 _TOO_LONG_EVERY = 25
 
 
-def set_up(folder: Path) -> None:
+def set_up(folder):
     """Put beside the stores in a folder what they are built from: the sources, and the
     checkpoint.
     """
@@ -37,20 +36,14 @@ def set_up(folder: Path) -> None:
     (folder / "words.txt").write_text("\n".join([*lines, "", lines[1]]))
 
 
-def take_along(source: Path, target: Path) -> None:
+def take_along(source, target):
     """Copy what stores are built from."""
     shutil.copytree(source / "tiny", target / "tiny", dirs_exist_ok=True)
     for name in ("first.txt", "words.txt"):
         shutil.copy(source / name, target / name)
 
 
-def build(
-    root: Path,
-    *,
-    source: str = "words.txt",
-    poolings: tuple[str, ...] = POOLINGS,
-    index: str = "auto",
-) -> None:
+def build(root, *, source="words.txt", poolings=POOLINGS, index="auto"):
     """Build from what lies beside the store."""
     with _one_thread():
         Store(root).build(
@@ -66,7 +59,7 @@ def build(
 build_one_space = partial(build, poolings=POOLINGS[:1])
 
 
-def build_behind(folder: Path) -> None:
+def build_behind(folder):
     """Build stores ``before index KIND`` whose indexes lack the newest shards: some are of that
     kind, some not.
     """
@@ -89,7 +82,7 @@ def build_behind(folder: Path) -> None:
         files.commit(lambda base, kept=of_first: Change(kept))
 
 
-def index(root: Path, kind: str) -> None:
+def index(root, kind):
     """Bring the indexes up to date by extending some, and make others anew; of each, the whole
     answer is wanted.
     """
@@ -102,7 +95,7 @@ index_flat, index_hnsw = (partial(index, kind=kind) for kind in KINDS)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread():
     """Keep FAISS and torch from starting threads: of the other processes at work, each has some."""
     import faiss
     import torch
@@ -136,7 +129,7 @@ class Whole:
     is_exact: bool
 
     @classmethod
-    def of(cls, root: Path, *, is_exact: bool) -> "Whole":
+    def of(cls, root, *, is_exact):
         whole = cls(root, content(root), texts(root), skipped(root), is_exact)
         n_long = N_WORDS // _TOO_LONG_EVERY
         assert len(whole.texts) == N_WORDS - n_long
@@ -145,7 +138,7 @@ class Whole:
         )
         return whole
 
-    def wrong_answers(self, root: Path, layer: int) -> list[str]:
+    def wrong_answers(self, root, layer):
         """Ask a store that may hold less about a layer of all of its spaces, and return what is not
         so.
         """
@@ -175,7 +168,7 @@ class Whole:
                         wrong.append(f"{space} layer {layer}: nearest is {near}")
         return wrong
 
-    def is_again(self, root: Path) -> list[str]:
+    def is_again(self, root):
         """Return how a store that was built to the end is not this one."""
         wrong = [] if skipped(root) == self.skipped else ["other texts are skipped"]
         try:
@@ -185,7 +178,7 @@ class Whole:
         return wrong
 
 
-def skipped(root: Path) -> frozenset[tuple[str, ...]]:
+def skipped(root):
     """Return the texts without a vector, with all that the store says of them but where they
     stand.
     """

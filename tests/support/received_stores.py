@@ -4,8 +4,6 @@ limit of CPU time.
 
 import os
 import stat
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 from hanging import cpu_limit
 from store_damage import full_store
@@ -18,12 +16,12 @@ class HungError(Exception):
     """A command computed for longer than a tampered store may make it."""
 
 
-def limit() -> AbstractContextManager[None]:
+def limit():
     """Return a context in which a command is stopped that goes on computing."""
     return cpu_limit(SECONDS, HungError)
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder):
     """Make the store to tamper with, another one, and files that neither may touch."""
     full_store(folder / "store")
     (folder / "store" / "damaged" / "items").mkdir(parents=True)
@@ -40,7 +38,7 @@ def make_folder(folder: Path) -> None:
     (folder / "words.txt").write_text("text1\nriver\n")
 
 
-def is_of_several_files(message: str) -> bool:
+def is_of_several_files(message):
     """Return whether an error is about what several files say, each of which is sound by itself."""
     known = (
         "other items than its first layer",
@@ -51,9 +49,9 @@ def is_of_several_files(message: str) -> bool:
     return any(part in message for part in known)
 
 
-def outside(folder: Path) -> dict[str, tuple[int, str | bytes]]:
+def outside(folder):
     """What is beside the store: of each file and link its kind and its content."""
-    found: dict[str, tuple[int, str | bytes]] = {}
+    found = {}
     start = os.fspath(folder)
     for parent, folders, files in os.walk(start):
         if parent == start:
@@ -61,7 +59,7 @@ def outside(folder: Path) -> dict[str, tuple[int, str | bytes]]:
         for name in (*folders, *files):
             path = f"{parent}/{name}"
             mode = os.lstat(path).st_mode
-            content: str | bytes = os.readlink(path) if stat.S_ISLNK(mode) else b""
+            content = os.readlink(path) if stat.S_ISLNK(mode) else b""
             if stat.S_ISREG(mode):
                 with open(path, "rb") as file:
                     content = file.read()

@@ -4,18 +4,13 @@ releases.
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from encode_texts import passage, run
-from numpy.typing import NDArray
 
 from embstore.base.space import Pooling
 from embstore.encode.checkpoint import resolve
 from embstore.encode.forward import Encoder
-from embstore.encode.records import Skipped
 
 OLD = "sentence_transformers.models."
 SWITCHES = {
@@ -32,20 +27,12 @@ TEXTS = [
 ]
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path, document):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document))
 
 
-def old_layout(
-    folder: Path,
-    base: Path,
-    modes: Sequence[str],
-    *,
-    dim: int = 32,
-    modules: Sequence[str] = (),
-    **pooling: Any,
-) -> Path:
+def old_layout(folder, base, modes, *, dim=32, modules=(), **pooling):
     """Copy a checkpoint and add the files that releases 2 to 5.2 wrote: one switch for each pooling
     mode.
 
@@ -76,7 +63,7 @@ def old_layout(
     return folder
 
 
-def configure_tokenizer(folder: Path, **settings: Any) -> None:
+def configure_tokenizer(folder, **settings):
     """Change settings of a tokenizer, which gets a token to pad with if it has none, as the package
     needs.
     """
@@ -87,7 +74,7 @@ def configure_tokenizer(folder: Path, **settings: Any) -> None:
     )
 
 
-def saved(folder: Path, base: Path, *modules: Any, safe: bool = True, **options: Any) -> Path:
+def saved(folder, base, *modules, safe=True, **options):
     """Save a checkpoint with the modules by sentence-transformers itself."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Transformer
@@ -97,7 +84,7 @@ def saved(folder: Path, base: Path, *modules: Any, safe: bool = True, **options:
     return folder
 
 
-def witness(folder: Path, texts: Sequence[str], **options: Any) -> NDArray[np.float32]:
+def witness(folder, texts, **options):
     """The vectors of sentence-transformers, text by text, so that no text is padded."""
     from sentence_transformers import SentenceTransformer
 
@@ -105,17 +92,13 @@ def witness(folder: Path, texts: Sequence[str], **options: Any) -> NDArray[np.fl
     return np.asarray(model.encode(list(texts), batch_size=1, **options), np.float32)
 
 
-def encoded(
-    encoder: Encoder, texts: Sequence[str], prompt: str = ""
-) -> tuple[Mapping[int, Any], list[Skipped]]:
+def encoded(encoder, texts, prompt=""):
     """The vectors (layers, dim) of each text by pooling ``model``, and what was skipped."""
     passages = [passage(text, i) for i, text in enumerate(texts)]
     return run(encoder, passages, Pooling.MODEL, long="truncate", prompt=prompt)
 
 
-def outputs(
-    folder: Path, texts: Sequence[str], prompt: str = "", **options: Any
-) -> NDArray[np.float32]:
+def outputs(folder, texts, prompt="", **options):
     """The outputs (n, dim) of the whole recipe by embstore."""
     vectors, _ = encoded(Encoder(resolve(str(folder)), device="cpu", **options), texts, prompt)
     return np.stack([vectors[i][-1] for i in range(len(texts))])

@@ -2,24 +2,18 @@
 
 import csv
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embstore.sources.rows import Row
-from embstore.sources.source import Source
 
 
-def texts(source: Source) -> list[str]:
+def texts(source):
     return [row.text for row in source.rows() if isinstance(row, Row)]
 
 
-def write_table(
-    path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str] = ("text",)
-) -> Path:
+def write_table(path, rows, names=("text",)):
     """Write a table in the format of its suffix; a .txt has its first column alone."""
     if path.suffix == ".parquet":
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))

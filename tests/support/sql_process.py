@@ -10,7 +10,6 @@ import os
 import select
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from hanging import HUNG_SECONDS
@@ -29,11 +28,11 @@ class Answer(NamedTuple):
 class SqlProcess:
     """A process with a store opened once, started again after it has ended."""
 
-    def __init__(self, root: Path, env: dict[str, str]) -> None:
+    def __init__(self, root, env):
         self._root, self._env = root, os.environ | env
-        self._process: subprocess.Popen[str] | None = None
+        self._process = None
 
-    def answer(self, ask: str, sql: str) -> Answer | None:
+    def answer(self, ask, sql):
         """Return what the process says to a statement; None if it ends instead, or says nothing for
         long.
         """
@@ -52,7 +51,7 @@ class SqlProcess:
         self._process = process
         return Answer(is_refused, text)
 
-    def _start(self) -> "subprocess.Popen[str]":
+    def _start(self):
         command = [sys.executable, "-c", _PROGRAM.format(path=sys.path), str(self._root)]
         return subprocess.Popen(
             command,
@@ -63,17 +62,17 @@ class SqlProcess:
             env=self._env,
         )
 
-    def close(self) -> None:
+    def close(self):
         if self._process is not None:
             _end(self._process)
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process):
     process.kill()
     process.communicate()
 
 
-def main(root: str) -> None:
+def main(root):
     """Answer statements from standard input, a line each, until it ends."""
     from embstore import Store
     from embstore.base.errors import EmbstoreError

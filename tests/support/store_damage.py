@@ -3,13 +3,11 @@
 import hashlib
 import random
 import re
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic, synthetic_store
+from synthetic import synthetic_store
 from tiny_checkpoint import named
 
 from embstore.base import checksum
@@ -18,7 +16,7 @@ from embstore.storage.cache import StoreFiles
 from embstore.storage.writer import write_dataset
 
 
-def kinds(space: str = "*") -> dict[str, str]:
+def kinds(space="*"):
     """The kinds of files of a store, and where those of a space are."""
     return {
         "manifest": "manifest/*.json",
@@ -39,7 +37,7 @@ KINDS = kinds()
 _UNNAMED = ("manifest", "answer", "map")  # by the manifest
 
 
-def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
+def the(root, kind, space="toy.word.last"):
     """Return a file of a kind that is part of a store: of a space, if it has any; the newest
     manifest.
     """
@@ -54,7 +52,7 @@ def the(root: Path, kind: str, space: str = "toy.word.last") -> Path:
     )
 
 
-def full_store(root: Path) -> Synthetic:
+def full_store(root):
     """A store with a file of every kind; called again it writes what is missing."""
     made = synthetic_store(root, n=20, dim=6, n_blocks=1, new_only=True)
     synthetic_store(
@@ -83,7 +81,7 @@ def full_store(root: Path) -> Synthetic:
     return made
 
 
-def named_files(root: Path) -> list[Path]:
+def named_files(root):
     """The files that the newest manifest names, and those derived from them."""
     made = StoreFiles.of_folder(root)
     return sorted(
@@ -91,14 +89,14 @@ def named_files(root: Path) -> list[Path]:
     )
 
 
-def files_of(root: Path) -> list[Path]:
+def files_of(root):
     """The files of a store that are part of it (not the lock)."""
     return sorted(
         path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")
     )
 
 
-def committed(root: Path) -> dict[str, bytes]:
+def committed(root):
     """The content of what a store is made of, by path: without locks, manifests and answers."""
     own = {path: path.relative_to(root).as_posix() for path in files_of(root)}
     return {
@@ -108,7 +106,7 @@ def committed(root: Path) -> dict[str, bytes]:
     }
 
 
-def snapshot(root: Path) -> dict[str, tuple[str, int]]:
+def snapshot(root):
     """Every file below a folder, hidden ones too: its hash and the time of its last change."""
     return {
         str(path.relative_to(root)): (
@@ -121,7 +119,7 @@ def snapshot(root: Path) -> dict[str, tuple[str, int]]:
 
 
 @contextmanager
-def damaged(path: Path, data: bytes | None) -> Iterator[None]:
+def damaged(path, data):
     """Give a file other content, or remove it, and restore it afterwards."""
     before = path.read_bytes()
     try:
@@ -134,33 +132,33 @@ def damaged(path: Path, data: bytes | None) -> Iterator[None]:
         path.write_bytes(before)
 
 
-def flip(path: Path, at: int | None = None, bits: int = 1) -> None:
+def flip(path, at=None, bits=1):
     """Turn bits of one byte of a file over: of the middle one, if none is named."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2 if at is None else at] ^= bits
     path.write_bytes(data)
 
 
-def reseal(path: Path, old: bytes, new: bytes) -> None:
+def reseal(path, old, new):
     """Change a document, and the hash in it too."""
     data = re.sub(rb'(file_sha256": ")[0-9a-f]{64}', rb"\g<1>" + b"0" * 64, path.read_bytes())
     path.write_bytes(checksum.with_checksum(data.replace(old, new)))
 
 
-def flipped(data: bytes, bit: int) -> bytes:
+def flipped(data, bit):
     """The bytes with one bit turned over."""
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << (bit % 8)
     return bytes(changed)
 
 
-def bits(data: bytes, n: int, seed: int) -> list[int]:
+def bits(data, n, seed):
     """Random places of bits, with the very first and last ones."""
     last = 8 * len(data) - 1
     return [0, last, *random.Random(seed).sample(range(last), min(n, last))]
 
 
-def damaged_bytes(data: bytes, change: str) -> bytes:
+def damaged_bytes(data, change):
     """The bytes of a file after some accident."""
     middle = len(data) // 2
     return {

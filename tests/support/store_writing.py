@@ -1,23 +1,18 @@
 """Write what a test or a benchmark makes, as a build writes it."""
 
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from embstore.base.sharding import SHARD_ITEMS
 from embstore.base.space import Unit
 from embstore.base.text import Item, escaped
 from embstore.storage import keys, tables
 from embstore.storage.cache import StoreFiles
-from embstore.storage.card import Card
-from embstore.storage.manifest import Change, Files, Manifest
+from embstore.storage.manifest import Change
 from embstore.storage.vectors import SHARD_BYTES
-from embstore.storage.writer import SpaceWriter, StoreWriter, write_card
+from embstore.storage.writer import write_card
 
 
 class SkippedText(NamedTuple):
@@ -33,13 +28,13 @@ class SkippedText(NamedTuple):
     origin: str | None = None
 
 
-def write_items(place: Path | StoreFiles, items: Iterable[Item]) -> Path | None:
+def write_items(place, items):
     """Commit items to a store as one table, and return its path (None if there were none)."""
     files = StoreFiles.of_folder(place)
     return _committed(files, tables.write_all(files, keys.ITEMS, [item_table(items)]))
 
 
-def write_skipped(place: Path | StoreFiles, skipped: Iterable[SkippedText]) -> Path | None:
+def write_skipped(place, skipped):
     """Commit skipped texts to a store as one table, and return its path (None if there were
     none).
     """
@@ -49,21 +44,21 @@ def write_skipped(place: Path | StoreFiles, skipped: Iterable[SkippedText]) -> P
     return _committed(files, tables.write_all(files, keys.SKIPPED, [table]))
 
 
-def replace_card(place: Path | StoreFiles, card: Card) -> None:
+def replace_card(place, card):
     """Commit a card of a space in place of the one that it has, whatever its vectors are."""
     files = StoreFiles.of_folder(place)
     written = write_card(files, card)
     files.commit(lambda base: Change(written, base.keys_of(keys.CARDS, card.space)))
 
 
-def _committed(files: StoreFiles, written: Files) -> Path | None:
+def _committed(files, written):
     files.commit(Change(written))
     return next((files.root / key for key in written), None)
 
 
-def item_table(items: Iterable[Item]) -> pa.Table:
+def item_table(items):
     """Return items as rows, by ascending id."""
-    rows: list[dict[str, Any]] = [
+    rows = [
         {
             "item_id": item.id,
             "unit": item.unit.value,
@@ -85,12 +80,12 @@ class NewItems:
         items: All items that may be asked for, by id.
     """
 
-    def __init__(self, files: StoreFiles, items: Mapping[int, Item]) -> None:
+    def __init__(self, files, items):
         self._files, self._items = files, items
-        self._base: Manifest | None = None
-        self._seen: set[int] = set()
+        self._base = None
+        self._seen = set()
 
-    def __call__(self, base: Manifest, ids: Iterable[int]) -> Files:
+    def __call__(self, base, ids):
         """Write the items of some ids, and return their tables."""
         if base is not self._base:
             self._base, self._seen = base, stored_item_ids(self._files, base)
@@ -105,7 +100,7 @@ class NewItems:
         return tables.write_all(self._files, keys.ITEMS, [item_table(missing.values())])
 
 
-def stored_item_ids(files: StoreFiles, base: Manifest) -> set[int]:
+def stored_item_ids(files, base):
     """Return the ids of the items whose texts a manifest has."""
     named = files.files_of(base, base.keys_of(keys.ITEMS))
     return {
@@ -113,7 +108,7 @@ def stored_item_ids(files: StoreFiles, base: Manifest) -> set[int]:
     }
 
 
-def with_context(item: Item) -> tuple[Item, ...]:
+def with_context(item):
     """Return an item, and the sentence that it stands in."""
     return (item,) if item.context is None else (item, Item.whole(Unit.SENTENCE, item.context))
 
@@ -123,14 +118,14 @@ class ShardFiller:
     reached.
     """
 
-    def __init__(self, writer: SpaceWriter, n_items: int) -> None:
+    def __init__(self, writer, n_items):
         self._writer, self._n_items, self._n_filled = writer, n_items, 0
 
     @property
-    def n_written(self) -> int:
+    def n_written(self):
         return self._writer.n_written
 
-    def add(self, item_ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def add(self, item_ids, vectors):
         """Take vectors (layers, n, dim) of items (n,)."""
         start = 0
         while start < len(item_ids):
@@ -145,9 +140,7 @@ class ShardFiller:
 
 
 @contextmanager
-def space_writer(
-    store: StoreWriter, card: Card, items: Mapping[int, Item], shard_bytes: int = SHARD_BYTES
-) -> Iterator[ShardFiller]:
+def space_writer(store, card, items, shard_bytes=SHARD_BYTES):
     """Give a writer of vectors into a space, which fills one shard after the other and writes the
     texts of its items.
 

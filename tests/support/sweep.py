@@ -3,11 +3,8 @@ leaves.
 """
 
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-COMMITS: Mapping[str, str] = {"step0": "a" * 40, "step16": "b" * 40, "step2": "c" * 40}
+COMMITS = {"step0": "a" * 40, "step16": "b" * 40, "step2": "c" * 40}
 """Revision on the hub → its commit, in the order in which they are built."""
 HUB_ID = "org/tiny-neox"
 STEPS = (500, 1000)
@@ -27,7 +24,7 @@ WORDS = (
 )
 
 
-def write_hub_cache(cache: Path, tokenizer: Path) -> Path:
+def write_hub_cache(cache, tokenizer):
     """Write a GPT-NeoX with other weights at each revision into a local cache of the hub; return
     the cache.
 
@@ -60,7 +57,7 @@ def write_hub_cache(cache: Path, tokenizer: Path) -> Path:
     return cache
 
 
-def write_run(run: Path) -> Path:
+def write_run(run):
     """Write the folder of a training run: GPT-2 at some steps, and the last weights at its top;
     return the folder.
     """
@@ -72,7 +69,7 @@ def write_run(run: Path) -> Path:
     return run
 
 
-def hidden_states(folder: Path, word: str) -> Any:
+def hidden_states(folder, word):
     """Return the last token's vector of a word at each layer, as transformers itself gives them."""
     import torch
     import transformers

@@ -8,7 +8,6 @@ made.vectors[2]             # layer at place 2, float32 (n, dim), exactly as a r
 made.ids, made.texts        # row by row, in the order they were given
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,79 +45,79 @@ class Synthetic:
     vectors: NDArray[np.float32] = field(repr=False)
 
     @property
-    def files(self) -> StoreFiles:
+    def files(self):
         """The store's files, newly opened."""
         return StoreFiles.of_folder(self.root)
 
     @property
-    def catalog(self) -> Catalog:
+    def catalog(self):
         """A newly opened catalog of the store."""
         return Catalog(self.root)
 
     @property
-    def space(self) -> str:
+    def space(self):
         return self.card.space
 
     @property
-    def store(self) -> Store:
+    def store(self):
         """A newly opened store."""
         return Store(self.root)
 
     @property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self):
         return np.array([item.id for item in self.items], np.int64)
 
     @property
-    def texts(self) -> list[str]:
+    def texts(self):
         return [item.text for item in self.items]
 
-    def layer(self, layer_id: int) -> NDArray[np.float32]:
+    def layer(self, layer_id):
         """The vectors of a layer by its id, (n, dim), in the order of ``items``."""
         return self.vectors[self.card.layers.ids.index(layer_id)]
 
     @property
-    def shard_files(self) -> list[Path]:
+    def shard_files(self):
         """The shards of the first layer, by name."""
         return self.shards_of(self.card.layers.ids[0])
 
-    def shards_of(self, layer_id: int) -> list[Path]:
+    def shards_of(self, layer_id):
         return self._paths(keys.VECTORS, layer_id)
 
-    def overwrite_vector(self, layer_id: int, place: int, value: float) -> None:
+    def overwrite_vector(self, layer_id, place, value):
         """Write a value over all components of a float32 vector in its shard."""
         old, new = self.layer(layer_id)[place], np.full(self.card.dim, value, np.float32)
         for path in self.shards_of(layer_id):
             path.write_bytes(path.read_bytes().replace(old.tobytes(), new.tobytes()))
 
-    def index_file(self, layer_id: int) -> Path:
+    def index_file(self, layer_id):
         [path] = self._paths(keys.INDEXES, layer_id)
         return path
 
-    def _paths(self, kind: keys.Kind, layer_id: int) -> list[Path]:
+    def _paths(self, kind, layer_id):
         return [
             self.root / key for key in self.files.manifest().keys_of(kind, self.space, layer_id)
         ]
 
 
 def synthetic_card(
-    space: str | None = None,
+    space=None,
     *,
-    model: str = "toy",
-    unit: str = "word",
-    pooling: str = "last",
-    template: str = "{text}",
-    n_blocks: int = 3,
-    top_form: TopForm | str | None = TopForm.NORMED,
-    layers: str = "all",
-    dim: int = 8,
-    dtype: str = "float32",
-    weights: str = "0",
-    checkpoint: str = "toy/checkpoint",
-    revision: str | None = "c0ffee",
-    architecture: str = "ToyModel",
-    layer_check: int | None = 1,
-    created: str = "2025-01-01T00:00:00+00:00",
-) -> Card:
+    model="toy",
+    unit="word",
+    pooling="last",
+    template="{text}",
+    n_blocks=3,
+    top_form=TopForm.NORMED,
+    layers="all",
+    dim=8,
+    dtype="float32",
+    weights="0",
+    checkpoint="toy/checkpoint",
+    revision="c0ffee",
+    architecture="ToyModel",
+    layer_check=1,
+    created="2025-01-01T00:00:00+00:00",
+):
     form = None if top_form is None else TopForm(top_form)
     if pooling == "projection":
         stored = Layers.of_projection(n_blocks, form)
@@ -147,7 +146,7 @@ def synthetic_card(
     )
 
 
-def synthetic_items(unit: str, texts: Sequence[str]) -> tuple[Item, ...]:
+def synthetic_items(unit, texts):
     """Words and sentences give one item for each text, sentences of an occurrence space one for
     each word.
     """
@@ -157,23 +156,23 @@ def synthetic_items(unit: str, texts: Sequence[str]) -> tuple[Item, ...]:
 
 
 def synthetic_store(
-    root: Path | StoreFiles,
-    n: int = 40,
-    dim: int = 8,
-    n_blocks: int = 3,
-    top_form: TopForm | str | None = TopForm.NORMED,
-    dtype: str = "float32",
-    n_shards: int = 2,
-    unit: str = "word",
+    root,
+    n=40,
+    dim=8,
+    n_blocks=3,
+    top_form=TopForm.NORMED,
+    dtype="float32",
+    n_shards=2,
+    unit="word",
     *,
-    texts: Sequence[str] | None = None,
-    vectors: NDArray[np.floating] | None = None,
-    offset: float = 0.5,
-    seed: int = 0,
-    index: bool = True,
-    new_only: bool = False,
-    **card: str | None,
-) -> Synthetic:
+    texts=None,
+    vectors=None,
+    offset=0.5,
+    seed=0,
+    index=True,
+    new_only=False,
+    **card,
+):
     """Write one space. Called again with the same root it adds to the store: new texts, or another
     space.
 
@@ -199,12 +198,7 @@ def synthetic_store(
     """
     texts = [f"text{number}" for number in range(n)] if texts is None else texts
     made = synthetic_card(
-        unit=unit,
-        n_blocks=n_blocks,
-        top_form=top_form,
-        dim=dim,
-        dtype=dtype,
-        **card,  # type: ignore[arg-type]
+        unit=unit, n_blocks=n_blocks, top_form=top_form, dim=dim, dtype=dtype, **card
     )
     items = synthetic_items(unit, texts)
     if vectors is None:
@@ -241,6 +235,6 @@ def synthetic_store(
     return Synthetic(folder, stored, items, given.astype(dtype).astype(np.float32))
 
 
-def index_space(root: Path | StoreFiles, card: Card) -> None:
+def index_space(root, card):
     """Index all layers of a space."""
     update_indexes(root, card, "flat")

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +61,7 @@ class Tampering:
     sound: bool = False
 
 
-def seal(path: Path, document: dict[str, Any]) -> Path:
+def seal(path, document):
     """Write a document as embstore does, whatever it says."""
     path.write_bytes(
         atomic.document_bytes({key: kept for key, kept in document.items() if key != checksum.KEY})
@@ -70,20 +69,20 @@ def seal(path: Path, document: dict[str, Any]) -> Path:
     return path
 
 
-def manifest_with(**change: Any) -> Callable[[Path], Path]:
+def manifest_with(**change):
     """Give the newest manifest other members."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, "manifest")
         return seal(path, json.loads(path.read_bytes()) | change)
 
     return tamper
 
 
-def naming(key: str) -> Callable[[Path], Path]:
+def naming(key):
     """Let the newest manifest name another file."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, "manifest")
         document = json.loads(path.read_bytes())
         document["files"][key] = {"bytes": 8, "sha256": sha256(b"precious").hexdigest(), "n": 1}
@@ -92,7 +91,7 @@ def naming(key: str) -> Callable[[Path], Path]:
     return tamper
 
 
-def put(root: Path, old: Path, data: bytes, **facts: Any) -> Path:
+def put(root, old, data, **facts):
     """Put a file in place of another one, with everything that names it."""
     path, digest = the(root, "manifest"), sha256(data).hexdigest()
     document = json.loads(path.read_bytes())
@@ -107,10 +106,10 @@ def put(root: Path, old: Path, data: bytes, **facts: Any) -> Path:
     return root / new
 
 
-def written(kind: str, data: bytes, **facts: Any) -> Callable[[Path], Path]:
+def written(kind, data, **facts):
     """Give a file other bytes."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, kind)
         if kind in ("manifest", "answer", "map"):
             path.write_bytes(data)
@@ -120,10 +119,10 @@ def written(kind: str, data: bytes, **facts: Any) -> Callable[[Path], Path]:
     return tamper
 
 
-def document_with(kind: str, **change: Any) -> Callable[[Path], Path]:
+def document_with(kind, **change):
     """Give a card or an answer other members."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, kind)
         document = json.loads(path.read_bytes()) | change
         if kind == "card":  # whose hash is in the manifest alone
@@ -133,20 +132,20 @@ def document_with(kind: str, **change: Any) -> Callable[[Path], Path]:
     return tamper
 
 
-def entry_with(kind: str, **change: Any) -> Callable[[Path], Path]:
+def entry_with(kind, **change):
     """Let the manifest say something else of a file."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, kind)
         return put(root, path, path.read_bytes(), **change)
 
     return tamper
 
 
-def index_with(**change: Any) -> Callable[[Path], Path]:
+def index_with(**change):
     """Let the manifest state other facts of an index."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, "index")
         document = json.loads(the(root, "manifest").read_bytes())
         facts = document["files"][path.relative_to(root).as_posix()]["index"]
@@ -155,12 +154,10 @@ def index_with(**change: Any) -> Callable[[Path], Path]:
     return tamper
 
 
-def table_with(
-    kind: str, change: Callable[[pa.Table], pa.Table], **facts: Any
-) -> Callable[[Path], Path]:
+def table_with(kind, change, **facts):
     """Give a table other rows or columns."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, kind)
         table, sink = change(pq.ParquetFile(path).read()), io.BytesIO()
         pq.write_table(table, sink)
@@ -169,12 +166,10 @@ def table_with(
     return tamper
 
 
-def column(
-    name: str, values: Callable[[int], Any], kind: pa.DataType
-) -> Callable[[pa.Table], pa.Table]:
+def column(name, values, kind):
     """Return a change that puts other values in place of a column."""
 
-    def change(table: pa.Table) -> pa.Table:
+    def change(table):
         place = table.schema.get_field_index(name)
         array = pa.array(
             [values(row) for row in range(len(table))], pa.binary() if kind == pa.string() else kind
@@ -185,14 +180,12 @@ def column(
     return change
 
 
-def shard_with(
-    change: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]],
-) -> Callable[[Path], Path]:
+def shard_with(change):
     """Give a shard other ids (n,) and vectors (n, dim), with the facts that a writer would state of
     them.
     """
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = the(root, "shard")
         table = pq.ParquetFile(path).read()
         vectors = np.array(table["vector"].to_pylist(), np.float32)
@@ -205,12 +198,10 @@ def shard_with(
     return tamper
 
 
-def shard_of(
-    vectors: Callable[[list[list[float]]], Any], kind: pa.DataType
-) -> Callable[[Path], Path]:
+def shard_of(vectors, kind):
     """Give a shard vectors of another type."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path, sink = the(root, "shard"), io.BytesIO()
         table = pq.ParquetFile(path).read()
         table = table.set_column(1, "vector", pa.array(vectors(table["vector"].to_pylist()), kind))
@@ -226,16 +217,14 @@ def shard_of(
 class Harm:
     """What a pickle runs when it is read."""
 
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+    def __reduce__(self):
         return os.mkdir, ("harm",)
 
 
-def sums_with(
-    change: Callable[[dict[str, np.ndarray]], None], *, pickled: bool = False
-) -> Callable[[Path], Path]:
+def sums_with(change, *, pickled=False):
     """Give a file of sums other arrays."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path, sink = the(root, "sums"), io.BytesIO()
         with np.load(path) as arrays:
             found = dict(arrays)
@@ -246,39 +235,39 @@ def sums_with(
     return tamper
 
 
-def victim_of(path: Path) -> Path:
+def victim_of(path):
     """The folder beside the store that nothing may touch."""
     return next(parent for parent in path.parents if (parent / "victim").is_dir()) / "victim"
 
 
-def link_to_same(path: Path) -> None:
+def link_to_same(path):
     same = victim_of(path) / f"same-{path.name}"
     path.rename(same)
     path.symlink_to(same)
 
 
-def link_to_victim(path: Path) -> None:
+def link_to_victim(path):
     path.unlink(missing_ok=True)
     path.symlink_to(victim_of(path) / "precious")
 
 
-def dangling(path: Path) -> None:
+def dangling(path):
     path.unlink(missing_ok=True)
     path.symlink_to(victim_of(path) / "made-by-the-store")
 
 
-def folder(path: Path) -> None:
+def folder(path):
     path.unlink()
     path.mkdir()
     (path / "inside").write_text("x")
 
 
-def pipe(path: Path) -> None:
+def pipe(path):
     path.unlink(missing_ok=True)
     os.mkfifo(path)
 
 
-def unix_socket(path: Path) -> None:
+def unix_socket(path):
     path.unlink()
     with tempfile.TemporaryDirectory(prefix="s") as place, socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{place}/s")  # an address has 100 characters at most
@@ -288,10 +277,10 @@ def unix_socket(path: Path) -> None:
 PLACES = (link_to_same, dangling, folder, pipe)
 
 
-def in_place_of(kind: str, put_there: Callable[[Path], None]) -> Callable[[Path], Path]:
+def in_place_of(kind, put_there):
     """Put something that is no file where one should be."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = root / kind if kind.startswith(".") else the(root, kind)
         put_there(path)
         return path
@@ -299,10 +288,10 @@ def in_place_of(kind: str, put_there: Callable[[Path], None]) -> Callable[[Path]
     return tamper
 
 
-def folder_elsewhere(name: str) -> Callable[[Path], Path]:
+def folder_elsewhere(name):
     """Move a folder out of the store, and put a link in its place."""
 
-    def tamper(root: Path) -> Path:
+    def tamper(root):
         path = root / name
         target = root.parent / "victim" / path.name
         shutil.move(path, target)
@@ -312,7 +301,7 @@ def folder_elsewhere(name: str) -> Callable[[Path], Path]:
     return tamper
 
 
-def temporary_link(root: Path) -> Path:
+def temporary_link(root):
     """Put a link in place of a temporary folder of a dead process: the next writer removes the link
     alone.
     """
@@ -321,7 +310,7 @@ def temporary_link(root: Path) -> Path:
     return path
 
 
-def large_manifest(root: Path) -> Path:
+def large_manifest(root):
     path = the(root, "manifest")
     os.truncate(path, MAX_BYTES["manifest"] + 1)
     return path
@@ -342,7 +331,7 @@ _EVIL_KEYS = (
     "manifest/00000000000000009999.json",
     f"spaces/..-{_HASH}.json",
 )
-_CARD_CHANGES: dict[str, dict[str, Any]] = {
+_CARD_CHANGES = {
     "dim -32": {"dim": -32},
     "dim text": {"dim": "32"},
     "dim float": {"dim": 6.0},
@@ -358,7 +347,7 @@ _CARD_CHANGES: dict[str, dict[str, Any]] = {
     "other member": {"evil": {"a": [1]}},
     "long": {"model": "x" * 100_000},
 }
-_SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
+_SHARDS = {
     "float16": (shard_with(lambda ids, rows: (ids, rows.astype(np.float16))), ("exact",)),
     "wider": (shard_with(lambda ids, rows: (ids, np.hstack([rows, rows]))), ("exact",)),
     "narrower": (shard_with(lambda ids, rows: (ids, rows[:, :-1])), ("exact",)),
@@ -386,15 +375,15 @@ _SHARDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 }
 
 
-def _no_numbers(arrays: dict[str, np.ndarray]) -> None:
+def _no_numbers(arrays):
     arrays["total"] = arrays["total"].astype(str)
 
 
-def _harmful(arrays: dict[str, np.ndarray]) -> None:
+def _harmful(arrays):
     arrays["total"] = np.array([Harm()] * len(arrays["layer"]), object)
 
 
-_SUMS: dict[str, Callable[[Path], Path]] = {
+_SUMS = {
     "a pickle": sums_with(_harmful, pickled=True),
     "no numbers": sums_with(_no_numbers),
     "other layers": sums_with(lambda arrays: arrays.update(layer=arrays["layer"] + 1)),
@@ -403,7 +392,7 @@ _SUMS: dict[str, Callable[[Path], Path]] = {
     "no npz": written("sums", b"PK\x05\x06" + bytes(40)),
 }
 _BAD_TEXT = column("text", lambda row: b"\xff\xfe", pa.string())
-_TABLES: dict[str, tuple[str, Callable[[pa.Table], pa.Table], tuple[str, ...]]] = {
+_TABLES = {
     "no UTF-8": ("items", _BAD_TEXT, ("where",)),
     "texts as numbers": ("items", column("text", lambda row: row, pa.int64()), ("where",)),
     "ids as floats": ("items", column("item_id", float, pa.float64()), ("where",)),
@@ -431,7 +420,7 @@ _READ_BY = {
     "map": (),
 }  # fmt: skip
 
-TAMPERINGS: list[Tampering] = [
+TAMPERINGS = [
     *(Tampering(f"manifest: {key!r}", naming(key), EVERY) for key in _EVIL_KEYS),
     *(
         Tampering(f"manifest: {name}", tamper, EVERY)

@@ -3,18 +3,9 @@
 import os
 import pty
 import subprocess
-from pathlib import Path
 
 
-def on_terminal(
-    command: list[str],
-    columns: int = 200,
-    *,
-    stdout: int | None = None,
-    stderr: int | None = None,
-    cwd: Path | None = None,
-    **environment: str,
-) -> tuple[int, str, bytes]:
+def on_terminal(command, columns=200, *, stdout=None, stderr=None, cwd=None, **environment):
     """Run a command on a terminal, and return its exit code, what it wrote there, and what it wrote
     to a pipe.
 

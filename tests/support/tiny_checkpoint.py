@@ -3,8 +3,6 @@ time.
 """
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -19,14 +17,7 @@ _CORPUS = [
 ] * 3
 
 
-def make_checkpoint(
-    folder: Path,
-    *,
-    seed: int = 0,
-    scale: float = 1.0,
-    nan_token: str | None = None,
-    positions: int = POSITIONS,
-) -> Path:
+def make_checkpoint(folder, *, seed=0, scale=1.0, nan_token=None, positions=POSITIONS):
     """Write a checkpoint.
 
     Args:
@@ -79,24 +70,24 @@ def make_checkpoint(
     return folder
 
 
-def named(root: Path, prefix: str = "") -> list[str]:
+def named(root, prefix=""):
     """Return the keys of the files that the newest manifest names, read as JSON alone."""
     newest = max((root / "manifest").glob("*.json"))
     return sorted(key for key in json.loads(newest.read_bytes())["files"] if key.startswith(prefix))
 
 
-def stored_files(root: Path, prefix: str = "") -> list[Path]:
+def stored_files(root, prefix=""):
     """Return the files that the newest manifest names, by key."""
     return [root / key for key in named(root, prefix)]
 
 
-def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
+def content(root):
     """Return what a store holds, read from its Parquet files alone: space → layer → item id →
     vector.
     """
     import pyarrow.parquet as pq
 
-    found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
+    found = {}
     for file in stored_files(root, "vectors/"):
         space, number = (
             folder.name.partition("=")[2] for folder in (file.parents[1], file.parents[0])
@@ -111,7 +102,7 @@ def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
     return found
 
 
-def texts(root: Path) -> dict[int, str]:
+def texts(root):
     """Return the stored items, read from their Parquet files alone: item id → text."""
     import pyarrow.parquet as pq
 
@@ -123,13 +114,13 @@ def texts(root: Path) -> dict[int, str]:
     return found
 
 
-def columns(root: Path) -> dict[str, dict[int, object]]:
+def columns(root):
     """Column → item id → value, read by pyarrow alone; a value that stands in two tables must be
     the same.
     """
     import pyarrow.parquet as pq
 
-    found: dict[str, dict[int, object]] = {}
+    found = {}
     for file in stored_files(root, "columns/"):
         item_ids, *values = pq.read_table(file).to_pydict().items()
         for name, listed in values:
@@ -139,7 +130,7 @@ def columns(root: Path) -> dict[str, dict[int, object]]:
     return found
 
 
-def assert_same_content(first: Path, other: Path) -> None:
+def assert_same_content(first, other):
     """Compare two stores: the same items and columns, and vectors equal to within what the batches
     may differ by.
     """
@@ -153,12 +144,12 @@ def assert_same_content(first: Path, other: Path) -> None:
             assert_same_vectors(left[space][layer], right[space][layer])
 
 
-def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.ndarray]) -> None:
+def assert_same_vectors(left, right):
     assert left.keys() == right.keys()
     first, other = np.array(list(left.values())), np.array([right[item] for item in left])
     assert (np.linalg.norm(first - other, axis=1) <= 1e-4 * np.linalg.norm(first, axis=1)).all()
 
 
-def card(root: Path, space: str) -> dict:
+def card(root, space):
     [file] = stored_files(root, f"spaces/{space}-")
     return json.loads(file.read_text("utf-8"))

@@ -1,7 +1,6 @@
 """A static web server of a folder, with ranges or without."""
 
 import re
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from local_server import LocalHandler, LocalServer
@@ -18,12 +17,12 @@ class StaticServer(LocalServer):
         n_bytes: bytes of the files that were sent.
     """
 
-    def __init__(self, folder: Path, *, with_ranges: bool = True) -> None:
+    def __init__(self, folder, *, with_ranges=True):
         super().__init__(_Handler)
         self.folder, self.with_ranges = folder, with_ranges
-        self.fail_next: list[int] = []
+        self.fail_next = []
         self.redirect = ""
-        self.requests: list[tuple[str, str]] = []
+        self.requests = []
         self.n_bytes = 0
 
 
@@ -32,7 +31,7 @@ serving = StaticServer
 
 
 class _Handler(LocalHandler):
-    def answer(self) -> None:
+    def answer(self):
         wanted = self.headers.get("Range", "") if self.server.with_ranges else ""
         self.server.requests.append((self.path, wanted))
         if self.server.fail_next:
@@ -51,6 +50,6 @@ class _Handler(LocalHandler):
             206, data[start : end + 1], **{"Content-Range": f"bytes {start}-{end}/{len(data)}"}
         )
 
-    def _send(self, code: int, data: bytes, **headers: str) -> None:
+    def _send(self, code, data, **headers):
         self.server.n_bytes += len(data)
         self.reply(code, data, headers)
