@@ -264,16 +264,15 @@ class RecipeTokenizer(Tokenizer):
         self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
     ) -> Tokenised:
         text, skipped = super()._with_items(passage, tokens, cut, poolings)
+        pooled = list(range(self._n_prompt, len(tokens.ids)))
+        if not pooled:
+            return None, skip_all(passage, "no tokens behind those of the prompt")
         if text is None and cut:  # the prompt fills the context: all texts have one vector
-            empty: list[list[int]] = [[] for _ in passage.item_ids]
-            text = Text(tokens.ids, self._type_ids(tokens), [*passage.item_ids], empty, None, None)
+            ids, lengths = [*passage.item_ids], (0,) * len(passage.item_ids)
+            text = Text(tokens.ids, self._type_ids(tokens), ids, [], None, None, lengths)
             skipped = [replace(each, outcome="truncated") for each in skipped]
         if text is not None:
             text = replace(text, n_own=tuple(text.item_lengths))
-            pooled = list(range(self._n_prompt, len(text.ids)))
-            if not pooled:
-                reason = "no tokens behind those of the prompt"
-                return None, skip_all(passage, f"{reason}: {cut}" if cut else reason)
             if self._pad_to is not None:
                 text, pooled = _padded(text, self._pad_to, self.pad_id, self._hf.padding_side)
             text.tokens[:] = [pooled for _ in text.item_ids]

@@ -279,7 +279,7 @@ def test_a_prompt_without_a_token_behind_it_is_skipped(tmp_path):
         Encoder(resolve(str(folder)), device="cpu"), ["dog"], "a b c d e f: "
     )
     assert (vectors, skipped.outcome) == ({}, "skipped")
-    assert skipped.reason.startswith("no tokens behind those of the prompt: 14 tokens, the context")
+    assert skipped.reason == "no tokens behind those of the prompt"
     assert not witness(folder, ["dog"], prompt="a b c d e f: ").any()
 
 
