@@ -56,6 +56,10 @@ def printable(text: str, *, lines: bool = False) -> str:
     return re.sub(_ALL_BUT_LINE_FEEDS if lines else _ALL, _escape, text)
 
 
+MOST_NAMED = 20
+"""Names that a note lists at most."""
+
+
 def first_of(names: Iterable[object], n: int = 5) -> str:
     """Return the first names, separated by commas, and the number of the others."""
     shown = [*map(str, names)]

@@ -20,7 +20,7 @@ from embstore.base import __version__, disk
 from embstore.base.arrays import Ids
 from embstore.base.errors import SourceError, StoreError, UsageError, check_known
 from embstore.base.keywords import as_names
-from embstore.base.messages import count
+from embstore.base.messages import MOST_NAMED, count, first_of
 from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
@@ -144,8 +144,9 @@ def write_space(
             rows = read_texts(kept, stack.enter_context(Staging(root, options.unit)))
             notes += [*rows.notes, *map(column_line, rows.columns.write(stored_files))]
         known = () if kept is None else kept.keep.names
-        if others := ", ".join(name for name in files[0].others if name not in known):
-            notes.append(f"These columns are left out, and `keep` stores them: {others}.")
+        if others := [name for name in files[0].others if name not in known]:
+            shown = first_of(others, MOST_NAMED)
+            notes.append(f"These columns are left out, and `keep` stores them: {shown}.")
         missing = MissingItems(staging, catalog if anew is None else None)
         n_present = missing.load_present(card.space)
         parts = Parts.plan(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Int64Array, cosine_error, positions_of
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import Column, LayerData, NotComputable, Parameter, Result
@@ -362,7 +363,8 @@ def _gather_directions(
     omitted = tuple(dict.fromkeys(text for attribute in needed for text in attribute.missing))
     if (omitted and missing == "error") or not all(len(attribute.units) for attribute in needed):
         raise NotComputable(
-            f"no vector, or a zero one, of {', '.join(map(repr, omitted)) or 'any word of a set'}"
+            "no vector, or a zero one, of"
+            f" {first_of(map(repr, omitted), MOST_NAMED) or 'any word of a set'}"
         )
     return directions[: len(targets)], needed
 

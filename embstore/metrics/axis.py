@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 
 from embstore.base.arrays import Float64Array
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import Unit
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, NotComputable, Result
@@ -39,7 +40,7 @@ def find_axis(
         ]
         if lost and missing == "error":
             raise NotComputable(
-                f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)"
+                f"no vector, or a zero vector, of {first_of(lost, MOST_NAMED)} (missing: error)"
             )
         ids, vectors = ids[has_direction], vectors[has_direction].astype(np.float64)
         if not len(ids):

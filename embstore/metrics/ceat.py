@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Int64Array
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts, Words
 from embstore.metrics.declaration import Column, LayerData, Result
@@ -117,7 +118,8 @@ def ceat(
     sets = [[members[text] for text in words.texts] for words in (x, y, a, b)]
     lost = [text for words in (x, y, a, b) for text in words.texts if not len(members[text])]
     if lost and missing == "error":
-        return _NULLS | {"n": 0, "reason": f"no occurrence of {', '.join(lost)} (missing: error)"}
+        reason = f"no occurrence of {first_of(lost, MOST_NAMED)} (missing: error)"
+        return _NULLS | {"n": 0, "reason": reason}
     sets = [[word for word in words if len(word)] for words in sets]
     sizes = [len(words) for words in sets]
     n = sum(len(word) for words in sets for word in words)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Mask, Positions, cosine_error
 from embstore.base.errors import check_known
+from embstore.base.messages import MOST_NAMED
 from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Result
@@ -22,7 +23,6 @@ from embstore.metrics.numerics.statistics import random_splits
 
 _COLUMNS = ("apd", "within", "apd_change", "prt", "p", "p_holm", "n_1", "n_2")
 _REST = "rest"
-_MAX_NAMED = 20
 
 
 @metric(
@@ -185,7 +185,7 @@ def change(
         few = f"no word has {min_contexts} contexts in two groups"
         rows = [_empty(None) | {"reason": "fewer than two groups" if len(groups) < 2 else few}]
     return [
-        row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= _MAX_NAMED else None}
+        row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= MOST_NAMED else None}
         for row in rows
     ]
 

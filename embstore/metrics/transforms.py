@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Int64Array
 from embstore.base.errors import UsageError, check_known
-from embstore.base.messages import first_of
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import same_spelling
 from embstore.base.summary import Float64Array, Summary
 from embstore.metrics.declaration import Block, LayerData, NotComputable
@@ -327,7 +327,7 @@ class _Fitting:
         """Drop dimensions, given their numbers in the space, ascending."""
         present = self._data.dims[self.affine.columns]
         if not np.isin(dims, self._data.dims).all():
-            unknown = ", ".join(map(str, dims[~np.isin(dims, self._data.dims)]))
+            unknown = first_of(dims[~np.isin(dims, self._data.dims)], MOST_NAMED)
             raise NotComputable(
                 f"{name}: there is no dimension {unknown}; those of the vectors are 0 to"
                 f" {self._data.dims[-1]}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import UsageError
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Column
@@ -137,7 +138,7 @@ def _average(
             row[column.name] = sum(each[column.name] or 0 for each in members.values())
     numbers = np.array([each[value] for each in used], np.float64)
     notes = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
-    notes = [f"groups without a value: {', '.join(notes)}"] if notes else []
+    notes = [f"groups without a value: {first_of(notes, MOST_NAMED)}"] if notes else []
     row |= {"n_groups": len(used), "n_undefined": len(members) - len(used)}
     row["n"] = sum(each["n"] for each in used or members.values())
     if len(used) > 1:

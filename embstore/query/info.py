@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.table import ShownColumn, Table, show_layers, table
 from embstore.index import readable_card, shown_parameters
 from embstore.query.provenance import REVISION_COLUMNS, columns_with_values
@@ -60,8 +61,8 @@ def info(catalog: Catalog, names: Sequence[str] = ()) -> Table:
     empty = [card.space for card in cards if catalog.is_empty(card.space)]
     remove = " ".join(f"--space {space}" for space in empty)
     notes = [
-        f"{', '.join(empty)}: no items, since a build was stopped or a repair took the shards out."
-        f" Run the same build again, or: embstore remove {remove}"
+        f"{first_of(empty, MOST_NAMED)}: no items, since a build was stopped or a repair took the"
+        f" shards out. Run the same build again, or: embstore remove {remove}"
     ]
     return table(rows, columns=columns, notes=notes if empty else (), shown=_SHOWN)
 

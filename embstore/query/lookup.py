@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.errors import NotStoredError, UsageError, shortened
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
 from embstore.storage.card import Card
@@ -184,7 +185,7 @@ def missing_query_notes(
     if len(missing) < len(found):
         units = {space.card.unit for space in found if query in space.vectors}
         names = [space.card.space for space in missing if space.card.unit in units]
-        return [f"{query.shown!r} is not in {', '.join(names)}."] if names else []
+        return [f"{query.shown!r} is not in {first_of(names, MOST_NAMED)}."] if names else []
     if ambiguous:
         raise UsageError(f"{_absent(query, missing)}{ambiguous[0]}")
     raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)

@@ -9,6 +9,7 @@ import numpy as np
 from embstore.base.arrays import cosines_of
 from embstore.base.chart import COSINE
 from embstore.base.errors import NotStoredError, QueryError, UsageError
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.progress import Task, task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
@@ -81,8 +82,8 @@ def neighbours(
         rows, search_notes = _search_all(search, found, chosen, transforms, searching)
     if not rows:
         notes.append(
-            f"{', '.join(space.card.space for space in found)}: there is no other item to compare"
-            " with."
+            f"{first_of((space.card.space for space in found), MOST_NAMED)}: there is no other item"
+            " to compare with."
         )
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.table import show_parameter
 from embstore.query.provenance import is_drawn
 
@@ -99,8 +100,9 @@ def _parameters(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
             tuple(value) if isinstance(value, list) else value for value in values
         )
         if any(value != parameter.default for value in distinct):
-            texts = (str(v) if isinstance(v, float) else show_parameter(v) for v in distinct)
-            yield f"{parameter.name} = {' or '.join(texts)}"
+            texts = [str(v) if isinstance(v, float) else show_parameter(v) for v in distinct]
+            many = first_of(texts, MOST_NAMED) if len(texts) > MOST_NAMED else " or ".join(texts)
+            yield f"{parameter.name} = {many}"
 
 
 def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:

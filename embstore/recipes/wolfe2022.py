@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embstore.base.errors import CheckpointError, QueryError, UsageError
+from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.progress import task
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.summary import Summary
@@ -109,7 +110,7 @@ class Reproduction:
             return table([{c: row.get(c) for c in PLANNED} for row in planned], columns=PLANNED)
         notes, rows = [*paper["notes"]], list[Row]()
         if unknown := {*models} - {number["model"] for number in numbers}:
-            notes.append(f"nothing is published for {', '.join(sorted(unknown))}.")
+            notes.append(f"nothing is published for {first_of(sorted(unknown), MOST_NAMED)}.")
         for step in builds:
             report = store.build(**step.build)
             skipped = sum((space.skipped for space in report.spaces), report.blanks.copy())

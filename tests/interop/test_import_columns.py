@@ -59,6 +59,17 @@ def test_columns_are_those_of_a_build(store, table, tmp_path, checkpoint):
     assert store.verify(deep=True).problems == ()
 
 
+def test_a_note_ends_after_20_names(store, tmp_path):
+    names = [f"column{number}" for number in range(25)]
+    columns = {name: range(4) for name in names}
+    frame = pd.DataFrame({"word": TEXTS, **columns, "vector": [*VECTORS]})
+    frame.to_parquet(tmp_path / "vectors.parquet")
+    report = store.import_vectors(tmp_path / "vectors.parquet", "mine", **READ)
+    assert report.notes[-1] == (
+        f"These columns are left out, and `keep` stores them: {', '.join(names[:20])} and 5 more."
+    )
+
+
 def test_a_note_names_what_is_left_out(store, table):
     report = store.import_vectors(table, "mine", **READ)
     assert report.notes[-1] == (

@@ -51,6 +51,14 @@ def test_both_ends_are_shown_in_order():
     assert len(axis(Arrays(X), positive=words(3), negative=words(5), top=20)) == 30
 
 
+def test_a_reason_ends_after_20_words():
+    x = X.copy()
+    x[5:27] = 0
+    [row] = axis(Arrays(x), positive=words(3), negative=words(*range(5, 27)))
+    named = ", ".join(f"word{number}" for number in range(5, 25))
+    assert row["reason"] == f"no vector, or a zero vector, of {named} and 2 more (missing: error)"
+
+
 def test_words_and_vectors_that_are_missing():
     x = X.copy()
     x[5] = 0
