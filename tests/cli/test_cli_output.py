@@ -209,20 +209,18 @@ def test_several_files_have_the_same_result_each_in_its_format(cli, made, tmp_pa
     names = ("a.tex", "b.csv", "c.json", "d.parquet", "e.jsonl", "f.txt")
     files = [part for name in names for part in ("-o", str(tmp_path / name))]
     done = cli(*call, "--store", made.root, *files, "-o", "-")
-    assert done.exit_code == 0, done.stderr
     assert done.stdout_bytes == (tmp_path / "f.txt").read_bytes(), "a dash is standard output"
     for name in names:
         alone = tmp_path / f"alone-{name}"
-        assert cli(*call, "--store", made.root, "-o", alone).exit_code == 0
+        cli(*call, "--store", made.root, "-o", alone)
         assert alone.read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_one_file_named_twice_is_refused_before_anything_is_computed(cli, made, monkeypatch):
+def test_one_file_named_twice_is_refused_before_anything_is_computed(refusal, made, monkeypatch):
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
     for call in (CALL, ("plot", "norms"), ("map",)):
-        result = cli(*call, "--store", made.root, "-o", "x.svg", "-o", "./x.svg")
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert "--output x.svg is named twice. Name each file once." in result.stderr
+        said = refusal(*call, "--store", made.root, "-o", "x.svg", "-o", "./x.svg")
+        assert "--output x.svg is named twice. Name each file once." in said
 
 
 def test_layers_may_be_repeated(cli, made):

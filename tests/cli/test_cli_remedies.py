@@ -76,7 +76,7 @@ def test_what_is_combined_is_named_as_options(refusal, made):
 
 
 def test_sql_elsewhere_names_the_option_of_the_store(refusal, made, monkeypatch):
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(*_, **__):
         raise QueryError("embstore pull s3://b/s --store FOLDER; then ask with path='FOLDER'.")
 
     monkeypatch.setattr("embstore.Store.sql", refuse)
