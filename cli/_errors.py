@@ -108,14 +108,14 @@ def _as_option(argument: re.Match[str]) -> str:
 
 def say(message: str) -> None:
     """Write a line for the user to standard error, with arguments as options of the command; where
-    nobody reads it any more, the work goes on without.
+    it cannot be written (nobody reads it, or its disk failed), the work goes on without.
 
     Control characters in it are escaped, also where it is piped: what is piped is often shown on a
     terminal after all.
     """
     try:
         echo(printable(_ARGUMENT.sub(_as_option, message), lines=True), err=True)
-    except BrokenPipeError:
+    except OSError:
         _forget(sys.stderr)
 
 

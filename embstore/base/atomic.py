@@ -1,5 +1,6 @@
 """Write files and JSON documents atomically."""
 
+import errno
 import json
 import os
 import re
@@ -27,6 +28,10 @@ def temporary(folder: Path) -> Iterator[Path]:
         disk.make_folder(folder)
         with disk.naming(folder):
             yield path
+    except OSError as error:
+        if error.errno is None:  # of Arrow, as when a file cannot be closed
+            raise OSError(errno.EIO, str(error), str(folder)) from error
+        raise
     finally:
         discard(path)
 

@@ -128,6 +128,18 @@ def test_an_output_that_is_full_is_named(process, made, call):
         assert "standard output: No space left on device." in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    ("call", "code"), [(["map", "--method", "pca"], 0), (["query", "nothing"], 2)]
+)
+def test_without_room_for_messages_the_work_goes_on(process, made, call, code):
+    with open("/dev/full", "w") as full:
+        done = process(
+            *_with_store(call, made), stdout=subprocess.PIPE, stderr=full, capture_output=False
+        )
+    assert (done.returncode, "made" in done.stdout or "found" in done.stdout) == (code, code == 0)
+
+
 @pytest.mark.parametrize("missing", ["torch", "huggingface_hub"])
 def test_build_without_the_extra_names_it(process, tmp_path, missing):
     (tmp_path / "blocked").mkdir()

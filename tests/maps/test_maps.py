@@ -351,6 +351,28 @@ def test_where_the_store_cannot_be_written(made):
     assert not (made.root / "derived" / "maps").exists()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Error writing bytes to file"),
+        OSError("error closing file"),  # as Arrow says it where the disk fails then
+    ],
+)
+def test_a_disk_that_fails_is_named_with_the_folder(made, monkeypatch, error):
+    def write_table(_, path):
+        path.write_bytes(b"half")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyarrow.parquet.write_table", write_table)
+        with pytest.raises(OSError, match=made.space) as found:
+            made.store.map()
+    assert found.value.errno == errno.EIO
+    assert found.value.filename == str(made.root / "derived" / "maps" / f"space={made.space}")
+    assert not [path for path in (made.root / "derived").rglob("*") if path.is_file()]
+    made.store.map()
+
+
 def test_positions_that_are_not_finite_are_refused(made, monkeypatch):
     import openTSNE
 
