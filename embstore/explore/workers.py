@@ -62,13 +62,9 @@ class Workers:
                 is_done, value = answer.result()
             except asyncio.IncompleteReadError as error:
                 await process.wait()  # a kill would take its exit status from asyncio
-                if process.returncode == -getattr(signal, "SIGALRM", 0):
-                    raise QueryError(
-                        f"this took longer than its limit of {limits.timeout:g} s. Select less."
-                    ) from error
                 raise QueryError(
-                    "the process that computed this has ended, perhaps for want of memory. Ask for"
-                    " less at a time: fewer layers or items, or a sample."
+                    "the process that computed this has ended, perhaps at its limit of time or for"
+                    " want of memory. Ask for less at a time: fewer layers or items, or a sample."
                 ) from error
             except BaseException:
                 answer.cancel()
@@ -131,7 +127,6 @@ async def _kill(process: Process) -> None:
 
 
 LENGTH_BYTES = 8
-_GRACE_SECONDS = 2.0
 _STATM = Path("/proc/self/statm")  # total and resident size of this process, in pages; on Linux
 
 
@@ -175,11 +170,11 @@ def _enforced(limits: Limits) -> Iterator[None]:
     )
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size - resident + limits.memory, before[1]))
-    signal.setitimer(signal.ITIMER_REAL, limits.timeout + _GRACE_SECONDS)
+    signal.alarm(round(limits.timeout) + 2)  # which ends the process
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.alarm(0)
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 

@@ -209,7 +209,7 @@ def test_the_system_enforces_the_limits_of_sql_in_calls_that_have_them():
     async def ask():
         pool = Workers("store", most=1)
         limits = Limits(timeout=0.01, memory=1_000_000_000)
-        with pytest.raises(QueryError, match=r"this took longer than its limit of 0\.01 s"):
+        with pytest.raises(QueryError, match="has ended, perhaps at its limit of time"):
             await pool.run(endless, is_waiting, limits)
         limits = Limits(timeout=100_000, memory=500_000_000)
         with pytest.raises(EmbstoreError, match="MemoryError"):

@@ -189,6 +189,16 @@ def test_each_allowed_table_function_exists():
     assert known >= fence._TABLE_FUNCTIONS - MACROS.keys()
 
 
+def test_the_names_of_duckdbs_own_views_are_known():
+    with duckdb.connect() as plain:
+        found = plain.execute(
+            "SELECT view_name FROM duckdb_views() WHERE internal"
+            " AND schema_name <> 'information_schema' UNION SELECT table_name FROM duckdb_tables()"
+        ).fetchall()
+    assert len(found) > 20
+    assert [name for (name,) in found if not name.startswith(fence._OF_DUCKDB)] == []
+
+
 def test_users_sql_has_no_setting_from_the_environment(made, monkeypatch):
     for name in (
         "HTTP_PROXY",

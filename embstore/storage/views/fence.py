@@ -35,6 +35,8 @@ _TABLE_FUNCTIONS = frozenset(
         "unnest",
     )
 )
+_OF_DUCKDB = ("duckdb_", "pg_", "pragma_", "sqlite_")
+"""Beginnings of the names of DuckDB's own views, but for those of ``information_schema``."""
 _CONSTANT_FUNCTIONS = frozenset(
     (
         "abs",
@@ -106,10 +108,17 @@ def check(
     (``$name``) are refused unless they are among the given ones, which have a value.
     """
     wrapped = _as_subquery(connection, sql)
+    nodes = [*_dictionaries(_syntax_tree(connection, wrapped))]
     known = {view.casefold(): view for view in views}
+    defined = {
+        entry["key"].casefold()
+        for node in nodes
+        if "cte_map" in node
+        for entry in node["cte_map"]["map"]
+    }
     read: set[str] = set()
     lists_views = False
-    for node, ctes in _nodes(_syntax_tree(connection, wrapped)):
+    for node in nodes:
         kind = node.get("type")
         if kind == "TABLE_FUNCTION":
             _check_table_function(node["function"].get("function_name", "").casefold())
@@ -119,7 +128,12 @@ def check(
                 read.add(known[name])
             elif schema == "information_schema":
                 lists_views = True
-            elif schema or node["catalog_name"] or name not in ctes:
+            elif (
+                schema
+                or node["catalog_name"]
+                or name not in defined
+                or name.startswith(_OF_DUCKDB)  # a CTE of this name may be out of scope
+            ):
                 raise _unknown_view(name, known)
         elif kind == "SHOW_REF":
             lists_views = True
@@ -161,7 +175,7 @@ def changing_part(sql: str) -> str | None:
     """
     check_expression(sql)
     connection = connections.open_shared().cursor()
-    for node, _ in _nodes(_syntax_tree(connection, f"SELECT (\n{sql}\n)")):
+    for node in _dictionaries(_syntax_tree(connection, f"SELECT (\n{sql}\n)")):
         name: str = node.get("function_name", "").casefold()
         is_constant = node.get("is_operator") or name in _CONSTANT_FUNCTIONS
         if name and (node["class"] == "WINDOW" or not is_constant):
@@ -209,23 +223,16 @@ def _syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Document:
     return tree
 
 
-def _nodes(tree: Document) -> Iterator[tuple[Document, frozenset[str]]]:
-    """Yield every dictionary of a syntax tree but those of lists of CTEs, with the CTEs in scope.
-
-    A CTE is in scope in those after it and in their query, a recursive one in its second part.
-    """
-    waiting: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
-    for value, ctes in waiting:
-        if isinstance(value, list):
-            waiting += [(part, ctes) for part in value]
-        elif isinstance(value, dict):
-            for entry in value.pop("cte_map", {"map": ()})["map"]:
-                waiting.append((entry["value"], ctes))
-                ctes |= {entry["key"].casefold()}
-            if "cte_name" in value:
-                waiting.append((value.pop("right"), ctes | {value["cte_name"].casefold()}))
-            yield value, ctes
-            waiting += [(part, ctes) for part in value.values()]
+def _dictionaries(tree: Any) -> Iterator[Document]:
+    """Yield every dictionary of a JSON document, at any depth."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def _reads_views(node: Mapping[str, Any]) -> bool:
