@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
-from numbers import Integral, Number, Real
 from types import NoneType
 from typing import Any, get_args
 
@@ -30,9 +29,9 @@ def check_types(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
             for each in get_args(hint) or [hint]
             if isinstance(each, type) and each is not NoneType
         ]
-        allowed = tuple({int: Integral, float: Real}.get(each, each) for each in types)
+        allowed = (*types, int) if float in types else (*types,)
         for member in value if isinstance(value, list | tuple) else [value]:
-            is_simple = isinstance(member, str | bytes | Number | None)
+            is_simple = isinstance(member, str | bytes | int | float | None)
             if types and is_simple and not isinstance(member, allowed):
                 expected = " or ".join(each.__name__ for each in types)
                 raise UsageError(f"{name} must be {expected}, not {member!r}.")

@@ -4,7 +4,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -21,22 +21,23 @@ from embstore.metrics.significance import versus_columns
 from embstore.query import compute
 from embstore.query.notes import shown_range
 from embstore.query.provenance import Row
-from embstore.query.request import MetricRequest
+from embstore.query.request import MetricRequest, SpaceLayer
 from embstore.storage.answers import Answer
-from embstore.storage.card import Card, compared_space
+from embstore.storage.card import Card, compared_space, select_layers
 from embstore.storage.catalog import Catalog
 
 BEST = "best"
 
 LayerAnswers = Mapping[Layer, tuple[Answer, compute.Scores]]
-References = dict[tuple[str, Layer], tuple[str, Layer] | None]
-"""Space and layer → those that they are compared with, None for the best."""
 Place = tuple[str, Layer, int]
 """A space, a layer, and the number of a row of its answer."""
 
 
-def with_versus(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> MetricRequest:
-    """Return the request for rows that are compared; raise if they cannot be compared.
+def with_versus(
+    catalog: Catalog, request: MetricRequest, cards: list[Card]
+) -> tuple[MetricRequest, list[Card]]:
+    """Return the request, and the spaces with the layers that theirs are compared with; raise if
+    none can be compared.
 
     A number that depends on all items is compared with that of another space over the items that
     both have.
@@ -52,57 +53,43 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: Sequence[Card])
         raise UsageError(f"`versus` compares means over words or sentences: leave out `{name}`.")
     if versus == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer: name a layer in `versus`.")
-    other = _other_space(catalog, versus)
-    is_across = other is not None and any(card.space != other.space for card in cards)
-    if is_across and (request.metric.needs == "labels" or request.is_estimated):
-        request = replace(request, common=True)
-    return request
+    if ":" in versus or versus in catalog.cards:
+        other = compared_space(catalog.cards, versus).space
+        is_of_all_items = request.metric.needs == "labels" or request.is_estimated
+        if is_of_all_items and any(card.space != other for card in cards):
+            request = replace(request, common=True)
+    chosen, _ = select_layers(cards, request.layers)
+    places = [(space, layer) for space, layers in chosen.items() for layer in layers]
+    references = {place: _reference(catalog, versus, *place) for place in places}
+    if not any(references.values()) and versus not in (BEST, *catalog.cards):
+        known = dict.fromkeys(layer.name for _, layer in places)
+        raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards, *known])
+    n_compared = sum(reference not in (None, place) for place, reference in references.items())
+    if n_compared == 0 and (versus != BEST or len(places) == len(chosen)):
+        raise UsageError(
+            f"versus={versus}: there is nothing to compare it with. Take more layers, or another"
+            " space, or name its layer: SPACE:LAYER."
+        )
+    needed = filter(None, references.values())
+    others = [catalog.cards[space].with_layers(layer.name) for space, layer in needed]
+    return replace(request, references=references), [*cards, *others]
 
 
-def _other_space(catalog: Catalog, versus: str) -> Card | None:
-    """Return the space that all are compared with; None for a layer of each, or its best."""
-    is_space = ":" in versus or versus in catalog.cards
-    return compared_space(catalog.cards, versus) if is_space else None
-
-
-def with_references(
-    catalog: Catalog, request: MetricRequest, chosen: Mapping[str, Sequence[Layer]]
-) -> tuple[dict[str, tuple[Layer, ...]], References, list[str]]:
-    """Return the layers of spaces, with those that they are compared with; which that is of each;
-    and notes on layers that have none. Raise if nothing is compared.
+def _reference(catalog: Catalog, versus: str, space: str, layer: Layer) -> SpaceLayer | None:
+    """Return the space and layer that a layer is compared with; None if there is none, and for the
+    best, which is found later.
     """
-    versus = request.parameters["versus"]
-    other, references = _other_space(catalog, versus), References()
-    layers = {space: {*members} for space, members in chosen.items()}
-    errors: dict[str, UnknownNameError] = {}
-    for space, layer in ((space, each) for space, members in chosen.items() for each in members):
-        card = other or catalog.cards[space]
-        try:
-            found = card.layers.select(layer.name if other or versus == BEST else versus)
-        except UnknownNameError as error:
-            errors[space] = error
-            continue
-        if len(found) > 1:
-            raise QueryError(
-                f"`versus` must be one layer, a space, SPACE:LAYER or {BEST}, not {versus!r}."
-            )
-        reference = card.space, found.members[0]
-        if other is None or reference != (space, layer):
-            references[space, layer] = None if versus == BEST else reference
-        layers.setdefault(card.space, set()).update(found)
-    if other is None and not references:
-        known = [name for error in errors.values() for name in error.known]
-        known = [BEST, *catalog.cards, *dict.fromkeys(known)]
-        raise UnknownNameError("space or layer", versus, known)
-    is_alone = versus == BEST and len(references) == len(chosen)
-    if is_alone or all(place == reference for place, reference in references.items()):
-        reason = next(map(str, errors.values()), "there is nothing to compare it with.")
-        raise UsageError(f"versus={versus}: {reason} Take more layers, or another space.")
-    notes = [
-        f"Not every layer of {space} is compared (versus {versus}): {error}"
-        for space, error in errors.items()
-    ]
-    return {space: tuple(sorted(members)) for space, members in layers.items()}, references, notes
+    name = versus if ":" in versus or versus in catalog.cards else f"{space}:{versus}"
+    try:
+        card = compared_space(catalog.cards, name)
+        found = card.layers.select(layer.name).members
+    except UnknownNameError:
+        return None
+    if len(found) > 1:
+        raise QueryError(
+            f"`versus` must be one layer, a space, SPACE:LAYER or {BEST}, not {versus!r}."
+        )
+    return card.space, found[0]
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ class _Compared:
 
 
 def differences(
-    request: MetricRequest, answers: Mapping[str, LayerAnswers], references: References
+    request: MetricRequest, answers: Mapping[str, LayerAnswers]
 ) -> tuple[dict[Place, Row], list[str]]:
     """Return the columns of each row that compare it with another, and notes.
 
@@ -133,7 +120,7 @@ def differences(
     columns: dict[Place, Row] = {}
     more_p: list[float] = []
     alike, failed = defaultdict[str, list[int]](list), defaultdict[str, dict[str, None]](dict)
-    for space, scored, reference in _families(request, answers, references):
+    for space, scored, reference in _families(request, answers):
         found = _compare(request, scored, reference)
         if found.columns:
             alike[found.how].append(found.n)
@@ -148,6 +135,9 @@ def differences(
     named = {BEST: "the best layer"}.get(versus, f"layer {versus}")
     named = versus if ":" in versus or versus in answers else named
     notes = [f"versus {named}, over {shown_range(n)} {how}" for how, n in alike.items()]
+    for (space, _), other in request.references.items():
+        if other is None and versus != BEST:
+            failed["not every layer has one to be compared with"][space] = None
     for how, spaces in failed.items():
         notes.append(f"versus{f' ({first_of(spaces)})' * (len(answers) > 1)}: {how}")
     if more_p:
@@ -156,32 +146,32 @@ def differences(
 
 
 def _families(
-    request: MetricRequest, answers: Mapping[str, LayerAnswers], references: References
+    request: MetricRequest, answers: Mapping[str, LayerAnswers]
 ) -> Iterator[tuple[str, dict[Place, Any], Place | None]]:
     """Yield a space with the scores of its rows that are compared with each other, and the place of
     that which the others are compared with; None for the best of them.
 
     These are the rows of one dataset that are compared with the same layer, and that one's.
     """
-    keys = request.metric.key_names
-    families: dict[tuple[Any, ...], dict[Place, Any]] = {}
+    versus = request.parameters["versus"]
+    scored: dict[tuple[Any, ...], tuple[Place, Any]] = {}
     for space, layers in answers.items():
         for layer, (answer, scores) in layers.items():
             for number, row in enumerate(answer.rows):
-                family = families.setdefault(tuple(row.get(key) for key in keys), {})
-                family[space, layer, number] = scores[number]
-    for members in families.values():
-        places = {place[:2]: place for place in members}
-        compared = defaultdict[tuple[str, Place | None], dict[Place, Any]](dict)
-        for place, scores in members.items():
-            if place[:2] in references:
-                reference = references[place[:2]]
-                target = reference and places.get(reference, (*reference, 0))
-                compared[place[0], target][place] = scores
-        for (space, target), scored in compared.items():
-            if target is not None:
-                scored[target] = members.get(target)
-            yield space, scored, target
+                key = tuple(row.get(name) for name in request.metric.key_names)
+                scored[space, layer, key] = (space, layer, number), scores[number]
+    families = defaultdict[tuple[Any, ...], dict[Place, Any]](dict)
+    for (space, layer, key), (place, score) in scored.items():
+        reference = request.references.get((space, layer))
+        if reference is not None or versus == BEST:
+            families[space, reference, key][place] = score
+    for (space, reference, key), family in families.items():
+        target: Place | None = None
+        if reference is not None:
+            target, score = scored.get((*reference, key), ((*reference, 0), None))
+            family[target] = score
+        if len(family) > 1 or not (":" in versus or versus in answers):
+            yield space, family, target
 
 
 def _compare(

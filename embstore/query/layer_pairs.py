@@ -308,8 +308,7 @@ def find_pairs(
             without = [card.space for card in (against, *cards) if card.space not in chosen]
             raise QueryError(
                 f"there is nothing to compare: {', '.join(without)} has no layer"
-                f" {request.layers!r}. Layers of {against.space} alone are named as in"
-                f" {against.space}:{against.layers.names[-1]}."
+                f" {request.layers!r}. One of {against.space} alone is named as SPACE:LAYER."
             )
         others = {card.space: against for card in cards}
     pairs = [

@@ -57,13 +57,7 @@ def _measure(
     # Stored rows are without the scores that are compared.
     answers = Answers(catalog, request, use=cache and versus is None)
     chosen, missing = select_layers(cards, request.layers, request.spaces)
-    if versus is not None:
-        from embstore.query.differences import differences, with_references
-
-        chosen, references, incomplete = with_references(catalog, request, chosen)
-        missing += incomplete
-    by_space = {card.space: card for card in cards}
-    cards = [by_space.get(space, catalog.cards[space]) for space in chosen]
+    cards = [*{card.space: card for card in cards if card.space in chosen}.values()]
     found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     cards = [card for card in cards if card.space in found]
     rows_of = {
@@ -74,14 +68,15 @@ def _measure(
     compared: dict[tuple[str, Layer, int], Row] = {}
     more: list[str] = []
     if versus is not None:
+        from embstore.query.differences import differences
+
         other = parse_space(versus)[0]
         if other in catalog.cards and other not in found:
             raise QueryError(
                 f"{other} has nothing that {request.metric.name} could measure here: name another"
                 " space in `versus`."
             )
-        answered = {card.space: found[card.space] for card in cards}
-        compared, more = differences(request, answered, references)
+        compared, more = differences(request, found)
     shared = provenance.settings(request)
     no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
     rows: list[Row] = []
@@ -145,7 +140,7 @@ def _chosen(
     if request.parameters.get("versus") is not None:
         from embstore.query.differences import with_versus  # which other requests do not need
 
-        request = with_versus(catalog, request, suitable)
+        request, suitable = with_versus(catalog, request, suitable)
     if request.common:
         request = _over_common_items(catalog, request, suitable)
     return request, suitable, [*left_out, *without_column]
@@ -158,13 +153,13 @@ def _over_common_items(
     there are none.
     """
     chosen, _ = select_layers(cards, request.layers)
-    versus, against = (
-        parse_space(str(request.parameters.get(name)))[0] for name in ("versus", "against")
-    )
-    names = [*chosen, *(name for name in (versus, against) if name in catalog.cards)]
+    names = [card.space for card in cards if card.space in chosen]
+    if (against := parse_space(str(request.parameters.get("against")))[0]) in catalog.cards:
+        names.append(against)
     spaces = {space: catalog.ids(space) for space in names}
     if not len(reduce(np.intersect1d, spaces.values())):
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
+        versus = parse_space(str(request.parameters.get("versus")))[0]
         option = "versus" if versus in catalog.cards else "common"
         raise QueryError(
             f"no item is in all of the spaces {sizes}. Choose spaces that have items in common,"

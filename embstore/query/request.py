@@ -11,7 +11,7 @@ import numpy as np
 
 from embstore.base.arrays import distinct
 from embstore.base.errors import UsageError
-from embstore.base.space import Unit
+from embstore.base.space import Layer, Unit
 from embstore.base.text import OF_SPACE, item_id, sha256_of_words
 from embstore.query.words import WordList, read_sets
 from embstore.storage.card import Card, SpaceFilter
@@ -136,12 +136,17 @@ class Selection:
         return columns if self.by is None else columns | self.by.columns()
 
 
+SpaceLayer = tuple[str, Layer]
+
+
 @dataclass(frozen=True)
 class MetricRequest:
     """A metric, its parameters, the spaces and layers, and the items that it is computed over.
 
     Attributes:
         common: Whether to keep the items that all spaces of the query have.
+        references: Space and layer → those that ``versus`` compares them with; None for the best,
+            or if there are none.
     """
 
     metric: "Metric"
@@ -150,6 +155,7 @@ class MetricRequest:
     spaces: SpaceFilter
     layers: str
     common: bool = False
+    references: Mapping[SpaceLayer, SpaceLayer | None] = field(default_factory=dict)
 
     @cached_property
     def sets(self) -> dict[str, WordList]:

@@ -7,7 +7,7 @@ Spaces and layers are selected here by the names that a user gives.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -140,11 +140,10 @@ class Card:
     blanks: list[str] | None = None
     pooled: Document | None = None
 
-    def with_layers(self, names: Iterable[str]) -> Self:
-        """Return the card with the named layers alone, or itself without names."""
-        if not (layers := ",".join(names)):
-            return self
-        return replace(self, layers=replace(self.layers.select(layers), are_named=True))
+    def with_layers(self, layers: str) -> Self:
+        """Return the card with the named layers alone; itself if none is named."""
+        named = replace(self.layers.select(layers or "all"), are_named=bool(layers))
+        return replace(self, layers=named)
 
     @property
     def made_otherwise(self) -> str | None:
@@ -409,13 +408,11 @@ class SpaceFilter:
     def select_with_layers(self, cards: Mapping[str, Card]) -> list[Card]:
         """Return the cards that match the filter; of ``SPACE:LAYER`` with this layer alone."""
         known = {name for card in cards.values() for name in self.names(card)}
-        models, spaces = (
-            [parse_space(name, known) for name in names] for names in (self.models, self.spaces)
-        )
-        matching = replace(self, models=[*dict(models)], spaces=[*dict(spaces)]).select(cards)
+        spaces = [parse_space(name, known) for name in self.spaces]
+        matching = replace(self, spaces=[*dict(spaces)]).select(cards)
         return [
             card.with_layers(
-                layer for name, layer in (*models, *spaces) if layer and name in self.names(card)
+                ",".join(layer for name, layer in spaces if layer and name in self.names(card))
             )
             for card in matching
         ]
@@ -470,8 +467,7 @@ def compared_space(cards: Mapping[str, Card], name: str) -> Card:
     """
     space, layer = parse_space(name)
     check_known("space", space, cards)
-    card = cards[space]
-    return card.with_layers([layer or "all"] if layer or len(card.layers) == 1 else [])
+    return cards[space].with_layers(layer or "all" * (len(cards[space].layers) == 1))
 
 
 def only_space(cards: Mapping[str, Card], name: str) -> Card:

@@ -51,7 +51,7 @@ CEAT = "ceat -x river,sea -y town,road -a the, -b my,"
 AXIS = "axis --positive text1,text2 --negative text3,"
 REFUSED = {
     "similarity --dataset rg65 --versus 7": [
-        "unknown space or layer '7'. Known: best, toy.word.last, 0, 1, 2, all, top."
+        "unknown space or layer '7'. Known: best, toy.word.last, 0, 1, 2."
     ],
     "similarity --dataset rg65 --versus 0 --layer 0": ["there is nothing to compare it with."],
     "similarity --dataset rg65 --versus best --layer 0": ["there is nothing to compare it with."],
@@ -59,7 +59,7 @@ REFUSED = {
         "nothing to compare it with. Take more layers, or another sp"
     ],
     "similarity --dataset rg65 --versus toy.word.lst": [
-        "Did you mean 'toy.word.last'? Known: best, toy.word.last, 0, 1, 2,"
+        "Did you mean 'toy.word.last'? Known: best, toy.word.last, 0, 1, 2."
     ],
     "similarity --dataset rg65 --versus best --by pos": ["leave out --by"],
     "cka --over max": ["--over max has an effect with --permutations alone"],

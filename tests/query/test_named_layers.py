@@ -90,6 +90,14 @@ def test_what_is_compared_is_measured_beside_the_layers_that_are_asked_for(store
     assert sorted(layers_of(table)) == [(MODEL, "2"), (SINGLE, "0")]
 
 
+def test_a_named_layer_is_compared_with_another_of_its_space(store):
+    named = store.query("similarity", spaces=f"{MODEL}:0", versus="2")
+    assert layers_of(named) == [(MODEL, "0"), (MODEL, "2")]
+    both = store.query("similarity", spaces=MODEL, layers="0,2", versus="2")
+    assert named["difference"] == both["difference"]
+    assert store.query("similarity", spaces=f"{MODEL}:0", versus=f"{MODEL}:2").rows == named.rows
+
+
 def test_a_number_of_all_items_is_compared_over_those_that_both_have(store):
     table = store.query("norms", spaces=MODEL, layers="1", versus=SINGLE)
     [row] = [row for row in table if row["space"] == MODEL]
@@ -106,17 +114,16 @@ def test_a_layer_without_a_counterpart_has_a_reason(store, tmp_path):
     assert [row["versus"] for row in table if row["space"] == MODEL] == [
         "short.word.last", "short.word.last", None,
     ]  # fmt: skip
-    reason = "unknown layer '2'. Known: 0, 1, all, top."
-    how = "(versus short.word.last)"
-    assert f"Not every layer of {MODEL} is compared {how}: {reason}" in table.notes[-1]
+    reason = f"versus ({MODEL}): not every layer has one to be compared with"
+    assert reason in table.notes[0]
+    reason = "versus=short.word.last: there is nothing to compare it with."
     with pytest.raises(UsageError, match=re.escape(f"{reason} Take more layers")):
         store.query("similarity", spaces=MODEL, layers=2, versus="short.word.last")
 
 
 def test_a_space_without_the_layer_of_versus_has_a_reason(store):
     table = store.query("similarity", versus="2")
-    reason = "unknown layer '2'. Known: 0, all, top."
-    assert f"Not every layer of {SINGLE} is compared (versus 2): {reason}" in table.notes[-1]
+    assert f"versus ({SINGLE}): not every layer has one to be compared with" in table.notes[0]
     assert [row["versus"] for row in table if row["space"] == MODEL] == ["2", "2", None]
 
 
@@ -125,14 +132,14 @@ def test_a_space_without_the_layer_of_versus_has_a_reason(store):
     [
         (f"{MODEL}:9", "unknown layer '9'. Known: 0, 1, 2, all, top."),
         ("nowhere:1", f"unknown space 'nowhere'. Known: {MODEL}, {SINGLE}."),
-        ("nowhere", f"unknown space or layer 'nowhere'. Known: best, {MODEL}, {SINGLE}, 0, 1, 2,"),
-        ("9", f"unknown space or layer '9'. Known: best, {MODEL}, {SINGLE}, 0, 1, 2, all, top."),
-        ("", "unknown space or layer ''."),
+        ("nowhere", f"unknown space or layer 'nowhere'. Known: best, {MODEL}, {SINGLE}, 0, 1, 2."),
+        ("9", f"unknown space or layer '9'. Known: best, {MODEL}, {SINGLE}, 0, 1, 2."),
+        ("", "`versus` is empty: name a layer, a space, or best."),
         (f"{MODEL}:0-1", f"must be one layer, a space, SPACE:LAYER or best, not '{MODEL}:0-1'"),
     ],
 )
 def test_unknown_layers_and_spaces_are_named(store, versus, message):
-    with pytest.raises((UnknownNameError, QueryError)) as caught:
+    with pytest.raises((UnknownNameError, QueryError, UsageError)) as caught:
         store.query("similarity", versus=versus)
     assert message in str(caught.value)
 
@@ -140,7 +147,7 @@ def test_unknown_layers_and_spaces_are_named(store, versus, message):
 def test_spaces_with_layers_of_their_own(store):
     both = store.query("norms", spaces=[f"{MODEL}:1", SINGLE], layers="all")
     assert {*layers_of(both)} == {(MODEL, "1"), (SINGLE, "0")}
-    assert layers_of(store.query("norms", models=f"{MODEL}:0-1")) == [(MODEL, "0"), (MODEL, "1")]
+    assert layers_of(store.query("norms", spaces=f"{MODEL}:0-1")) == [(MODEL, "0"), (MODEL, "1")]
     twice = store.query("norms", spaces=[f"{MODEL}:0", f"{MODEL}:top"])
     assert layers_of(twice) == [(MODEL, "0"), (MODEL, "2")]
     assert {*layers_of(store.neighbours("text1", spaces=f"{MODEL}:1"))} == {(MODEL, "1")}
@@ -219,5 +226,5 @@ def test_against_an_unknown_layer_names_those_there_are(store, against, message)
 
 
 def test_layers_of_the_measured_space_that_it_does_not_have(store):
-    with pytest.raises(QueryError, match=rf"{SINGLE} has no layer '2'\. Layers of {MODEL} alone"):
+    with pytest.raises(QueryError, match=rf"{SINGLE} has no layer '2'\. One of {MODEL} alone"):
         store.query("cka", spaces=SINGLE, layers="2", against=MODEL)
