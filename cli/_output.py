@@ -87,7 +87,7 @@ class Output:
             raise UsageError(f"a result has one format, not {' and '.join(sorted(forms))}.")
         check_places(output or ())
         form = next(iter(forms), None)
-        files = [None if str(file) == "-" else file for file in output or ["-"]]
+        files = [None if str(file) == "-" else file for file in output or [Path("-")]]
         self.targets = [Target(form or _format_of(file), file) for file in files]
         self.form, self.file = self.targets[0]
         self.csv_safe, self.ids_as_text, self.quiet = csv_safe, ids_as_text, quiet

@@ -199,7 +199,9 @@ def map(
         with out.progress():
             done = opened.map(layers=layers, force=force, **of_map)
             shown = TOP if layers == ALL else layers
-            mapped = pictures and [opened.map_items(layers=shown, together=layers, **of_map)]
+            mapped = [
+                opened.map_items(layers=shown, together=layers, **of_map) for _ in pictures[:1]
+            ]
         if mapped:
             from embstore.plot import PlotOptions, draw
 

@@ -238,9 +238,8 @@ def _stream(found: Any, out: Output) -> None:
     if (Format.PARQUET, None) in out.targets and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
     columns = found.columns
-    reader, batches = _begin(found)
-    if len(out.targets) > 1:
-        batches = [*batches]
+    reader, first = _begin(found)
+    batches: Iterable[Any] = [*first] if len(out.targets) > 1 else first
     for target in out.targets:
         form, file = target
         for_terminal = file is None and sys.stdout.isatty()
