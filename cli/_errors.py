@@ -19,7 +19,7 @@ from typer import Exit, echo
 
 from embstore import __version__
 from embstore.base.errors import EmbstoreError, system_reason
-from embstore.base.messages import printable
+from embstore.base.messages import brief, printable
 
 from ._interrupts import INTERRUPTED, is_interrupted
 
@@ -107,12 +107,14 @@ def _as_option(argument: re.Match[str]) -> str:
 
 
 def say(message: str) -> None:
-    """Write a line for the user to standard error, with arguments as options of the command; where
-    it cannot be written (nobody reads it, or its disk failed), the work goes on without.
+    """Write a line for the user to standard error, with arguments as options of the command, of a
+    long note its brief form but with --verbose; where it cannot be written (nobody reads it, or its
+    disk failed), the work goes on without.
 
     Control characters in it are escaped, also where it is piped: what is piped is often shown on a
     terminal after all.
     """
+    message = message if _began is not None else brief(message)
     try:
         echo(printable(_ARGUMENT.sub(_as_option, message), lines=True), err=True)
     except OSError:

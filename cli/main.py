@@ -130,7 +130,9 @@ def embstore(
         False, "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
     ),
     verbose: bool = Option(
-        False, "--verbose", help="Also show versions, the time taken and what caused an error."
+        False,
+        "--verbose",
+        help="Also show versions, the time taken, what caused an error, and notes in full.",
     ),
 ) -> None:
     """Embed words and sentences once, keep every layer, and query their geometry without a

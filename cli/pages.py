@@ -9,7 +9,7 @@ from embstore.base.errors import UsageError
 
 from ._errors import explained
 from ._groups import opened_store, with_groups
-from ._options import Quiet, divided, examples
+from ._options import Quiet, Spaces, divided, examples
 from ._output import check_place, say, show_progress, write
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def report(
     quick: Annotated[
         bool, Option("--quick", help="With --recipe: the small datasets only.")
     ] = False,
+    spaces: Spaces = None,
     *,
     opened: "Store",
     quiet: Quiet = False,
@@ -103,7 +104,13 @@ def report(
     if file is not None:
         check_place(file)
     with show_progress(quiet):
-        page = opened.report(recipe=recipe, models=models or (), sentences=sentences, quick=quick)
+        page = opened.report(
+            recipe=recipe,
+            models=models or (),
+            sentences=sentences,
+            quick=quick,
+            spaces=spaces or (),
+        )
     write(page, file)
     if str(file) == "report.html" and not quiet:
         say(f"Written: {file}")

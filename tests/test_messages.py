@@ -3,11 +3,14 @@ its origin.
 """
 
 import ast
+import pickle
 import re
 from importlib.resources import files
 from pathlib import Path
 
-from embstore.base.messages import count, first_of
+from embstore.base.messages import brief, count, first_of
+from embstore.base.table import Table
+from embstore.query.notes import joined
 
 
 def test_no_message_names_an_option_of_the_command_line():
@@ -41,3 +44,19 @@ def test_no_message_names_an_option_of_the_command_line():
 def test_numbers_have_their_nouns_and_lists_their_rest():
     assert [count(n, "pass", "es") for n in (0, 1, 1234)] == ["0 passes", "1 pass", "1,234 passes"]
     assert [first_of(range(n), 2) for n in range(4)] == ["", "0", "0, 1", "0, 1 and 1 more"]
+
+
+def test_a_long_note_is_brief_but_names_every_reason_and_whole_in_python():
+    sentences = [f"note {number}." for number in range(8)]
+    reasons = [f"reason {number}." for number in range(6)]
+    [note] = joined([*sentences, *reasons, *sentences], reasons)
+    assert note == " ".join([*sentences, *reasons])
+    assert brief(note) == " ".join([*sentences[:3], *reasons, "And 5 more."])
+    assert pickle.loads(pickle.dumps(note)).brief == note.brief
+    for whole in (joined(sentences[:4]), joined(sentences[:3], reasons)):
+        assert brief(whole[0]) == whole[0]
+    assert joined([]) == []
+    shown = Table(("a",), ({"a": 1},), (note,))
+    for text in (repr(shown), shown._repr_html_()):
+        assert "And 5 more." in text
+        assert "note 3" not in text

@@ -28,6 +28,17 @@ class Report:
         )
 
 
+class Note(str):
+    """A note with a shorter form, for a terminal."""
+
+    brief: str
+
+
+def brief(note: str) -> str:
+    """Return the shorter form of a note, if it has one."""
+    return note.brief if isinstance(note, Note) else note
+
+
 _CONTROLS = "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escape sequences begin with one of them
 _LINES = "\u2028\u2029"
 _BIDI = "\u202a-\u202e\u2066-\u2069"  # they reorder the text that follows

@@ -26,6 +26,7 @@ class Progress(NamedTuple):
             (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
         share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it
             weighs texts by length and counts unfinished layers in part.
+        within: Place of the task in the one that it is a part of, such as ``3/37``; empty for none.
     """
 
     stage: str
@@ -35,6 +36,7 @@ class Progress(NamedTuple):
     share: float = 0.0
     n_tokens: int = 0  # number of tokens read by the model
     n_vectors: int = 0  # number of vectors read
+    within: str = ""
 
 
 Observer = Callable[[Progress], None]
@@ -83,14 +85,27 @@ class Task:
     shares: dict[Any, float] = field(default_factory=dict)  # part → finished share of it, in [0, 1]
     n_vectors: int = 0  # number of vectors read
     weight: float = 1.0  # share of each part that what is now reported amounts to
+    within: str = ""  # as in :class:`Progress`
 
     def report(self) -> None:
         """Report the progress to the observer."""
-        done = sum(share >= 1 for share in self.shares.values())
         share = min(1.0, sum(self.shares.values()) / self.total) if self.total else 1.0
         self.observe(
-            Progress(self.stage, self.subject, done, self.total, share, n_vectors=self.n_vectors)
+            Progress(
+                self.stage,
+                self.subject,
+                self.done,
+                self.total,
+                share,
+                n_vectors=self.n_vectors,
+                within=self.within,
+            )
         )
+
+    @property
+    def done(self) -> int:
+        """Number of finished parts."""
+        return sum(share >= 1 for share in self.shares.values())
 
     def advance(self, part: Any, share: float) -> None:
         """Raise the finished share of a part that is not done, and report the progress."""
@@ -131,8 +146,9 @@ def task(stage: str, subject: str, total: int) -> Iterator[Task]:
     """Begin a task of several parts, reported to the current observer; it is the current task
     within the block.
     """
-    observe = current_observer()
-    new_task = Task(observe or ignore, stage, subject, total)
+    observe, outer = current_observer(), current_task()
+    within = f"{outer.done + 1}/{outer.total}" if outer is not None and outer.total > 1 else ""
+    new_task = Task(observe or ignore, stage, subject, total, within=within)
     token = _task.set(new_task if observe else None)
     new_task.report()
     try:
@@ -196,7 +212,7 @@ _UNITS = {
     "verify": "file",
     "push": "file",
     "pull": "file",
-    "report": "metric",
+    "report": "section",
     "fetch": "B",
 }
 _BRIEF = ("compute", "search", "map", "verify", "hash", "read", "write")
@@ -241,7 +257,8 @@ def _is_watched() -> bool:
 
 
 def _delay(progress: Progress) -> float:
-    is_seen_at_once = _is_watched() and progress.stage not in _BRIEF
+    is_load = progress.stage == "load"  # which reports nothing more until it ends
+    is_seen_at_once = is_load or (_is_watched() and progress.stage not in _BRIEF)
     return 0.0 if is_seen_at_once else _SECONDS_TO_FIRST
 
 
@@ -250,7 +267,7 @@ def _bar(progress: Progress) -> Any:
 
     unit = _UNITS.get(progress.stage, "")
     return tqdm(
-        desc=printable(f"{_VERBS[progress.stage]} {progress.subject}"),
+        desc=printable(f"{progress.within} {_VERBS[progress.stage]} {progress.subject}".strip()),
         total=progress.total or None,
         initial=progress.done,
         unit=f" {unit}" if len(unit) > 1 else unit,

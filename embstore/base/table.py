@@ -11,7 +11,7 @@ from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.labels import labelled
 from embstore.base.latex import latex, mark
-from embstore.base.messages import printable
+from embstore.base.messages import brief, printable
 
 if TYPE_CHECKING:
     import os
@@ -331,7 +331,7 @@ class Table:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
         ]
-        return "\n".join([*lines, *(printable(note) for note in self.notes)])
+        return "\n".join([*lines, *(printable(brief(note)) for note in self.notes)])
 
     def _printable_layout(self) -> list[list[str]]:
         """Return the header and rows of the printed table, with control characters escaped."""
@@ -346,7 +346,7 @@ class Table:
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines
         )
-        notes = "".join(f"<p>{html.escape(printable(note))}</p>" for note in self.notes)
+        notes = "".join(f"<p>{html.escape(printable(brief(note)))}</p>" for note in self.notes)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from embstore.base import __version__
@@ -107,14 +108,15 @@ def report(
     reproduction: Table | None = None,
     recipe: str = "",
     options: Mapping[str, Any] | None = None,
+    spaces: Sequence[str] = (),
 ) -> str:
     """Return the HTML of a report, which opens without a network.
 
     The same store, the same versions and the same number of threads give the same bytes.
     ``reproduction`` is a result of :meth:`Store.reproduce` that the report begins with, with the
-    name and the options of its recipe.
+    name and the options of its recipe. ``spaces`` are those that it is about; by default all.
     """
-    info = store.info()
+    info, chosen = store.info(spaces=spaces), {"spaces": [*spaces]} if spaces else {}
     if not len(info):
         raise QueryError("the store has no space to report on. Fill it with: embstore build")
     name = printable(store.path.name)
@@ -123,24 +125,28 @@ def report(
         sections.insert(0, _reproduction(reproduction, recipe, store, options or {}))
     # Drift has a section of its own, of the items that change most.
     metrics = [metric for metric in all_metrics()[0].values() if metric.name != "drift"]
-    with task("report", name, len(metrics) + 1) as computing, sharing_neighbours():
-        for metric in metrics:
-            sections += _metric_sections(store, metric, info)
-            computing.finish(metric.name)
-        sections += _drift(store, info)
-        computing.finish("drift")
     commands = {space: commands_of(store, space, folder=_folder(store)) for space in info["space"]}
     maps = []
-    for space, own in commands.items():
-        found = find_map(store, space)
-        kept = kept_now(store, space) if found.kept is None else found.kept
-        maps.append(pack(replace(found, kept=kept), own))
+    total = len(metrics) + 1 + len(commands)
+    with task("report", name, total) as computing, sharing_neighbours():
+        for metric in metrics:
+            sections += _metric_sections(store, metric, info, chosen)
+            computing.finish(metric.name)
+        sections += _drift(store, info, chosen)
+        computing.finish("drift")
+        for space, own in commands.items():
+            found = find_map(store, space)
+            kept = kept_now(store, space) if found.kept is None else found.kept
+            maps.append(pack(replace(found, kept=kept), own))
+            computing.finish(("map", space))
     return _page(name, sections, maps, [own["command"] for own in commands.values()])
 
 
-def _drift(store: Reading, info: Table) -> Iterator[Section]:
+def _drift(
+    store: Reading, info: Table, chosen: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Section]:
     """Yield the section of the items that change most and least over the layers of a space."""
-    options = _sample(info, _MOST_SEARCHED)
+    options = {**chosen, **_sample(info, _MOST_SEARCHED)}
     try:
         found = store.drift(**options)
     except (QueryError, UsageError) as error:
@@ -172,10 +178,12 @@ def _folder(store: Reading) -> Path:
 
 
 def _contents(store: Reading, info: Table) -> Section:
-    cards = {space: card.to_dict() for space, card in sorted(store.catalog.cards.items())}
+    cards = {space: store.catalog.cards[space].to_dict() for space in sorted(info["space"])}
     columns = list(dict.fromkeys(name for fields in cards.values() for name in fields))
     rows = [{name: fields.get(name) for name in columns} for fields in cards.values()]
     skipped = store.skipped()
+    listed = [row for row in skipped if row["space"] in (None, *cards)]
+    skipped = replace(skipped, rows=tuple(listed))
     tables = {"spaces": info, "cards": table(rows, columns=columns)} | (
         {"skipped": skipped} if len(skipped) else {}
     )
@@ -199,15 +207,16 @@ def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str,
     )
 
 
-def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Section]:
+def _metric_sections(
+    store: Reading, metric: Metric, info: Table, chosen: Mapping[str, Any]
+) -> Iterator[Section]:
     """Yield the section of a metric that needs no words, columns or files; none where it suits no
     space.
     """
     if metric.needs in ("word sets", "word contexts", "column", "labels") or metric.name in _SLOW:
         return
-    options = _sample(
-        info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS
-    )
+    most = _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS
+    options = {**chosen, **_sample(info, most)}
     intro = f"{metric.help} {metric.citation}."
     commands = [
         command(f"{verb} {metric.name}", _folder(store), options) for verb in ("query", "plot")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from embstore.base.messages import first_of
 from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
+from embstore.metrics.data import Contexts, Words
 from embstore.metrics.numerics.linear_algebra import one_thread
 from embstore.query.group_layers import layers_of_groups, restricted
 from embstore.query.layer_data import StoredLayer, TransformedLayer, stored_layers, transformed
@@ -90,6 +92,8 @@ def compute_layers(
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         rows: list[Row] = []
         scores: list[Any] = []
+        if request.parameters.get("missing") == "skip" and not isinstance(data, NotComputable):
+            layer_notes = [*layer_notes, *_zero_words(card, data, cases)]
         baseline = _baseline(request, data, cases[0].inputs)
         with one_thread() if groups is not None else nullcontext():
             for group, group_data in _divided(request, data, groups):
@@ -107,6 +111,22 @@ def compute_layers(
         if is_empty:
             rows = [row | {"reason": NOTHING_SELECTED} for row in rows]
         yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
+
+
+def _zero_words(card: Card, data: LayerData, cases: Sequence[Case]) -> Iterator[str]:
+    """Yield which words of the inputs are left out of a layer since their vector is zero."""
+    for case in cases:
+        words: dict[int, str] = {}
+        for value in case.inputs.values():
+            if isinstance(value, Words):
+                words |= zip(value.ids.tolist(), value.texts, strict=True)
+            elif isinstance(value, Contexts):
+                names = (value.names[group] for group in value.groups.tolist())
+                words |= zip(value.ids.tolist(), names, strict=True)
+        ids, vectors = data.gather(np.array(sorted(words), np.int64))
+        zero = dict.fromkeys(repr(words[item]) for item in ids[~vectors.any(axis=1)].tolist())
+        if zero:
+            yield f"{card.space}: {first_of(zero)} left out where the vector is zero."
 
 
 def _with_errors(

@@ -44,8 +44,12 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
         raise QueryError(f"{NOTHING_SELECTED}: none fits `where`, `words` and `word`.")
     if request.metric.best:
         mark_best(request.metric, request.metric.best, rows)
-    missing = [*left_out, *measured.missing, *notes.missing(request, rows)]
-    both = [*notes.measured(request, rows, measured.drawn, measured.more), *notes.joined(missing)]
+    missing = notes.missing(request, rows)
+    reasons = [sentence for sentence, is_reason in missing.items() if is_reason]
+    both = [
+        *notes.measured(request, rows, measured.drawn, measured.more),
+        *notes.joined([*left_out, *measured.missing, *missing], reasons),
+    ]
     return _tabulate(request, measured, both)
 
 

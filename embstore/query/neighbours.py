@@ -79,7 +79,7 @@ def neighbours(
         notes += word_notes
     n_layers = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
     with task("search", ", ".join(n_layers), sum(n_layers.values())) as searching:
-        rows, search_notes = _search_all(search, found, chosen, transforms, searching)
+        rows, search_notes, refused = _search_all(search, found, chosen, transforms, searching)
     if not rows:
         notes.append(
             f"{first_of((space.card.space for space in found), MOST_NAMED)}: there is no other item"
@@ -100,7 +100,7 @@ def neighbours(
     return table(
         [row | texts[row["item_id"]] | columns | missing[row["space"]] for row in rows],
         columns=[*columns_with_values((*COLUMNS, search.value), rows), *columns],
-        notes=[*joined(search_notes), *joined(notes)],
+        notes=[*joined(search_notes, refused), *joined(notes)],
         types={**REVISION_TYPES, "context": "string"},
         pivot=Pivot(
             down, ("space", "layer_name"), values=(("context", "text"), search.value), joined=True
@@ -121,8 +121,10 @@ def _search_all(
     chosen: Mapping[str, Sequence[Layer]],
     transforms: "Sequence[Step]",
     searching: Task,
-) -> tuple[list[Row], list[str]]:
-    """Search every space and layer; return the neighbours as rows, and notes."""
+) -> tuple[list[Row], list[str], list[str]]:
+    """Search every space and layer; return the neighbours as rows, notes, and why some layers have
+    none.
+    """
     rows: list[Row] = []
     notes: list[str] = []
     refused: list[str] = []
@@ -145,7 +147,7 @@ def _search_all(
             searching.finish((space.card.space, layer.id))
     if refused and len(refused) == n_layers:
         raise QueryError(f"{refused[0]} Give another transform.")
-    return rows, [*notes, *refused]
+    return rows, notes, refused
 
 
 COSINE_COLUMNS = (
@@ -200,7 +202,7 @@ def cosines(
     return table(
         [row | columns for row in rows],
         columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
-        notes=joined([*notes, *reasons]),
+        notes=joined(notes, reasons),
         types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
         chart=COSINE,
         pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),

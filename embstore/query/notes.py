@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.messages import MOST_NAMED, first_of
+from embstore.base.messages import MOST_NAMED, Note, first_of
 from embstore.base.table import show_parameter
 from embstore.query.provenance import is_drawn
 
@@ -17,16 +17,18 @@ _COUNTS = ("n_zero", "n_duplicates", "n_tied", "n_rare")
 _LEVEL = 0.05  # of tests
 
 
-def joined(sentences: Iterable[str]) -> list[str]:
-    """Return sentences as one note, of many the first and the number of the others; none for
-    none.
+def joined(sentences: Iterable[str], reasons: Iterable[str] = ()) -> list[str]:
+    """Return sentences as one note; none for none. Shown briefly, it has of many the first, the
+    reasons why rows lack a number, and how many others there are.
     """
-    distinct = [*dict.fromkeys(sentences)]
+    distinct = [*dict.fromkeys([*sentences, *reasons])]
     if not distinct:
         return []
-    n_more = len(distinct) - _MAX_SENTENCES
-    more = [f"And {n_more} more." if n_more > 1 else distinct[-1]] if n_more > 0 else []
-    return [" ".join([*distinct[:_MAX_SENTENCES], *more])]
+    note, always = Note(" ".join(distinct)), {*reasons}
+    shown = [text for at, text in enumerate(distinct) if at < _MAX_SENTENCES or text in always]
+    n_more = len(distinct) - len(shown)
+    note.brief = " ".join([*shown, f"And {n_more} more."]) if n_more > 1 else str(note)
+    return [note]
 
 
 def measured(
@@ -105,8 +107,9 @@ def _parameters(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
             yield f"{parameter.name} = {many}"
 
 
-def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the reasons of missing values in rows, and the counts of what was left out.
+def missing(request: "MetricRequest", rows: Sequence[Row]) -> dict[str, bool]:
+    """Return the reasons of missing values in rows, and the counts of what was left out, each with
+    whether it is a reason.
 
     Each is named once, with the first row that it holds for, and the number of the others.
     """
@@ -123,6 +126,7 @@ def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
             if row[column.name]:
                 text = f"{column.name} = {row[column.name]} ({column.help})"
                 found.setdefault(text, []).append(row)
+    reasons, sentences = {row["reason"] for row in rows}, {}
     keys = ["group", *request.metric.key_names]
     for text, members in found.items():
         first = members[0]
@@ -131,4 +135,5 @@ def missing(request: "MetricRequest", rows: Sequence[Row]) -> Iterator[str]:
         where = ", ".join([first["space"], *names, f"layer {' with '.join(layers)}"])
         more = len(members) - 1
         others = f" and {more} more row{'s' * (more > 1)}" if more else ""
-        yield f"{where}{others}: {text}."
+        sentences[f"{where}{others}: {text}."] = text in reasons
+    return sentences

@@ -185,6 +185,7 @@ def write_new(
         target: Files of this store.
         dry_run: Whether to write nothing.
     """
+    here = target.name if stored is None else stored.name  # a copy is written elsewhere first
     spaces = {card.space for card in cards}
     known = stored.manifest.files if stored is not None else {}
     ours = {kind: _tables(stored, kind) for kind in keys.TABLES}
@@ -197,7 +198,7 @@ def write_new(
         (
             keys.COLUMNS,
             "values of columns",
-            new_columns(own_columns, columns, (target.name, source.name), spaces, requested),
+            new_columns(own_columns, columns, (here, source.name), spaces, requested),
         ),
         (
             keys.SKIPPED,

@@ -366,6 +366,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         models: Names = (),
         sentences: StrPath | None = None,
         quick: bool = False,
+        spaces: Names = (),
     ) -> str:
         """Return a report on the store as HTML: contents, metrics as pictures and tables, and an
         interactive map.
@@ -379,9 +380,11 @@ class FeatureMethods(BuildMethods, LookupMethods):
             models: Checkpoints of the reproduction, as in :meth:`reproduce`.
             sentences: File of sentences of the reproduction, as in :meth:`reproduce`.
             quick: Whether the reproduction uses only the small datasets.
+            spaces: Names of the spaces that the report is about; by default all.
 
         Raises:
             QueryError: The store has no space.
+            UnknownNameError: There is no such space.
             UsageError: The extra is not installed, or an option of a reproduction is given without
                 a recipe.
         """
@@ -393,7 +396,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
                     "models, sentences and quick are for the reproduction of a recipe: give"
                     " `recipe`."
                 )
-            return report(self._pinned())
+            return report(self._pinned(), spaces=as_names(spaces))
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
         options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}
-        return report(self._pinned(), reproduction, recipe, options)
+        return report(self._pinned(), reproduction, recipe, options, as_names(spaces))

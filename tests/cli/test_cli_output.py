@@ -10,6 +10,7 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
+from embstore_cli._errors import say
 from embstore_cli._options import Format
 from embstore_cli._output import text_of
 from markdown_it import MarkdownIt
@@ -18,6 +19,7 @@ from synthetic import synthetic_store
 
 from embstore import Store, Table
 from embstore.base.table import Pivot
+from embstore.query.notes import joined
 
 CALLS = {
     "norms": ["query", "norms", "--model", "toy", "--unit", "word"],
@@ -221,6 +223,15 @@ def test_one_file_named_twice_is_refused_before_anything_is_computed(refusal, ma
     for call in (CALL, ("plot", "norms"), ("map",)):
         said = refusal(*call, "--store", made.root, "-o", "x.svg", "-o", "./x.svg")
         assert "--output x.svg is named twice. Name each file once." in said
+
+
+def test_notes_are_brief_and_whole_where_verbose(monkeypatch, capsys):
+    [note] = joined([f"note {number}." for number in range(8)], ["a reason."])
+    say(note)
+    assert capsys.readouterr().err == "note 0. note 1. note 2. a reason. And 5 more.\n"
+    monkeypatch.setattr("embstore_cli._errors._began", 0.0)
+    say(note)
+    assert capsys.readouterr().err == f"{note}\n"
 
 
 def test_layers_may_be_repeated(cli, made):

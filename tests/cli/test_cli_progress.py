@@ -55,13 +55,29 @@ def test_a_bar_is_removed_when_its_stage_ends_or_another_begins(monkeypatch, cap
 
 
 def test_what_takes_long_is_shown_at_once_in_a_notebook(monkeypatch):
-    load, map = Progress("load", "minilm"), Progress("map", "a")
+    load, map, encode = (Progress(stage, "minilm") for stage in ("load", "map", "encode"))
     monkeypatch.setattr(progress, "_SECONDS_TO_FIRST", 2.0)
-    assert (progress._delay(load), progress._delay(map)) == (2, 2)
+    assert [progress._delay(each) for each in (load, map, encode)] == [0, 2, 2], "a pipe"
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    assert (progress._delay(load), progress._delay(map)) == (0, 2)
+    assert [progress._delay(each) for each in (load, map, encode)] == [0, 2, 0]
     with progress._bar(load) as bar:
         assert str(bar) == "loading minilm …"
+
+
+def test_a_task_within_another_says_its_place():
+    found = []
+    with observing(found.append), progress.task("report", "store", 3) as outer:
+        outer.finish("norms")
+        with progress.task("compute", "cka of a", 2) as inner:
+            inner.finish(0)
+    assert [(each.stage, each.within) for each in found] == [
+        ("report", ""),
+        ("report", ""),
+        *[("compute", "2/3")] * 3,
+        ("report", ""),
+    ]
+    with progress._bar(found[2]) as bar:
+        assert str(bar).startswith("2/3 computing cka of a:   0%")
 
 
 def reported(run):

@@ -16,7 +16,8 @@ from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.base.errors import QueryError
+from embstore.base.errors import QueryError, UnknownNameError
+from embstore.base.progress import observing
 from embstore.explore.report import _drift
 from embstore.sources.opening import open_source
 from embstore.sources.rows import Row
@@ -164,6 +165,28 @@ def test_it_is_accessible_and_only_tables_scroll_sideways(browser, page, tmp_pat
         wait_until(lambda: min(shown.evaluate(SCALES)) >= 0.8, "pictures that suit the window")
         assert violations(shown) == []
     context.close()
+
+
+def test_a_report_is_on_the_spaces_that_are_named_and_says_how_far_it_is(tmp_path):
+    made = synthetic_store(tmp_path / "s", n=30)
+    synthetic_store(tmp_path / "s", n=30, model="other")
+    found = []
+    with observing(found.append):
+        page = Store(made.root).report(spaces=made.space)
+    assert [row[0] for row in csv_of(page, "spaces")[1:]] == [made.space]
+    header, *rows = csv_of(page, "norms")
+    assert {row[header.index("space")] for row in rows} == {made.space}
+    assert page.count('class="map">') == 1
+    assert f"embstore query norms --store s --space {made.space}" in page
+    assert f"embstore drift --store s --space {made.space}" in page
+    of_report = [each for each in found if each.stage == "report"]
+    total = len(Store.metrics()) + 1
+    assert {each.total for each in of_report} == {total}
+    assert of_report[-1].done == total
+    inner = [each.within for each in found if each.stage == "compute"]
+    assert {within.partition("/")[2] for within in inner} == {str(total)}
+    with pytest.raises(UnknownNameError, match="unknown space 'absent'"):
+        Store(made.root).report(spaces=["absent"])
 
 
 def test_an_empty_store_has_no_report(tmp_path):

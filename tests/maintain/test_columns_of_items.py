@@ -2,6 +2,8 @@
 pull.
 """
 
+import re
+
 import pandas as pd
 import pytest
 from kept_columns import stored_columns, write_columns
@@ -89,6 +91,9 @@ def test_merge_refuses_other_values_and_types(made, make_store):
     write_columns(other, {"freq": ["3"]}, first=3)
     with pytest.raises(StoreError, match=r"'freq' is of type int64 in .*, and of type string in"):
         made.store.merge(other.root)
+    named = rf"'freq' is of type int64 in {re.escape(str(made.root))}, and of type string in"
+    with pytest.raises(StoreError, match=named):
+        other.store.push(made.root, spaces=other.space)
     pd.testing.assert_frame_equal(stored_columns(made.root), before)
 
 

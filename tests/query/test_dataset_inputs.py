@@ -677,3 +677,18 @@ def test_the_command_that_embeds_more_names_the_checkpoint_as_a_build_takes_it(
     command = build_command(["rg65"], own)
     wanted = ["embstore", "build", "rg65", "--model", expected.format(folder=folder)]
     assert shlex.split(command) == [*wanted, "--weights-dtype", "bfloat16", "--name", "own"]
+
+
+def test_words_that_are_left_out_for_a_zero_vector_are_named(make_store):
+    vectors = np.random.default_rng(0).normal(size=(3, 12, 4))
+    vectors[1:, 3] = 0
+    made = make_store(n=12, dim=4, n_blocks=2, top_form=None, vectors=vectors)
+    sets = {"x": "text3,text1,text2", "y": "text4,text5", "a": "text6,text7", "b": "text8,text9"}
+    note = f"{made.space}: 'text3' left out where the vector is zero."
+    for _ in range(2):  # computed, and stored
+        found = made.store.query("weat", missing="skip", permutations=0, **sets)
+        assert found["n"] == [9, 8, 8]
+        assert str(found.notes).count(note) == 1
+    poles = {"positive": "text3,text4", "negative": "text5,text6"}
+    assert note in str(made.store.query("axis", missing="skip", top=1, **poles).notes)
+    assert note not in str(made.store.query("axis", missing="skip", layers=0, **poles).notes)
