@@ -195,14 +195,13 @@ def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(
 
 @pytest.mark.parametrize(("suffix", "message"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
 def test_an_unknown_suffix_is_refused_before_anything_is_computed(
-    cli, made, tmp_path, monkeypatch, suffix, message
+    refusal, made, tmp_path, monkeypatch, suffix, message
 ):
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
-    result = cli(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}", code=2)
-    assert result.stdout == ""
+    said = refusal(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}")
     known = "Known: .txt, .json, .jsonl, .ndjson, .csv, .md, .tex, .parquet"
-    assert f"unknown file type '.{suffix}'. {known}" in result.stderr
-    assert message in result.stderr
+    assert f"unknown file type '.{suffix}'. {known}" in said
+    assert message in said
     assert not (tmp_path / f"x.{suffix}").exists()
 
 
@@ -254,7 +253,7 @@ def test_what_is_centred_is_centered_too(cli, made):
     assert shown("--transform", "centred", "--transform", "standardise", "--json") == wanted
 
 
-def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made):
+def test_words_are_added_and_subtracted_by_lists_with_commas(cli, refusal, made):
     calls = (
         ["--positive", "text1,text2", "--negative", "text3,"],
         ["--positive", "text1", "--positive", "text2", "--negative", "text3"],
@@ -265,9 +264,9 @@ def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made):
     assert {first} == {*others}
     assert {row["query"] for row in json.loads(first)} == {"text1 + text2 - text3"}
     occurrences = ["--positive", "a [bank], lends,", "--unit", "occurrence", "--store", made.root]
-    assert "'a [bank], lends,' is not in" in cli("neighbours", *occurrences, code=2).stderr
+    assert "'a [bank], lends,' is not in" in refusal("neighbours", *occurrences)
     sentence = ["--positive", "Well, I see,text1", "--space", made.space, "--store", made.root]
-    assert "'Well, I see' is not in" in cli("neighbours", *sentence, code=2).stderr
+    assert "'Well, I see' is not in" in refusal("neighbours", *sentence)
 
 
 def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, refusal, made):

@@ -73,7 +73,7 @@ def test_sql_is_refused_with_the_command_that_pulls(made):
         bucket.store.sql("SELECT 1")
 
 
-def test_only_what_is_needed_is_fetched_and_only_once(made, caches):
+def test_only_what_is_needed_is_fetched_and_only_once(made):
     folder, bucket = made
     with FaultProxy(bucket.endpoint, {}) as proxy:
         through = replace(bucket, endpoint=proxy.endpoint)
@@ -147,7 +147,7 @@ def test_damage_in_a_bucket_is_found_when_a_file_is_fetched(bucket, caches):
         bucket.store.query("isoscore", layers="1")
 
 
-def test_the_cache_keeps_to_its_limit(made, caches, monkeypatch):
+def test_the_cache_keeps_to_its_limit(made, monkeypatch):
     """The files that were not used for the longest time go, and others are fetched again."""
     folder, bucket = made
     store = bucket.store
@@ -171,7 +171,7 @@ def test_the_cache_keeps_to_its_limit(made, caches, monkeypatch):
         bucket.store.query("isoscore", layers="0")
 
 
-def test_a_copy_that_was_cut_is_fetched_again(made, caches):
+def test_a_copy_that_was_cut_is_fetched_again(made):
     _, bucket = made
     expected = bucket.store.query("isoscore", layers="1", cache=False).rows
     for path in Path(os.environ["EMBSTORE_CACHE"]).rglob("*.parquet"):
@@ -179,7 +179,7 @@ def test_a_copy_that_was_cut_is_fetched_again(made, caches):
     assert bucket.store.query("isoscore", layers="1", cache=False).rows == expected
 
 
-def test_a_cache_that_cannot_be_written_is_named(made, cache, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_named(made, monkeypatch, tmp_path):
     _, bucket = made
     (tmp_path / "file").touch()
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "file" / "cache"))
@@ -190,7 +190,7 @@ def test_a_cache_that_cannot_be_written_is_named(made, cache, monkeypatch, tmp_p
         bucket.store.query("anisotropy")
 
 
-def test_a_cache_that_cannot_be_written_is_read(made, caches):
+def test_a_cache_that_cannot_be_written_is_read(made):
     _, bucket = made
     expected = bucket.store.query("norms", layers="1", cache=False).rows
 
@@ -208,7 +208,7 @@ def test_a_cache_that_cannot_be_written_is_read(made, caches):
     assert (folder / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d17")
 
 
-def test_a_check_leaves_the_copies_that_others_use(made, caches, monkeypatch):
+def test_a_check_leaves_the_copies_that_others_use(made, monkeypatch):
     _, bucket = made
     bucket.store.query("isoscore", cache=False)
     folder, download = Path(os.environ["EMBSTORE_CACHE"]), Objects.download

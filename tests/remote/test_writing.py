@@ -183,7 +183,7 @@ def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
     assert call > 8
 
 
-def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, monkeypatch):
+def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, monkeypatch):
     add(bucket, "a", 8)
     objects, files = bucket.objects(), bucket.store._files
     objects.replace("items/0123456789abcdef0123456789abcdef.parquet", b"of a killed writer")
