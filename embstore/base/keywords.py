@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from inspect import signature
-from types import NoneType
+from types import FunctionType, NoneType
 from typing import Any, get_args
 
 from embstore.base.errors import UsageError
@@ -37,13 +36,12 @@ def check_types(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
                 raise UsageError(f"{name} must be {expected}, not {member!r}.")
 
 
-def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+def checked(function: FunctionType) -> Callable[..., Any]:
     """Return a function that checks the types of its arguments: see :func:`check_types`."""
-    names = [*signature(function).parameters]
 
     @wraps(function)
     def check(*args: Any, **kwargs: Any) -> Any:
-        values = {**dict(zip(names, args, strict=False)), **kwargs}
+        values = {**dict(zip(function.__code__.co_varnames, args, strict=False)), **kwargs}
         check_types(function.__annotations__, values)
         return function(*args, **kwargs)
 

@@ -59,7 +59,9 @@ def with_versus(
         if is_of_all_items and any(card.space != other for card in cards):
             request = replace(request, common=True)
     chosen, _ = select_layers(cards, request.layers)
-    places = [(space, layer) for space, layers in chosen.items() for layer in layers]
+    places = [
+        (space, layer) for space, layers in chosen.items() for layer in layers if space != versus
+    ]
     references = {place: _reference(catalog, versus, *place) for place in places}
     if not any(references.values()) and versus not in (BEST, *catalog.cards):
         known = dict.fromkeys(layer.name for _, layer in places)
@@ -170,8 +172,7 @@ def _families(
         if reference is not None:
             target, score = scored.get((*reference, key), ((*reference, 0), None))
             family[target] = score
-        if len(family) > 1 or not (":" in versus or versus in answers):
-            yield space, family, target
+        yield space, family, target
 
 
 def _compare(
