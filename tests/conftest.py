@@ -178,6 +178,40 @@ def make_store(tmp_path):
 
 
 @pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Run the command line in this process, in an empty folder; it must end with exit code 0, or
+    with ``code``.
+    """
+    from embstore_cli.main import app
+    from typer.testing import CliRunner
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, code=0, **options):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def refusal(cli):
+    """Run a command that must be refused, with exit code 2 and no result; return what is said of
+    it, as one line.
+    """
+
+    def run(*arguments, **options):
+        result = cli(*arguments, code=2, **options)
+        assert result.stdout == ""
+        return " ".join(result.stderr.split())
+
+    return run
+
+
+@pytest.fixture
 def data(tmp_path, monkeypatch):
     """Where datasets are kept during a test: a folder that is not there yet."""
     monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))

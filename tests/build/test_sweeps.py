@@ -9,11 +9,9 @@ from weakref import WeakSet
 import huggingface_hub.constants
 import numpy as np
 import pytest
-from embstore_cli.main import app
 from huggingface_hub.hf_api import GitRefInfo, GitRefs
 from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache, write_run
 from tiny_checkpoint import card
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import (
@@ -233,20 +231,15 @@ def test_every_result_has_the_revision_and_the_step(swept):
             assert {(row["revision_2"], row["step_2"]) for row in found} == {("step16", 16)}
 
 
-def test_the_command_line_follows_training(hub, words, tmp_path):
-    def run(*arguments):
-        result = CliRunner().invoke(app, [*map(str, arguments), "--store", str(tmp_path / "store")])
-        assert result.exit_code == 0, result.stderr
-        return result.stdout
-
-    run("build", words, "--model", HUB_ID, "--revision", "step0,step2", "--revision", "step16")
+def test_the_command_line_follows_training(hub, cli, words, tmp_path):
+    cli("build", words, "--model", HUB_ID, "--revision", "step0,step2", "--revision", "step16")
     rows = json.loads(
-        run("query", "anisotropy", "--revision", "step2,step16", "--layer", "top", "--json")
+        cli("query", "anisotropy", "--revision", "step2,step16", "--layer", "top", "--json").stdout
     )
     assert [row["step"] for row in rows] == [2, 16]
-    assert [row["space"] for row in json.loads(run("info", "--json"))] == SPACES
+    assert [row["space"] for row in json.loads(cli("info", "--json").stdout)] == SPACES
     picture = tmp_path / "cka.svg"
-    run("plot", "cka", "--against", SPACES[-1], "--x", "step", "-o", picture)
+    cli("plot", "cka", "--against", SPACES[-1], "--x", "step", "-o", picture)
     assert "training step" in picture.read_text("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The command line, run in this process or in one of its own."""
+"""A store for the command line, and the command line in a process of its own."""
 
 import os
 import subprocess
@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from synthetic import synthetic_store
-from typer.testing import CliRunner
 
 
 @pytest.fixture(scope="session")
@@ -18,39 +17,6 @@ def made(tmp_path_factory):
     return synthetic_store(
         root, texts=["dog", "cat", "a|b", "line\nbreak", *(f"text{i}" for i in range(30))]
     )
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch):
-    """Run the command line in this process, in an empty folder; it must end with exit code 0, or
-    with ``code``.
-    """
-    from embstore_cli.main import app
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments, code=0, **options):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
-
-
-@pytest.fixture
-def refusal(cli):
-    """Run a command that must be refused, with exit code 2 and no result; return what is said of
-    it, as one line.
-    """
-
-    def run(*arguments, **options):
-        result = cli(*arguments, code=2, **options)
-        assert result.stdout == ""
-        return " ".join(result.stderr.split())
-
-    return run
 
 
 @pytest.fixture

@@ -196,14 +196,10 @@ def test_an_empty_store_has_no_report(tmp_path):
         Store(made.root).report()
 
 
-def test_a_file_of_another_type_is_refused_before_anything_is_computed(store, tmp_path):
-    from embstore_cli.main import app
-
-    done = CliRunner().invoke(
-        app, ["report", "--store", str(store.root), "-o", str(tmp_path / "report.pdf")]
-    )
-    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
-    assert "a report is an HTML page. Name it report.html." in done.stderr
+def test_a_file_of_another_type_is_refused_before_anything_is_computed(store, refusal, tmp_path):
+    said = refusal("report", "--store", store.root, "-o", tmp_path / "report.pdf")
+    assert "a report is an HTML page. Name it report.html." in said
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.server

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from embstore_cli.main import app
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
@@ -75,14 +73,7 @@ def own(install):
     )
 
 
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_store):
+def test_the_example_of_the_tutorial_is_a_metric_like_the_others(cli, install, make_store):
     text = TUTORIAL.read_text("utf-8")
     toml, source = (
         re.findall(rf"^```{language}\n(.*?)```", text, re.DOTALL | re.MULTILINE)[0]
@@ -104,15 +95,14 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install, make_s
         made.store.query("norm-quantile", layers=0, where="false")
 
     store = ("--store", made.root)
-    code, printed, _ = run(
-        "query", "norm-quantile", "-q", "0.9", "--layer", "0-1", "--format", "json", *store
-    )
-    assert (code, json.loads(printed)) == (0, rows)
-    assert run("query", "norm-quantile", "-q", "2", *store)[0] == 2
-    assert "not installed" not in run("cite", *store)[2]
-    assert "\nPackage    my-metrics 0.1\n" in run("query", "norm-quantile", "--explain")[1]
-    assert "norm-quantile" in run("query", "--help")[1]
-    assert "Quantile of the vector lengths." in run("query", "norm-quantile", "--help")[1]
+    call = ("query", "norm-quantile")
+    printed = cli(*call, "-q", "0.9", "--layer", "0-1", "--format", "json", *store).stdout
+    assert json.loads(printed) == rows
+    cli(*call, "-q", "2", *store, code=2)
+    assert "not installed" not in cli("cite", *store).stderr
+    assert "\nPackage    my-metrics 0.1\n" in cli(*call, "--explain").stdout
+    assert "norm-quantile" in cli("query", "--help").stdout
+    assert "Quantile of the vector lengths." in cli(*call, "--help").stdout
     assert Store.metrics().rows[-1]["package"] == "my-metrics 0.1"
 
 
@@ -236,7 +226,7 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(own):
     ],
 )
 def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
-    own, install, make_store, source, message
+    cli, own, install, make_store, source, message
 ):
     own(source)
     install(HEAD + WORKS.replace("})", "}, name='fine')"), {"fine": "fine:OWN"}, package="fine")
@@ -246,12 +236,11 @@ def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
     assert str(error.value).startswith("the metric 'own' of own-metrics 1.0 ")
     assert message in str(error.value)
     assert str(error.value) in Store.metrics().notes
-    assert run("query", "own", "--store", made.root) == (2, "", f"embstore: {error.value}\n")
-    code, _, shown = run("query", "--help")
-    assert code == 0
-    assert message in " ".join(shown.split())
+    refused = cli("query", "own", "--store", made.root, code=2)
+    assert (refused.stdout, refused.stderr) == ("", f"embstore: {error.value}\n")
+    assert message in " ".join(cli("query", "--help").stderr.split())
     for metric in ("anisotropy", "fine"):
-        assert run("query", metric, "--store", made.root)[0] == 0
+        cli("query", metric, "--store", made.root)
 
 
 def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(own):
@@ -297,14 +286,14 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install, own):
         ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
     ],
 )
-def test_a_plugin_that_fails_is_named(own, make_store, source, message):
+def test_a_plugin_that_fails_is_named(cli, own, make_store, source, message):
     own(f"OWN = declared(lambda data: {source})")
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
         made.store.query("own")
     text = re.sub(r" \(\S*own_metrics\.py, line \d+\)$", "", str(error.value))
     assert text == f"the metric 'own' of own-metrics 1.0 {message}"
-    assert run("query", "own", "--store", made.root)[0] == 2
+    cli("query", "own", "--store", made.root, code=2)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +328,7 @@ def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_store):
+def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(cli, own, make_store):
     own("""
     from typing import Literal
     def function(
@@ -360,7 +349,7 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_
     """)
     made = make_store(n=5, index=False)
     call = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
-    assert [(row["word"], row["told"]) for row in json.loads(run(*call)[1])] == [
+    assert [(row["word"], row["told"]) for row in json.loads(cli(*call).stdout)] == [
         ("a", "('a', 'b') 2 0.5 False True x None"),
         ("b", "('a', 'b') 2 0.5 False True x None"),
     ]
@@ -378,7 +367,7 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(own, make_
         "--at-most",
         "4",
     ]
-    [row] = json.loads(run(*call, *more)[1])
+    [row] = json.loads(cli(*call, *more).stdout)
     assert (row["word"], row["told"]) == ("c", "('c',) 3 1.0 True False y 4")
 
 
@@ -453,9 +442,9 @@ def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install, own, make_store, a
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_control_characters_of_a_plugins_error_are_escaped(install):
+def test_the_control_characters_of_a_plugins_error_are_escaped(cli, install):
     install("raise RuntimeError('\\x1b]0;x\\x07')", {"own": "own_metrics:OWN"})
-    shown = "".join(run("query", "--help")[1:])
+    shown = cli("query", "--help").output
     assert "\\x1b]0;x\\x07" in shown
     assert "\x1b" not in shown
 

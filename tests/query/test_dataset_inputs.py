@@ -626,25 +626,18 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store, tmp_path):
         store.query("sc-weat", word="text1", a=["text2"], b=["text3"], ddof=2)
 
 
-def test_word_sets_on_the_command_line(make_store, tmp_path):
-    from embstore_cli.main import app
-    from typer.testing import CliRunner
-
+def test_word_sets_on_the_command_line(cli, make_store, tmp_path):
     made = make_store(n=12, index=False)
     sets = {name: made.texts[3 * place : 3 * place + 3] for place, name in enumerate("xyab")}
     for name, members in sets.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(members), "utf-8")
-    files = [part for name in sets for part in (f"-{name}", str(tmp_path / f"{name}.txt"))]
-    at = ["--store", str(made.root), "--format", "json"]
-    done = CliRunner().invoke(app, ["query", "weat", *files, "--ddof", "0", *at])
-    assert done.exit_code == 0, done.output
+    files = [part for name in sets for part in (f"-{name}", tmp_path / f"{name}.txt")]
+    at = ["--store", made.root, "--format", "json"]
+    done = cli("query", "weat", *files, "--ddof", "0", *at)
     assert json.loads(done.stdout) == made.store.query("weat", **sets, ddof=0).to_pylist()
-    done = CliRunner().invoke(
-        app, ["query", "sc-weat", "--word", "text1", "--word", "text2", *files[4:], *at]
-    )
+    done = cli("query", "sc-weat", "--word", "text1", "--word", "text2", *files[4:], *at)
     assert [row["word"] for row in json.loads(done.stdout)] == ["text1", "text2"] * 5
-    done = CliRunner().invoke(app, ["query", "weat", *at])
-    assert done.exit_code == 2
+    cli("query", "weat", *at, code=2)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ import pandas
 import polars
 import pytest
 from datasets_written import write_analogies
-from embstore_cli.main import app
 from every_metric import INPUTS, SENTENCES, WORDS, stored, write_inputs
 from nearest import assert_same, hits, nearest
 from synthetic import synthetic_store
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import QueryError, SourceError, UnknownNameError, UsageError
@@ -187,14 +185,11 @@ def test_lists_that_are_missing_or_empty(make_store, tmp_path):
 
 
 @pytest.fixture
-def shown(make_store):
+def shown(cli, make_store):
     made = make_store(n=20, index=False)
 
     def run(*arguments, stdin=None):
-        done = CliRunner().invoke(
-            app, [*arguments, "--store", str(made.root), "--format", "json"], input=stdin
-        )
-        assert done.exit_code == 0, done.output
+        done = cli(*arguments, "--store", made.root, "--format", "json", input=stdin)
         return json.loads(done.stdout), done.stderr
 
     return run

@@ -7,9 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from embstore_cli.main import app
 from exchanged import write_word2vec
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import SpaceMismatchError
@@ -59,19 +57,13 @@ def test_an_array_is_stored_in_a_bucket(bucket, caches, vectors):
     _assert_vectors(bucket.store, vectors, "other")
 
 
-def test_a_file_is_imported_and_exported_by_commands(bucket, caches, vectors, tmp_path):
+def test_a_file_is_imported_and_exported_by_commands(bucket, caches, cli, vectors, tmp_path):
     file = write_word2vec(tmp_path / "a.vec", WORDS, vectors[0])
     place = ["--store", bucket.url, *bucket.arguments]
-
-    def run(*words):
-        result = CliRunner().invoke(app, [*words, *place])
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    assert bucket.url in run("import", str(file), "--name", "mine")
+    assert bucket.url in cli("import", file, "--name", "mine", *place).output
     caches("elsewhere")
     _assert_vectors(bucket.store, vectors[:1])
-    run("export", str(tmp_path / "there.parquet"), "--space", "mine")
+    cli("export", tmp_path / "there.parquet", "--space", "mine", *place)
     here = Store(tmp_path / "local")
     here.import_vectors(file, "mine")
     here.export(tmp_path / "here.parquet", "mine")
