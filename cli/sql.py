@@ -92,7 +92,8 @@ def sql(
     _check_together(
         tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter
     )
-    if (raw or explain) and len(out.targets) > 1:
+    is_one = len(out.targets) == 1
+    if (raw or explain) and not is_one:
         raise UsageError("--raw and --explain write one text: name one file with --output.")
     if tables:
         out.emit(opened.sql_views())
@@ -105,11 +106,11 @@ def sql(
         )
         return
     found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
-    if found.columns == _PLAN and {*out.targets} == {(Format.TABLE, out.file)}:
+    if is_one and found.columns == _PLAN and out.form is Format.TABLE:
         _write_plan(found, out.file)
     elif raw:
         _write_first(found, out.file)
-    elif len(out.targets) > 1 or out.form in (Format.CSV, Format.JSONL, Format.PARQUET):
+    elif is_one and out.form in (Format.CSV, Format.JSONL, Format.PARQUET):
         _stream(found, out)
     else:
         from embstore.base.table import table
@@ -234,32 +235,24 @@ def _write_first(found: Any, output: Path | None) -> None:
 
 
 def _stream(found: Any, out: Output) -> None:
-    """Write rows as they come, in memory for a few thousand at a time; for several files all."""
-    if (Format.PARQUET, None) in out.targets and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+    """Write rows as they come, in memory for a few thousand at a time."""
+    for_terminal = out.file is None and sys.stdout.isatty()
+    if out.form is Format.PARQUET:
+        from embstore.base.table import write_batches
+
+        if for_terminal:
+            raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+        reader, batches = _begin(found)
+        with open_output(out.file) as sink:
+            write_batches(reader.schema, batches, sink)
+        return
     columns = found.columns
-    reader, first = _begin(found)
-    batches: Iterable[Any] = [*first] if len(out.targets) > 1 else first
-    for target in out.targets:
-        form, file = target
-        for_terminal = file is None and sys.stdout.isatty()
-        if form is Format.PARQUET:
-            from embstore.base.table import write_batches
-
-            with open_output(file) as sink:
-                write_batches(reader.schema, batches, sink)
-            continue
-        if form is Format.CSV:
-            lines = csv_lines(columns, _rows(batches), safe=out.csv_safe, for_terminal=for_terminal)
-        elif form is Format.JSONL:
-            lines = json_lines(columns, _rows(batches), ids_as_text=out.ids_as_text)
-        else:
-            from embstore.base.table import table
-
-            rows = [dict(zip(columns, row, strict=True)) for row in _rows(batches)]
-            out.write(table(rows, columns=columns), target)
-            continue
-        encoding = sys.stdout.encoding if for_terminal else "utf-8"
-        with open_output(file) as sink:
-            for line in lines:
-                sink.write(line.encode(encoding, "replace"))
+    _, batches = _begin(found)
+    if out.form is Format.CSV:
+        lines = csv_lines(columns, _rows(batches), safe=out.csv_safe, for_terminal=for_terminal)
+    else:
+        lines = json_lines(columns, _rows(batches), ids_as_text=out.ids_as_text)
+    encoding = sys.stdout.encoding if for_terminal else "utf-8"
+    with open_output(out.file) as sink:
+        for line in lines:
+            sink.write(line.encode(encoding, "replace"))

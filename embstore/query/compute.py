@@ -11,7 +11,7 @@ import numpy as np
 from embstore.base.messages import first_of
 from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.metrics.data import Contexts, Words
+from embstore.metrics.data import Words
 from embstore.metrics.numerics.linear_algebra import one_thread
 from embstore.query.group_layers import layers_of_groups, restricted
 from embstore.query.layer_data import StoredLayer, TransformedLayer, stored_layers, transformed
@@ -113,20 +113,13 @@ def compute_layers(
         yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
 
 
-def _zero_words(card: Card, data: LayerData, cases: Sequence[Case]) -> Iterator[str]:
-    """Yield which words of the inputs are left out of a layer since their vector is zero."""
-    for case in cases:
-        words: dict[int, str] = {}
-        for value in case.inputs.values():
-            if isinstance(value, Words):
-                words |= zip(value.ids.tolist(), value.texts, strict=True)
-            elif isinstance(value, Contexts):
-                names = (value.names[group] for group in value.groups.tolist())
-                words |= zip(value.ids.tolist(), names, strict=True)
-        ids, vectors = data.gather(np.array(sorted(words), np.int64))
-        zero = dict.fromkeys(repr(words[item]) for item in ids[~vectors.any(axis=1)].tolist())
-        if zero:
-            yield f"{card.space}: {first_of(zero)} left out where the vector is zero."
+def _zero_words(card: Card, data: LayerData, cases: Sequence[Case]) -> list[str]:
+    """Return a note on the words of the inputs that a layer leaves out for their zero vectors."""
+    words = [each for case in cases for each in case.inputs.values() if isinstance(each, Words)]
+    texts = {item: text for each in words for item, text in zip(each.ids, each.texts, strict=True)}
+    ids, vectors = data.gather(np.array(sorted(texts), np.int64))
+    zero = [repr(texts[item]) for item in ids[~vectors.any(axis=1)]]
+    return [f"{card.space}: {first_of(zero)} left out where the vector is zero."] * bool(zero)
 
 
 def _with_errors(

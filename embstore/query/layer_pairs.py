@@ -373,9 +373,10 @@ def _matrix(
     each over all pairs of layers, one row says why there are none.
     """
     metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
-    is_of_items, pair = "text" in request.parameters, [0, len(across or down) - 1]
+    is_of_items = "text" in request.parameters
     if is_of_items and failure is None:
-        failure = _unfit(pair, down, across or ())
+        unfit = (layer for layer in (*down, *(across or ())) if isinstance(layer, NotComputable))
+        failure = next(map(str, unfit), None)
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:
@@ -395,7 +396,7 @@ def _matrix(
                 )
             rows = iter(found)
     if failure and is_of_items:
-        yield metric.empty(len(ids), failure) | {"pair": pair}
+        yield metric.empty(len(ids), failure) | {"pair": [0, len(across or down) - 1]}
         return
     for first, second in product(down, down if across is None else across):
         if failure:
@@ -406,13 +407,3 @@ def _matrix(
             yield metric.empty(len(ids), f"layer_2: {second}")
         else:
             yield next(rows)
-
-
-def _unfit(pair: list[int], *layers: Layers) -> str | None:
-    """Return why a layer cannot be transformed, and put its place into a pair; None if all can."""
-    for side, key in enumerate(("layer", "layer_2")):
-        for at, layer in enumerate(layers[side]):
-            if isinstance(layer, NotComputable):
-                pair[side] = at
-                return f"{key}: {layer}"
-    return None

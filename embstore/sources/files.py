@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -175,56 +175,37 @@ def text_reader(lines: Lines, name: str, *, refuse_tables: bool = False) -> Rows
     """
 
     def read() -> Iterator[Row | Blank | str]:
-        ends, tabs = LineEnds(name), Tabs(name)
+        ends, tabs, first = LineEnds(name), Counter[int](), 0
         for number, line in enumerate(lines(), 1):
             ends.count(number, line)
-            if refuse_tables:
-                tabs.count(number, line)
+            if refuse_tables and line.strip():
+                tabs[line.count("\t")] += 1
+                first = first or number * ("\t" in line)
+                if tabs.total() == _FIRST_LINES:
+                    _refuse_table(name, tabs)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
         yield from ends.remarks()
-        yield from tabs.remarks()
+        if first:
+            _refuse_table(name, tabs)
+            n = tabs.total() - tabs[0]
+            yield (
+                f"{name}:{first}: the tab in the line is kept as part of its text ({n:,} in all)."
+                " Columns are read from .tsv."
+            )
 
     return read
 
 
-@dataclass(slots=True)
-class Tabs:
-    """Counts the tabs in the lines of a text file: a table has the same number in nearly all."""
-
-    name: str
-    n_lines: Counter[int] = field(default_factory=Counter)  # number of tabs → lines with so many
-    first: int = 0  # number of the first line with a tab
-
-    def count(self, number: int, line: str) -> None:
-        """Count the tabs of a line; raise SourceError if the first lines are those of a table."""
-        if line.strip():
-            n_tabs = line.count("\t")
-            self.n_lines[n_tabs] += 1
-            if n_tabs and not self.first:
-                self.first = number
-        if number == _FIRST_LINES:
-            self.check("first ")
-
-    def check(self, which: str = "") -> None:
-        """Raise SourceError if nearly all lines have the same number of tabs."""
-        total = self.n_lines.total()
-        for n_tabs, n_lines in self.n_lines.items():
-            if n_tabs and n_lines >= _NEARLY_ALL * total:
-                raise SourceError(
-                    f"{self.name}: {n_lines:,} of its {which}{count(total, 'line')}"
-                    f" {'has' if n_lines == 1 else 'have'}"
-                    f" {count(n_tabs, 'tab')}, as a table has. Rename it to end in .tsv, and name"
-                    " the column of the texts, such as columns='1' with header=False. If the tabs"
-                    f" belong to the texts, give its lines through standard input: - < {self.name}"
-                )
-
-    def remarks(self) -> list[str]:
-        """Return a remark if some lines have tabs; raise SourceError if the file is a table."""
-        self.check()
-        n = self.n_lines.total() - self.n_lines[0]
-        others = f", as in {count(n - 1, 'other line')}" if n > 1 else ""
-        remark = f"{self.name}:{self.first}: the tab in the line is kept as part of its text"
-        return [f"{remark}{others}. Columns are read from .tsv."] if self.first else []
+def _refuse_table(name: str, tabs: Counter[int]) -> None:
+    """Raise SourceError if nearly all of some lines have the same number of tabs."""
+    [(n_tabs, n)] = tabs.most_common(1)
+    if n_tabs and n >= _NEARLY_ALL * tabs.total():
+        raise SourceError(
+            f"{name}: {n:,} of {tabs.total():,} lines have {count(n_tabs, 'tab')} each, as in a"
+            " table. Rename it to end in .tsv, and name the column of the texts, such as"
+            " columns='1' with header=False. If the tabs belong to the texts, give its lines"
+            f" through standard input: - < {name}"
+        )
 
 
 @dataclass(slots=True)

@@ -214,7 +214,10 @@ def test_several_files_have_the_same_result_each_in_its_format(cli, made, tmp_pa
     for name in names:
         alone = tmp_path / f"alone-{name}"
         cli(*call, "--store", made.root, "-o", alone)
-        assert alone.read_bytes() == (tmp_path / name).read_bytes()
+        if name.endswith(".parquet"):  # whose types are those of SQL where it is streamed
+            assert pq.read_table(alone).to_pylist() == pq.read_table(tmp_path / name).to_pylist()
+        else:
+            assert alone.read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_one_file_named_twice_is_refused_before_anything_is_computed(refusal, made, monkeypatch):

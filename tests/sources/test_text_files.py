@@ -40,10 +40,12 @@ def test_lines_end_at_the_three_terminators_alone(write):
 def test_a_table_among_text_files_is_refused_with_the_remedy(write):
     for lines in (["a\t1"], ["dog\t3"] * 9 + ["cat"], ["dog\t3\t"] * 2000, ["", "a\t"]):
         source = open_source(write("words.txt", "\n".join(lines)))
-        with pytest.raises(SourceError, match=r"words\.txt: .* tabs?, as a table has\. Rename it"):
+        with pytest.raises(
+            SourceError, match=r"words\.txt: .* tabs? each, as in a table\. Rename it"
+        ):
             list(source.rows())
     rows = open_source(write("words.txt", "dog\t3\n" * 1500)).rows()
-    with pytest.raises(SourceError, match=r"1,000 of its first 1,000 lines have 1 tab, "):
+    with pytest.raises(SourceError, match=r"1,000 of 1,000 lines have 1 tab each, "):
         list(zip(range(1000), rows, strict=False))
     assert texts(open_source("-", stdin=BytesIO(b"dog\t3\ncat\t4\n"))) == ["dog\t3", "cat\t4"]
 
@@ -54,12 +56,10 @@ def test_few_tabs_are_parts_of_texts_and_named(write):
     source = open_source(write("words.txt", "\n".join(lines)))
     assert texts(source) == lines
     kept = "the tab in the line is kept as part of its text"
-    assert source.remarks == [f"words.txt:5213: {kept}. Columns are read from .tsv."]
+    assert source.remarks == [f"words.txt:5213: {kept} (1 in all). Columns are read from .tsv."]
     source = open_source(write("words.txt", "a\tb\nc\td\te\nf\n"))
     assert texts(source) == ["a\tb", "c\td\te", "f"]
-    assert source.remarks == [
-        f"words.txt:1: {kept}, as in 1 other line. Columns are read from .tsv."
-    ]
+    assert source.remarks == [f"words.txt:1: {kept} (2 in all). Columns are read from .tsv."]
 
 
 @given(lines=st.lists(TEXTS), end=st.sampled_from(["\n", "\r\n", "\r"]))
