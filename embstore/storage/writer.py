@@ -322,7 +322,8 @@ def commit_sums(files: StoreFiles, space: str) -> None:
 def write_dataset(
     files: StoreFiles, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Commit the rows of a dataset for a unit; rows of other units are kept.
+    """Commit the rows of a dataset for a unit; rows of other units are kept, if it is of the same
+    kind.
 
     The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the
     dataset's own ones (score, rank …), in its order. The kind of the dataset is stored in the
@@ -336,6 +337,8 @@ def write_dataset(
     def change(base: Manifest) -> Change:
         rows, stored_keys = table, base.keys_of(keys.DATASETS, name)
         for file in files.files_of(base, stored_keys):
+            if file.entry["kind"] != kind:
+                continue
             stored = tables.read(file).replace_schema_metadata(None)
             others = stored.filter(pc.not_equal(stored["unit"], unit.value))
             if len(others):

@@ -247,7 +247,7 @@ def test_texts_are_drawn_as_text(kind):
     ("fallbacks", "text", "missing"),
     [
         ((), "猫 café", "猫"),
-        (("STIXGeneral",), "ℊ", ""),
+        (("STIXGeneral",), "Ⓐ", ""),
         ((), "ℊ", "ℊ"),
         ((), "𝟢", "𝟢"),  # titles are bold, and only the regular face has it
     ],
