@@ -408,8 +408,9 @@ class Metric:
         elsewhere: Advice for a space of another unit, as a sentence.
         drawn: Function from a row whose ``seed`` is not None, with the parameters, to a description
             of the sample.
-        version: Version of the implementation, raised when the same input gives another number or
-            note. Cached answers of other versions are not used; see :mod:`embstore.query.cache`.
+        version: Version of the implementation, raised when the same input gives another number,
+            column or note. Cached answers of other versions are not used; see
+            :mod:`embstore.query.cache`.
         package: Name and version of the package that declares it, filled in on loading; None for
             embstore.
         references: Keys of its publications in embstore's bibliography, or BibTeX entries of

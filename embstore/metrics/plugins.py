@@ -10,19 +10,18 @@ built in is requested, which imports that plug-in alone, or when all metrics are
 """
 
 import functools
-import importlib
-import math
+import json
 import re
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from embstore.base.errors import EmbstoreError
-from embstore.base.space import Unit
 from embstore.metrics.declaration import CALLER, Metric, Need, Result, rows_of
 from embstore.metrics.inputs import NEEDED_COLUMNS
 
@@ -53,8 +52,6 @@ RESERVED_PARAMETERS = frozenset((
 # Options of every metric that a metric may have itself, with a meaning of its own.
 OWN_PARAMETERS = frozenset(("word", "words", "q"))
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_OTHER_CODE = (str(Path(__file__).parents[1]), "<frozen", str(Path(importlib.__file__).parent))
 
 
 class PluginError(EmbstoreError):
@@ -140,35 +137,24 @@ def problems(metric: object) -> list[str]:
         "its name must be like 'effective-rank'": bool(_NAME.fullmatch(metric.name)),
         "its function must have a docstring, whose first paragraph is the help": bool(metric.help),
         f"its needs must be one of {', '.join(get_args(Need))}": metric.needs in get_args(Need),
-        f"its units must be of {', '.join(Unit)}": {*metric.units} <= {*Unit},
-        "it has two columns of the same name": len(types) == len(metric.columns),
-        "it has no column to show": any(
-            column.shown and not column.is_key for column in metric.columns
-        ),
+        "it has no columns": bool(metric.columns),
         "its best must name a column of numbers": (
             metric.best is None or types.get(metric.best) == "number"
         ),
     }
     for column in metric.columns:
-        subject, is_name = f"its column {column.name!r}", _IDENTIFIER.fullmatch(column.name)
+        subject = f"its column {column.name!r}"
         rules |= {
-            f"{subject} must have a name like 'top_share'": bool(is_name),
             f"{subject} has the name of a column of every row": column.name not in RESERVED_COLUMNS,
             f"{subject} must be one of {', '.join(COLUMN_TYPES)}": column.type in COLUMN_TYPES,
         }
     for parameter in metric.parameters:
-        subject, is_name = (
-            f"its parameter {parameter.name!r}",
-            _IDENTIFIER.fullmatch(parameter.name),
-        )
+        subject = f"its parameter {parameter.name!r}"
         in_rows = RESERVED_COLUMNS - OWN_PARAMETERS if parameter.is_in_rows else frozenset()
         rules |= {
-            f"{subject} must have a name like 'min_contexts'": bool(is_name),
+            f"{subject} must have a name like 'min_contexts'": parameter.name.isidentifier(),
             f"{subject} has the name of an option of every metric, or of a column of every row": (
                 parameter.name not in RESERVED_PARAMETERS | in_rows
-            ),
-            f"{subject} must be an int, float, str, bool or tuple of str": (
-                parameter.kind in (int, float, str, bool, tuple)
             ),
         }
     return [problem for problem, is_kept in rules.items() if not is_kept]
@@ -184,21 +170,16 @@ def _guarded(metric: Metric, subject: str, package: str) -> Metric:
         with _isolated(f"{subject} failed"):
             result = metric.function(*data, **inputs)
             rows = rows_of(result) if isinstance(result, dict | list | tuple) else [result]
-            used = [
-                column
-                for parameter in metric.parameters
-                if parameter.name in inputs and inputs[parameter.name] != parameter.default
-                for column in parameter.columns
-            ]
-            declared = replace(metric, columns=(*metric.columns, *used))
-            return [_check_row(declared, row, subject) for row in rows]
+            values = {each.name: inputs.get(each.name, each.default) for each in metric.parameters}
+            used = metric.with_columns_for(values)
+            return [_check_row(used, row, subject) for row in rows]
 
     return replace(metric, package=package, function=function)
 
 
 def _check_row(metric: Metric, row: Any, subject: str) -> Result:
-    """Check the columns and types of a row; convert NumPy values to Python's, non-finite ones to
-    None with a reason.
+    """Check which columns a row has; convert NumPy values to Python's, non-finite ones to None with
+    a reason.
     """
     if not isinstance(row, dict):
         raise PluginError(
@@ -206,51 +187,28 @@ def _check_row(metric: Metric, row: Any, subject: str) -> Result:
             f" {type(row).__name__}."
         )
     filled_later = {"best", *(column.name for column in NEEDED_COLUMNS.get(metric.needs, ()))}
-    declared = [column.name for column in metric.columns]
-    required = [*(name for name in declared if name not in filled_later), "n"]
-    if missing := [name for name in required if name not in row]:
+    required = [column.name for column in metric.columns if column.name not in filled_later]
+    if missing := [name for name in (*required, "n") if name not in row]:
         raise PluginError(f"{subject} returned a row without {', '.join(map(repr, missing))}.")
-    reduced = {parameter.name for parameter in metric.row_parameters}  # such as k
-    allowed = {*required, *reduced, "reason", *(["seed"] if metric.is_seeded else [])}
-    if any(parameter.name == "versus" for parameter in metric.parameters):
-        allowed.add("scores")
+    allowed = metric.types.keys() | {"n", "scores"}
     if undeclared := [name for name in row if name not in allowed]:
         names = ", ".join(map(repr, undeclared))
         raise PluginError(f"{subject} returned {names}, which it does not declare as a column.")
-    plain = {
-        name: value.tolist() if hasattr(value, "tolist") and name != "scores" else value
-        for name, value in row.items()
-    }
-    for name, kind in metric.types.items():
-        if not _has_type(kind, plain.get(name)):
-            raise PluginError(
-                f"{subject} returned {plain[name]!r} in {name!r}, which is no {kind}."
-            )
+    plain = {name: np.asarray(value).tolist() for name, value in row.items() if name != "scores"}
     not_finite = [name for name, value in plain.items() if not _is_finite(value)]
-    reason = row.get("reason") or (
-        f"{' and '.join(not_finite)}: not a finite number" if not_finite else None
-    )
-    return plain | dict.fromkeys(not_finite) | {"reason": reason}
-
-
-def _has_type(kind: str, value: Any) -> bool:
-    """Return whether a value is None or of a JSON type, given as in :class:`Column`."""
-    if value is None:
-        return True
-    if kind.startswith("array of "):
-        kind = kind.removeprefix("array of ").removesuffix("s")
-        return isinstance(value, list) and all(_has_type(kind, element) for element in value)
-    expected: dict[str, Any] = {"string": str, "boolean": bool, "integer": int}
-    is_truth_value = isinstance(value, bool)
-    return is_truth_value == (kind == "boolean") and isinstance(
-        value, expected.get(kind, int | float)
-    )
+    reason = f"{' and '.join(not_finite)}: not a finite number" if not_finite else None
+    return row | plain | dict.fromkeys(not_finite) | {"reason": row.get("reason") or reason}
 
 
 def _is_finite(value: Any) -> bool:
-    """Return whether a value, or every element of a list, is no float or a finite one."""
-    elements = value if isinstance(value, list) else [value]
-    return all(math.isfinite(element) for element in elements if isinstance(element, float))
+    """Return whether a value of JSON types has finite numbers alone; raise TypeError for another
+    type.
+    """
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -265,21 +223,6 @@ def _isolated(failure: str) -> Iterator[None]:
     except (EmbstoreError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        cause = f"{type(error).__name__}: {getattr(error, 'msg', error)}".removesuffix(": ")
-        raise PluginError(f"{failure}: {cause}{_source_line(error)}") from error
-
-
-def _source_line(error: BaseException) -> str:
-    """Return the file and line of the package's code in the traceback of an error; empty if there
-    is none.
-    """
-    if isinstance(error, SyntaxError):
-        return f" ({error.filename}, line {error.lineno})"
-    frames = [
-        (frame.filename, frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_OTHER_CODE)
-    ]
-    # The last line of the first file, since what its code calls may fail in another.
-    lines = [line for file, line in frames if file == frames[0][0]]
-    return f" ({frames[0][0]}, line {lines[-1]})" if frames else ""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}, line {frame.lineno}"
+        raise PluginError(f"{failure}: {type(error).__name__}: {error} ({place})") from error

@@ -13,11 +13,10 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
-from inspect import unwrap
+from inspect import getsource, unwrap
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,10 +42,8 @@ SHARED_VERSION = 6
 
 Question = dict[str, Any]
 
-# Column type → Python types of its values in JSON; all other types are lists.
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "number": (int, float), "integer": int, "string": str, "boolean": bool,
-}  # fmt: skip
+# Source code of a function when it is first used, since its file may change while it runs.
+_source = cache(getsource)
 
 
 class Answers:
@@ -75,13 +72,8 @@ class Answers:
         return self._groups[spaces]
 
     def find(self, question: Question | None) -> Answer | None:
-        """Return the stored answer to a question; None if there is none, or not with the metric's
-        columns.
-        """
-        answer = read_answer(self._catalog.root, question) if question is not None else None
-        if answer is None or not _has_columns(self._request, answer):
-            return None
-        return answer
+        """Return the stored answer to a question; None if there is none."""
+        return None if question is None else read_answer(self._catalog.root, question)
 
     def store(self, question: Question | None, answer: Answer) -> None:
         """Store an answer, if the store can be written."""
@@ -174,25 +166,6 @@ def _uncached(request: MetricRequest) -> str | None:
     return None
 
 
-def _has_columns(request: MetricRequest, answer: Answer) -> bool:
-    """Return whether a stored answer has the columns of a metric, since other programs may have
-    written it.
-    """
-    metric = request.metric
-    types: dict[str, Any] = {c.name: _TYPES.get(c.type, list) for c in metric.columns}
-    types |= {"n": int, "reason": str} | ({} if request.grouping is None else {"group": str})
-    used = {p.name: _TYPES.get(p.type, list) for p in metric.row_parameters}
-    used |= {"seed": object, "pair": list}
-    return {*answer.across} <= types.keys() and all(
-        types.keys() <= row.keys() <= types.keys() | used.keys()
-        and isinstance(row["n"], int)
-        and all(
-            value is None or isinstance(value, (used | types)[name]) for name, value in row.items()
-        )
-        for row in answer.rows
-    )
-
-
 def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word lists, a
     second space.
@@ -253,27 +226,18 @@ def _as_json(value: Any) -> Any:
 
 
 def _package(metric: Metric) -> list[str] | None:
-    """Return the package of a plug-in's metric and a hash of its function's code; None for
-    embstore's own metrics.
+    """Return the package of a plug-in's metric and a hash of its function's source and of its
+    columns; None for embstore's own metrics.
 
     The hash invalidates answers while an author changes a metric without incrementing its version.
     """
     if metric.package is None:
         return None
-    code = getattr(unwrap(metric.function), "__code__", None)  # a built-in function has none
-    text = "" if code is None else _code_text(code)
-    return [metric.package, hashlib.sha256(text.encode()).hexdigest()]
-
-
-def _code_text(code: CodeType) -> str:
-    """Return the bytecode, names and constants of a function as text, nested functions included."""
-    constants = [
-        _code_text(value)
-        if isinstance(value, CodeType)
-        else repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
-        for value in code.co_consts
-    ]
-    return repr((code.co_code, code.co_names, constants))
+    try:
+        source = _source(unwrap(metric.function))
+    except (OSError, TypeError):  # a function that is not written in a file
+        source = ""
+    return [metric.package, hashlib.sha256(f"{source}{metric.columns}".encode()).hexdigest()]
 
 
 def _vectors_key(catalog: Catalog, card: Card, layers: Layer | Sequence[Layer]) -> list[Any]:

@@ -117,12 +117,7 @@ def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(own, make_store):
             return row | {"seed": None} if "exactly" in names else row
 
         OWN = declared(drawing)
-        BAD = declared(lambda data, *, seed: {"value": 1, "dims": [], "n": 1, "seed": 0.5}, name="bad")
-        SOWS = declared(lambda data: {"value": 1, "dims": [], "n": 1, "seed": 0}, name="sows")
-        """,
-        own="own_metrics:OWN",
-        bad="own_metrics:BAD",
-        sows="own_metrics:SOWS",
+        """
     )
     store = make_store(n=5, index=False).store
     for _ in "computed", "from the cache":
@@ -134,10 +129,6 @@ def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(own, make_store):
         for table in (found, exact):
             types = [str(table.to_arrow()[name].type) for name in ("names", "seed")]
             assert types == ["list<item: string>", "int64"]
-    with pytest.raises(PluginError, match=r"'bad' .* returned 0\.5 in 'seed'"):
-        store.query("bad")
-    with pytest.raises(PluginError, match=r"'sows' .* returned 'seed'"):
-        store.query("sows")
 
 
 def test_a_plugin_may_reduce_a_parameter_and_have_columns_of_an_option(own, make_store):
@@ -158,14 +149,9 @@ def test_a_plugin_may_reduce_a_parameter_and_have_columns_of_an_option(own, make
             lambda data, *, extended: {"value": 1.0, "dims": [], "n": 1}, name="bare",
             options=[parameter for parameter in OWN.parameters if parameter.name == "extended"],
         )
-        TEXT = declared(
-            lambda data, *, k: {"value": 1.0, "dims": [], "n": 1, "k": "all"}, name="text",
-            options=[parameter for parameter in OWN.parameters if parameter.name == "k"],
-        )
         """,
         own="own_metrics:OWN",
         bare="own_metrics:BARE",
-        text="own_metrics:TEXT",
     )
     store = make_store(n=5, index=False).store
     plain = store.query("own", layers=0, cache=False)
@@ -175,8 +161,6 @@ def test_a_plugin_may_reduce_a_parameter_and_have_columns_of_an_option(own, make
     assert (row["k"], row["most"]) == (3, 2.0)
     with pytest.raises(PluginError, match=r"'bare' .* returned a row without 'most'"):
         store.query("bare", extended=True)
-    with pytest.raises(PluginError, match=r"'text' .* returned 'all' in 'k', which is no integer"):
-        store.query("text")
 
 
 def test_a_plugin_returns_the_units_on_which_layers_are_compared(own, make_store):
@@ -276,14 +260,9 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install, own):
             "returned 'm', which it does not declare as a column.",
         ),
         (
-            "{'value': 'high', 'dims': [], 'n': 2}",
-            "returned 'high' in 'value', which is no number.",
+            "{'value': 1j, 'dims': [], 'n': 2}",
+            "failed: TypeError: Object of type complex is not JSON serializable",
         ),
-        (
-            "{'value': 1.0, 'dims': [0.5], 'n': 2}",
-            "returned [0.5] in 'dims', which is no array of integers.",
-        ),
-        ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
     ],
 )
 def test_a_plugin_that_fails_is_named(cli, own, make_store, source, message):
@@ -291,7 +270,7 @@ def test_a_plugin_that_fails_is_named(cli, own, make_store, source, message):
     made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
         made.store.query("own")
-    text = re.sub(r" \(\S*own_metrics\.py, line \d+\)$", "", str(error.value))
+    text = re.sub(r" \([^()]+, line \d+\)$", "", str(error.value))
     assert text == f"the metric 'own' of own-metrics 1.0 {message}"
     cli("query", "own", "--store", made.root, code=2)
 
@@ -310,6 +289,10 @@ def test_a_plugin_that_fails_is_named(cli, own, make_store, source, message):
         (
             "{'value': np.inf, 'dims': None, 'n': 2, 'reason': 'too large'}",
             {"value": None, "dims": None, "n": 2, "reason": "too large"},
+        ),
+        (
+            "{'value': np.nan, 'dims': [np.int64(1), 2], 'n': 2, 'reason': None}",
+            {"value": None, "dims": [1, 2], "n": 2, "reason": "value: not a finite number"},
         ),
         ("no('no pairs')", {"value": None, "dims": None, "n": 40, "reason": "no pairs"}),
     ],
@@ -453,7 +436,6 @@ def test_the_control_characters_of_a_plugins_error_are_escaped(cli, install):
     ("source", "text"),
     [
         ("import no_such_module", "import no_such"),
-        ("def (", "def ("),
         (
             "def failing(data):\n    return 1 / 0\nOWN = declared(lambda data: failing(data))",
             "    return 1 /",
@@ -466,6 +448,33 @@ def test_an_error_of_a_plugin_names_the_file_and_the_line(own, make_store, sourc
         make_store(n=5, index=False).store.query("own")
     file, line = re.search(r"\((\S*own_metrics\.py), line (\d+)\)", str(found.value)).groups()
     assert Path(file).read_text().splitlines()[int(line) - 1].startswith(text)
+
+
+def test_an_error_of_syntax_names_the_file_and_the_line(own, make_store):
+    own("\n\ndef (\n")
+    line = HEAD.count("\n") + 3
+    with pytest.raises(PluginError, match=rf"SyntaxError: .* \(own_metrics\.py, line {line}\)"):
+        make_store(n=5, index=False).store.query("own")
+
+
+def test_answers_belong_to_the_source_that_runs_and_to_the_columns(own, make_store, monkeypatch):
+    """Not to the source in a file that an author has changed since it was loaded."""
+    values = "VALUES = {'value': 1.0, 'dims': [], 'n': 2}\n"
+    source = "OWN = declared(lambda data: VALUES)\n"
+    file = own(values + source) / "own_metrics.py"
+    store = make_store(n=5, index=False).store
+    assert store.query("own", layers=0)["value"] == [1.0]
+
+    changed = source.replace("VALUES", "VALUES | {'value': 20.0}")
+    file.write_text(HEAD + values + changed, "utf-8")
+    assert store.query("own", layers=0)["value"] == [1.0]
+    monkeypatch.delitem(sys.modules, "own_metrics")
+    assert store.query("own", layers=0)["value"] == [20.0]
+
+    head = HEAD.replace("columns = (", "columns = (Column('most', 'number', 'the largest'), ")
+    file.write_text(head + values.replace("{", "{'most': 300.0, ") + source, "utf-8")
+    monkeypatch.delitem(sys.modules, "own_metrics")
+    assert store.query("own", layers=0)["most"] == [300.0]
 
 
 def test_what_declares_an_error_is_imported_from_the_package_of_metrics(make_store):

@@ -187,10 +187,10 @@ def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
     root, computed, monkeypatch
 ):
     def constant(data, *, zeta):
-        return METRICS["isoscore"].empty(data.summary.n, "one" if zeta in {0.0, 1.0} else "")
+        return METRICS["isoscore"].empty(data.summary.n, "one")
 
     def two(data, *, zeta):
-        return METRICS["isoscore"].empty(data.summary.n, "two" if zeta in {0.0, 1.0} else "")
+        return METRICS["isoscore"].empty(data.summary.n, "two")
 
     def call_of(function, package):
         computed.clear()
