@@ -40,7 +40,8 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
     else:
         measured = _measure(catalog, request, cards, cache=cache)
     rows = measured.rows
-    if {row["reason"] for row in rows} == {NOTHING_SELECTED}:
+    is_empty = not any(catalog.items_of(card.space).n for card in cards)
+    if {row["reason"] for row in rows} == {NOTHING_SELECTED} and not is_empty:
         raise QueryError(f"{NOTHING_SELECTED}: none fits `where`, `words` and `word`.")
     if request.metric.best:
         mark_best(request.metric, request.metric.best, rows)

@@ -172,8 +172,8 @@ def test_a_file_of_pairs_lists_the_words_of_both_columns(make_store, tmp_path):
 
 def test_lists_that_are_missing_or_empty(make_store, tmp_path):
     store = make_store(n=5, index=False).store
-    none = store.query("norms", words=["nowhere"], layers=0)
-    assert (none["n"], none["mean"], none["words_missing"]) == ([0], [None], [1])
+    with pytest.raises(QueryError, match="no item is selected"):
+        store.query("norms", words=["nowhere"], layers=0)
     with pytest.raises(UsageError, match="words: there is no word in the list"):
         store.query("norms", words=[])
     with pytest.raises(SourceError, match=r"gone\.txt does not exist"):
