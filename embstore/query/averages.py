@@ -1,7 +1,7 @@
 """Average a metric over the groups of a layer's items, such as texts: ``average``."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS
 from embstore.metrics.numerics.estimates import Estimate
 from embstore.metrics.numerics.units import mean_of
 from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
-from embstore.query.grouping import Groups
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 
@@ -73,23 +72,13 @@ def _is_count(column: Column) -> bool:
     return column.type == "integer" and column.name.startswith("n_")
 
 
-def group_ids(groups: Groups) -> dict[str | None, int]:
-    """Return the ids of the names of groups, by which their values are the same units in all
-    spaces.
-    """
-    return {group.name: item_id(Unit.SENTENCE, str(group.name)) for group in groups.members}
-
-
-def average(
-    request: MetricRequest, rows: Sequence[Row], ids: Mapping[str | None, int]
-) -> tuple[list[Row], list[Estimate]]:
+def average(request: MetricRequest, rows: Sequence[Row]) -> tuple[list[Row], list[Estimate]]:
     """Return a row for all groups, and the values of each; several if the metric has several rows,
     such as scales.
 
     Args:
         request: Request, as :func:`averaged` returns it.
         rows: Rows of the groups, with their names in ``group``.
-        ids: Ids of the groups, from :func:`group_ids`.
     """
     keys = request.metric.key_names
     [value] = (column.name for column in request.metric.columns if column.interval == LIMITS)
@@ -111,16 +100,12 @@ def average(
             for name, row in groups.items()
             if name not in members
         }
-        means.append(_average(request, named, others | members, ids, value))
+        means.append(_average(request, named, others | members, value))
     return [row for row, _ in means], [scores for _, scores in means]
 
 
 def _average(
-    request: MetricRequest,
-    keys: Row,
-    members: dict[str | None, Row],
-    ids: Mapping[str | None, int],
-    value: str,
+    request: MetricRequest, keys: Row, members: dict[str | None, Row], value: str
 ) -> tuple[Row, Estimate]:
     """Return the row of the mean of a column over groups, each counted once, and the value of
     each; counts are of all groups.
@@ -145,7 +130,8 @@ def _average(
         row["group_std"] = float(numbers.std(ddof=1))
     if used and numbers.min() > 0:
         row["geometric_mean"] = float(np.exp(np.log(numbers).mean()))
-    units = np.array([ids[name] for name in with_value], np.int64)
+    # By the ids of their names, groups are the same units in all spaces.
+    units = np.array([item_id(Unit.SENTENCE, str(name)) for name in with_value], np.int64)
     order = np.argsort(units)
     mean = mean_of(units[order], numbers[order])
     if len(used) >= MIN_INTERVAL_UNITS:

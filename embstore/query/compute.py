@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -13,6 +12,8 @@ from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.data import Words
 from embstore.metrics.numerics.linear_algebra import one_thread
+from embstore.query.averages import average
+from embstore.query.estimates import Estimator
 from embstore.query.group_layers import layers_of_groups, restricted
 from embstore.query.layer_data import StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row
@@ -76,11 +77,6 @@ def compute_layers(
     used = [{**_used(catalog, request, card, case, only), **case.columns} for case in cases]
     notes = [*(() if groups is None else groups.notes), *(n for case in cases for n in case.notes)]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
-    mean = None
-    if groups is not None and request.is_averaged:
-        from embstore.query.averages import average, group_ids  # which other requests do not need
-
-        mean = partial(average, request, ids=group_ids(groups))
     if groups is not None and request.metric.compares_groups:
         members = [(each.name, each.ids) for each in groups.members if each.name is not None]
         inputs = {"groups": members, "is_ordered": groups.is_ordered}
@@ -102,8 +98,8 @@ def compute_layers(
                     for row in with_errors(found, data, group):
                         scores.append(row.pop("scores", None))
                         rows.append(group | row | columns)
-        if mean is not None:
-            rows, scores = mean(rows)
+        if request.is_averaged:
+            rows, scores = average(request, rows)
         if "text" in request.metric.types:  # of items that rows name by their ids
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
             for row in rows:
@@ -128,22 +124,21 @@ def _with_errors(
     """Return a function that adds errors to the rows of a layer, or of one of its groups."""
     if not request.is_estimated:
         return lambda rows, data, group: rows
-    from embstore.query.estimates import Estimator  # which other requests do not need
-
     fits_all = groups is not None and not request.selection.fits_groups
     steps = () if fits_all else request.selection.steps
-    items: dict[str | None, Ids] = {None: stored_ids(catalog, card.space, only)}
-    if groups is not None:
-        items = {group.name: group.ids for group in groups.members}
-    of_items = {
-        name: Estimator.of(catalog, request, card, ids, steps) for name, ids in items.items()
+    members = (
+        {None: stored_ids(catalog, card.space, only)}
+        if groups is None
+        else {group.name: group.ids for group in groups.members}
+    )
+    estimators = {
+        name: Estimator.of(catalog, request, card, ids, steps) for name, ids in members.items()
     }
 
     def with_errors(rows: list[Row], data: LayerData | NotComputable, group: Row) -> list[Row]:
         if isinstance(data, TransformedLayer) and not fits_all:
             data = data.layer
-        estimator = of_items[group.get("group")]
-        return [estimator.with_errors(row, data) for row in rows]
+        return [estimators[group.get("group")].with_errors(row, data) for row in rows]
 
     return with_errors
 
@@ -179,8 +174,11 @@ def _used(
     """Return parameters as they are used: of lists of words, those that are selected; those of a
     pole need not be.
     """
-    used, names = dict(case.used), [p.name for p in request.metric.row_parameters if p.is_words]
-    for name in (name for name in names if name in case.inputs):
+    used = dict(case.used)
+    for parameter in request.metric.row_parameters:
+        name = parameter.name
+        if not parameter.is_words or name not in case.inputs:
+            continue
         stored, words = catalog.ids(card.space), case.inputs[name]
         if only is not None and name not in ("positive", "negative"):
             stored = np.intersect1d(stored, only)

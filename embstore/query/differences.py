@@ -5,9 +5,9 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,20 +94,19 @@ def _reference(catalog: Catalog, versus: str, space: str, layer: Layer) -> Space
     return card.space, found[0]
 
 
-@dataclass(frozen=True)
-class _Compared:
+class _Compared(NamedTuple):
     """The columns of rows that are compared with each other.
 
     Attributes:
-        how: How they are compared, or why they are not.
+        how: How they are compared.
         n: Number of units that all have.
         more_p: Further p-values that the rows' are adjusted for.
     """
 
     how: str
-    n: int = 0
-    columns: dict[Place, Row] = field(default_factory=dict)
-    more_p: list[float] = field(default_factory=list)
+    n: int
+    columns: dict[Place, Row]
+    more_p: list[float]
 
 
 def differences(
@@ -123,20 +122,21 @@ def differences(
     more_p: list[float] = []
     alike, failed = defaultdict[str, list[int]](list), defaultdict[str, dict[str, None]](dict)
     for space, scored, reference in _families(request, answers):
-        found = _compare(request, scored, reference)
-        if found.columns:
-            alike[found.how].append(found.n)
-        else:
-            failed[found.how][space] = None
-        more_p += found.more_p
-        columns |= {place: row for place, row in found.columns.items() if place[0] == space}
+        try:
+            how, n, rows, further_p = _compare(request, scored, reference)
+        except NotComputable as error:
+            failed[str(error)][space] = None
+            continue
+        alike[how].append(n)
+        more_p += further_p
+        columns |= {place: row for place, row in rows.items() if place[0] == space}
     tested = [place for place, row in columns.items() if row["p"] is not None]
     adjusted = holm(np.array([*(columns[place]["p"] for place in tested), *more_p])).tolist()
     for place, p in zip(tested, adjusted[: len(tested)], strict=True):
         columns[place]["p_holm"] = p
-    named = {BEST: "the best layer"}.get(versus, f"layer {versus}")
+    named = "the best layer" if versus == BEST else f"layer {versus}"
     named = versus if ":" in versus or versus in answers else named
-    notes = [f"versus {named}, over {shown_range(n)} {how}" for how, n in alike.items()]
+    notes = [f"versus {named}, over {shown_range(sizes)} {how}" for how, sizes in alike.items()]
     for (space, _), other in request.references.items():
         if other is None and versus != BEST:
             failed["not every layer has one to be compared with"][space] = None
@@ -168,11 +168,11 @@ def _families(
         if reference is not None or versus == BEST:
             families[space, reference, key][place] = score
     for (space, reference, key), family in families.items():
-        target: Place | None = None
-        if reference is not None:
-            target, score = scored.get((*reference, key), ((*reference, 0), None))
-            family[target] = score
-        yield space, family, target
+        if reference is None:
+            yield space, family, None
+            continue
+        target, score = scored.get((*reference, key), ((*reference, 0), None))
+        yield space, {**family, target: score}, target
 
 
 def _compare(
@@ -182,35 +182,36 @@ def _compare(
 
     The best is found by the same units that it is compared on. Its tests therefore count among
     those of all pairs of layers: the further p-values are of the pairs without it.
+
+    Raises:
+        NotComputable: They cannot be compared.
     """
     scored = {place: scores for place, scores in family.items() if scores is not None}
     if len(scored) < 2 or (reference is not None and reference not in scored):
-        return _Compared("fewer than two layers have a value that can be compared")
+        raise NotComputable("fewer than two layers have a value that can be compared")
     try:
         scores = dict(zip(scored, common_units(list(scored.values())), strict=True))
     except NotComputable as error:
-        return _Compared(f"nothing that all have can be compared: {error}")
+        raise NotComputable(f"nothing that all have can be compared: {error}") from error
     first = next(iter(scores.values()))
     n, units = len(first.units), "units" if first.of_units else "items"
     scores = {place: each for place, each in scores.items() if math.isfinite(each.value)}
-    places, estimates = list(scores), list(scores.values())
     if n < MIN_INTERVAL_UNITS:
-        return _Compared(f"no test: {n} {units} in common, fewer than {MIN_INTERVAL_UNITS}")
-    if len(scores) < 2 or (reference or places[0]) not in scores:
-        return _Compared("no test: the correlations are 1 or -1")
-    values = [each.value for each in estimates]
-    target = values.index(max(values)) if reference is None else places.index(reference)
-    others = [each for at, each in enumerate(estimates) if at != target]
+        raise NotComputable(f"no test: {n} {units} in common, fewer than {MIN_INTERVAL_UNITS}")
+    if len(scores) < 2 or (reference is not None and reference not in scores):
+        raise NotComputable("no test: the correlations are 1 or -1")
+    target = reference or max(scores, key=lambda place: scores[place].value)
+    others = [estimate for place, estimate in scores.items() if place != target]
     pairs = combinations(others, 2) if reference is None else ()
     more_p = [compare_estimates(*pair).p for pair in pairs]
     seed = {} if first.of_units else {"seed": request.selection.seed}
     columns: dict[Place, Row] = {}
-    for at, (place, estimate) in enumerate(scores.items()):
+    for place, estimate in scores.items():
         row: Row = dict.fromkeys(versus_columns(request.metric)) | {"n_common": n}
-        if at != target:
-            difference = compare_estimates(estimate, estimates[target])
-            same_space = place[0] == places[target][0]
-            named = places[target][1].name if same_space else request.parameters["versus"]
+        if place != target:
+            difference = compare_estimates(estimate, scores[target])
+            same_space = place[0] == target[0]
+            named = target[1].name if same_space else request.parameters["versus"]
             row |= seed | {
                 "versus": BEST if reference is None else named,
                 "difference": difference.value,

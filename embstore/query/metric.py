@@ -19,13 +19,13 @@ from embstore.metrics.significance import versus_columns
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers
 from embstore.query.compute import Case, Measured, Scores, compute_layers
+from embstore.query.inputs import LOADERS, check_datasets
 from embstore.query.request import NOTHING_SELECTED, MetricRequest, missing_words
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card, select_layers
 from embstore.storage.catalog import Catalog
 
 Row = provenance.Row
-OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 
 
 def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Table:
@@ -227,66 +227,39 @@ def _find_or_compute(
     """Return space → layer → answer, from the store or else computed and stored now; and why
     spaces without all of the metric's inputs are left out.
     """
-    found: dict[str, LayerAnswers] = {}
-    incomplete: list[Card] = []
-    for card in cards:
-        stored = {
-            layer: answers.find(answers.question(card, layer)) for layer in layers[card.space]
-        }
-        found[card.space] = {
-            layer: (answer, ()) for layer, answer in stored.items() if answer is not None
-        }
-        if len(found[card.space]) < len(stored):
-            incomplete.append(card)
-    inputs, left_out = _inputs(catalog, request, cards, incomplete)
-    for card in incomplete:
-        if card.space not in inputs:
-            del found[card.space]
-            continue
-        missing = [layer for layer in layers[card.space] if layer not in found[card.space]]
-        cases, groups = inputs[card.space], answers.groups(card)
-        with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
-            for layer, answer, scores in compute_layers(
-                catalog, request, card, missing, cases, groups
-            ):
-                answers.store(answers.question(card, layer), answer)
-                found[card.space][layer] = answer, scores
-                computing.finish((card.space, layer.id))
-        found[card.space] = {layer: found[card.space][layer] for layer in layers[card.space]}
-    return found, left_out
-
-
-def _inputs(
-    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], incomplete: Sequence[Card]
-) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, one or one per dataset; and why spaces have
-    none.
-
-    Raises:
-        QueryError: No space has inputs.
-    """
-    if request.metric.needs in OF_ITEMS:
-        return {card.space: [Case()] for card in incomplete}, []
-    from embstore.query.inputs import LOADERS, check_datasets  # which most metrics do not need
-
-    if request.metric.needs == "pairs":
+    metric, load = request.metric, LOADERS.get(request.metric.needs)
+    if metric.needs == "pairs":
         check_datasets(catalog, cards, request.parameters["dataset"])
-    inputs: dict[str, list[Case]] = {}
+    found: dict[str, LayerAnswers] = {}
     errors: dict[str, QueryError] = {}
-    for card in incomplete:
-        try:
-            inputs[card.space] = LOADERS[request.metric.needs](catalog, request, card)
-        except QueryError as error:
-            errors[card.space] = error
-    if errors and len(errors) == len(cards):
-        raise errors[min(incomplete, key=lambda card: _is_less_meant(card, errors)).space]
-    of_named = request.spaces.left_out(cards, errors)
-    of_words = [
+    for card in cards:
+        questions = {layer: answers.question(card, layer) for layer in layers[card.space]}
+        stored = {layer: answers.find(question) for layer, question in questions.items()}
+        results = {layer: (answer, ()) for layer, answer in stored.items() if answer is not None}
+        if missing := [layer for layer in questions if layer not in results]:
+            try:
+                cases = load(catalog, request, card) if load is not None else [Case()]
+            except QueryError as error:
+                errors[card.space] = error
+                continue
+            groups = answers.groups(card)
+            with task("compute", f"{metric.name} of {card.space}", len(missing)) as computing:
+                for layer, answer, scores in compute_layers(
+                    catalog, request, card, missing, cases, groups
+                ):
+                    answers.store(questions[layer], answer)
+                    results[layer] = answer, scores
+                    computing.finish((card.space, layer.id))
+        found[card.space] = {layer: results[layer] for layer in questions}
+    if errors and not found:
+        raise errors[min(errors, key=lambda space: _is_less_meant(catalog.cards[space], errors))]
+    left_out = request.spaces.left_out(cards, errors)
+    left_out += [
         f"{space} is left out: {error}"
         for space, error in errors.items()
         if isinstance(error, NotStoredError)
     ]
-    return inputs, [*dict.fromkeys([*of_named, *of_words])]
+    return found, [*dict.fromkeys(left_out)]
 
 
 def _is_less_meant(card: Card, errors: Mapping[str, QueryError]) -> tuple[bool, bool, bool]:
