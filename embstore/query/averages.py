@@ -115,11 +115,11 @@ def _average(
     used = [*with_value.values()]
     reasons = Counter(row["reason"] for row in members.values() if row.get(value) is None)
     row: Row = dict.fromkeys(column.name for column in metric.columns) | keys
-    for column in metric.columns:
+    for column in (column for column in metric.columns if column.name not in _ADDED):
         values = [each[column.name] for each in used if each.get(column.name) is not None]
-        if column.type == "number" and column.name not in _ADDED and values:
+        if column.type == "number" and values:
             row[column.name] = float(np.mean(values))
-        elif _is_count(column) and column.name not in _ADDED:
+        elif _is_count(column):
             row[column.name] = sum(each[column.name] or 0 for each in members.values())
     numbers = np.array([each[value] for each in used], np.float64)
     notes = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]

@@ -359,17 +359,16 @@ def _word_sets(
     inputs: dict[str, Any] = dict(sets)
     stored = catalog.ids(card.space)
     if has_contexts:
-        ids = {
-            text: item
-            for words in sets.values()
-            for text, item in zip(words.texts, words.ids, strict=True)
-        }
-        contexts = Contexts(*group_occurrences(catalog, card.space, "word", [*ids]))
+        texts = dict.fromkeys(text for words in sets.values() for text in words.texts)
+        contexts = Contexts(*group_occurrences(catalog, card.space, "word", [*texts]))
         inputs["contexts"] = contexts
         names = [contexts.names[group] for group in np.unique(contexts.groups)]
-        stored = np.array([ids[name] for name in names], np.int64)
-    missing = {name: find_missing([words], stored) for name, words in sets.items()}
-    lists = [(request.sets[name], texts) for name, texts in missing.items() if texts]
+        stored = _as_words(card.unit, names).ids
+    lists = [
+        (request.sets[name], missing)
+        for name, words in sets.items()
+        if (missing := find_missing([words], stored))
+    ]
     return inputs, notes + _check_missing(request, card, lists)
 
 
@@ -535,7 +534,7 @@ def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentenc
     """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of
     another space.
     """
-    ids = np.array([item_id(Unit.SENTENCE, name) for name in occurrences.names], np.int64)
+    ids = _as_words(Unit.SENTENCE, occurrences.names).ids
     n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
     notes: tuple[str, ...] = ()
     if n_missing:

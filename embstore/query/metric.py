@@ -2,6 +2,7 @@
 put the answers into one table.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -19,6 +20,7 @@ from embstore.metrics.significance import versus_columns
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers
 from embstore.query.compute import Case, Measured, Scores, compute_layers
+from embstore.query.grouping import check_column, item_column_types
 from embstore.query.inputs import LOADERS, check_datasets
 from embstore.query.request import NOTHING_SELECTED, MetricRequest, missing_words
 from embstore.storage.answers import Answer
@@ -109,17 +111,18 @@ def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
     """
     request, cards, _ = _chosen(catalog, request)
     answers = Answers(catalog, request)
-    states: list[CacheLookup] = []
     if request.metric.needs == "layers":
         from embstore.query.layer_pairs import stored_pairs
 
-        states += stored_pairs(catalog, request, cards, answers)
+        states = [*stored_pairs(catalog, request, cards, answers)]
     else:
         chosen, _ = select_layers(cards, request.layers)
-        for card in cards:
-            for layer in chosen.get(card.space, ()):
-                is_stored = answers.find(answers.question(card, layer)) is not None
-                states.append(CacheLookup(card.space, None, (layer.name,), is_stored))
+        states = [
+            CacheLookup(card.space, None, (layer.name,), answer is not None)
+            for card in cards
+            for layer in chosen.get(card.space, ())
+            for answer in [answers.find(answers.question(card, layer))]
+        ]
     return CacheState(tuple(states), answers.uncached_reason)
 
 
@@ -131,16 +134,16 @@ def _chosen(
     """
     cards = request.spaces.select_with_layers(catalog.cards)
     units = request.metric.units
-    if units and not any(card.unit in units for card in cards):
+    suitable = [card for card in cards if not units or card.unit in units]
+    if not suitable:
         raise QueryError(
             f"{request.metric.name} is about {' or '.join(units)} spaces, and none is among"
             f" {', '.join(card.space for card in cards)}. Make one with: embstore build SOURCE"
             f" --unit {units[0]}. {request.metric.elsewhere}".rstrip()
         )
-    suitable = [card for card in cards if not units or card.unit in units]
     reason = f"{request.metric.name} is about {' or '.join(units)} spaces."
-    reasons = {card.space: reason for card in cards if card not in suitable}
-    left_out = request.spaces.left_out(cards, reasons)
+    unsuitable = [card.space for card in cards if card not in suitable]
+    left_out = request.spaces.left_out(cards, dict.fromkeys(unsuitable, reason))
     suitable, without_column = _with_columns(catalog, request, suitable)
     if request.parameters.get("versus") is not None:
         from embstore.query.differences import with_versus  # which other requests do not need
@@ -189,12 +192,8 @@ def _with_columns(
     if needed is not None:
         missing = missing or (None if request.parameters[needed] else needed)
         names.append(request.parameters[needed])
-    if cards and request.parameters.get("group") is not None:
+    if request.parameters.get("group") is not None:
         names.append(request.parameters["group"])
-    if not names and missing is None:
-        return [*cards], []
-    from embstore.query.grouping import check_column, item_column_types
-
     if missing is not None:
         known = [name for card in cards for name in item_column_types(catalog, card.space)]
         raise UsageError(
@@ -252,7 +251,15 @@ def _find_or_compute(
                     computing.finish((card.space, layer.id))
         found[card.space] = {layer: results[layer] for layer in questions}
     if errors and not found:
-        raise errors[min(errors, key=lambda space: _is_less_meant(catalog.cards[space], errors))]
+        first = min(  # the error of the space that is most likely meant
+            cards,
+            key=lambda card: (
+                not isinstance(errors[card.space], NotStoredError),
+                card.unit is not Unit.WORD,
+                card.untrained is not None,
+            ),
+        )
+        raise errors[first.space]
     left_out = request.spaces.left_out(cards, errors)
     left_out += [
         f"{space} is left out: {error}"
@@ -262,25 +269,18 @@ def _find_or_compute(
     return found, [*dict.fromkeys(left_out)]
 
 
-def _is_less_meant(card: Card, errors: Mapping[str, QueryError]) -> tuple[bool, bool, bool]:
-    """Return what puts the error of a space behind that of another, where no space has inputs."""
-    is_stored = not isinstance(errors[card.space], NotStoredError)
-    return is_stored, card.unit is not Unit.WORD, card.untrained is not None
-
-
 def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
     """Set the column ``best`` of each row: whether its layer has the highest value of its space
     (and dataset, and group).
     """
-    keys = ["space", *metric.key_names, *(["group"] if rows and "group" in rows[0] else [])]
-    best: dict[tuple[Any, ...], Row] = {}
+    compared = defaultdict[tuple[Any, ...], list[Row]](list)
     for row in rows:
         row["best"] = None if row[value] is None else False
-        group = tuple(row[key] for key in keys)
-        if row[value] is not None and (group not in best or row[value] > best[group][value]):
-            best[group] = row
-    for row in best.values():
-        row["best"] = True
+        if row[value] is not None:
+            key = tuple(row.get(name) for name in ("space", *metric.key_names, "group"))
+            compared[key].append(row)
+    for members in compared.values():
+        max(members, key=lambda row: row[value])["best"] = True
 
 
 def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -> Table:
@@ -324,12 +324,12 @@ def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
     rows = measured.rows
     drawn = metric.chart.drawn(rows)
     has_none = all(row["reason"] for row in rows)
-    with_value = [
+    printed = [
         name
         for name in shown
         if any(row[name] is not None for row in rows) or (has_none and name == shown[0])
     ]
-    printed = with_value or shown[:1]
+    printed = printed or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         compared = versus_columns(metric)
         printed = [name for name in printed if name in (drawn, *compared) and name != "p"]

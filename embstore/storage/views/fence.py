@@ -143,7 +143,8 @@ def check(
                 f"no value is given for the parameter ${name}: -p {name}=VALUE (parameters= in"
                 " Python)."
             )
-        if _reads_views(node):
+        macro = MACROS.get(node.get("function_name", "").casefold())
+        if macro is not None and macro.reads_views:
             read |= VIEWS
     if not read <= {*views}:
         raise QueryError(
@@ -233,12 +234,6 @@ def _dictionaries(tree: Any) -> Iterator[Document]:
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-
-
-def _reads_views(node: Mapping[str, Any]) -> bool:
-    """Return whether a node of a syntax tree calls a macro that reads views."""
-    macro = MACROS.get(node.get("function_name", "").casefold())
-    return macro is not None and macro.reads_views
 
 
 def _full_name(table: Mapping[str, Any]) -> str:
