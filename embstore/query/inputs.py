@@ -82,14 +82,14 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
             datasets[name] = _dataset(catalog, card.unit, name, "pairs")
         except _OtherUnitError as error:
             errors.append(error)
-    if not datasets and named:
-        raise errors[0]
-    if not datasets and card.unit is Unit.OCCURRENCE:
-        raise QueryError(
-            "the store holds no dataset of pairs of occurrences. Give a file with two columns of"
-            " sentences, each with one word in brackets, and a number: dataset='pairs.csv'"
-        )
     if not datasets:
+        if named:
+            raise errors[0]
+        if card.unit is Unit.OCCURRENCE:
+            raise QueryError(
+                "the store holds no dataset of pairs of occurrences. Give a file with two columns"
+                " of sentences, each with one word in brackets, and a number: dataset='pairs.csv'"
+            )
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         remedy = f"Embed one with: {build_command([name], card)}"
         if card.made_otherwise is not None:
@@ -179,7 +179,7 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
 
 def _columns_of_file(file: "DatasetFile", unit: Unit, kind: str) -> Columns:
     """Return the rows of a user's file as columns, as those of a stored dataset."""
-    columns: dict[str, list[Any]] = {}
+    records: list[dict[str, Any]] = []
     for row in file.rows(unit, kind):
         items = [(item_id(unit, text), text) for text in row.texts[:4]]
         if unit is Unit.OCCURRENCE:
@@ -188,13 +188,14 @@ def _columns_of_file(file: "DatasetFile", unit: Unit, kind: str) -> Columns:
         values = dict(row.values)
         for (item, text), suffix in zip(items, ("", "_2", "_3", "_4"), strict=False):
             values |= {f"item_id{suffix}": item, f"text{suffix}": text}
-        for name, value in values.items():
-            columns.setdefault(name, []).append(value)
-    if not columns:
+        records.append(values)
+    if not records:
         raise QueryError(f"{file.path} has no rows. Give a file with at least one.")
     return {
-        name: np.array(values, object if isinstance(values[0], str) else None)
-        for name, values in columns.items()
+        name: np.array(
+            [record[name] for record in records], object if isinstance(value, str) else None
+        )
+        for name, value in records[0].items()
     }
 
 

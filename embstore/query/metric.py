@@ -20,6 +20,7 @@ from embstore.metrics.significance import versus_columns
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers
 from embstore.query.compute import Case, Measured, Scores, compute_layers
+from embstore.query.differences import differences, with_versus
 from embstore.query.grouping import check_column, item_column_types
 from embstore.query.inputs import LOADERS, check_datasets
 from embstore.query.request import NOTHING_SELECTED, MetricRequest, missing_words
@@ -75,8 +76,6 @@ def _measure(
     compared: dict[tuple[str, Layer, int], Row] = {}
     more: list[str] = []
     if versus is not None:
-        from embstore.query.differences import differences
-
         other = parse_space(versus)[0]
         if other in catalog.cards and other not in found:
             raise QueryError(
@@ -146,8 +145,6 @@ def _chosen(
     left_out = request.spaces.left_out(cards, dict.fromkeys(unsuitable, reason))
     suitable, without_column = _with_columns(catalog, request, suitable)
     if request.parameters.get("versus") is not None:
-        from embstore.query.differences import with_versus  # which other requests do not need
-
         request, suitable = with_versus(catalog, request, suitable)
     if request.common:
         request = _over_common_items(catalog, request, suitable)
@@ -186,7 +183,7 @@ def _with_columns(
     metric, by = request.metric, request.selection.by
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out `by`.")
-    names = [] if by is None or not cards else by.names(catalog, cards)
+    names = [] if by is None else by.names(catalog, cards)
     needed = _NEEDED_COLUMN.get(metric.needs)
     missing = "by" if metric.compares_groups and by is None else None
     if needed is not None:

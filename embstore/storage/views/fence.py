@@ -121,7 +121,12 @@ def check(
     for node in nodes:
         kind = node.get("type")
         if kind == "TABLE_FUNCTION":
-            _check_table_function(node["function"].get("function_name", "").casefold())
+            name = node["function"].get("function_name", "").casefold()
+            if name not in _TABLE_FUNCTIONS:
+                allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
+                raise QueryError(
+                    f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}."
+                )
         elif kind == "BASE_TABLE":
             schema, name = node["schema_name"].casefold(), _full_name(node)
             if name in known:
@@ -242,14 +247,6 @@ def _full_name(table: Mapping[str, Any]) -> str:
     """
     parts = [table[key].casefold() for key in ("catalog_name", "schema_name", "table_name")]
     return ".".join(part for part in parts if part not in ("", "main", "memory"))
-
-
-def _check_table_function(name: str) -> None:
-    if name not in _TABLE_FUNCTIONS:
-        allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
-        raise QueryError(
-            f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}."
-        )
 
 
 def _unknown_view(name: str, known: Mapping[str, str]) -> QueryError:
