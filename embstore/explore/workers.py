@@ -11,7 +11,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from embstore.base.errors import EmbstoreError, QueryError
 from embstore.storage.sql.connections import NO_LIMITS, Limits
@@ -106,7 +106,7 @@ class Workers:
 
 async def _send(process: Process, data: bytes) -> None:
     assert process.stdin is not None
-    process.stdin.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+    process.stdin.write(data)
     # A process that has ended is found out by what it does not answer.
     with suppress(ConnectionError):
         await process.stdin.drain()
@@ -138,10 +138,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    calls = sys.stdin.buffer
-    store = _receive(calls)
-    while (call := _receive(calls)) is not None:
-        function, arguments, limits = call
+    calls = os.fdopen(os.dup(0), "rb")
+    store = pickle.load(calls)
+    while calls.peek(1):
+        function, arguments, limits = pickle.load(calls)
         try:
             with _enforced(limits):
                 answer = (True, function(store, **arguments))
@@ -176,12 +176,3 @@ def _enforced(limits: Limits) -> Iterator[None]:
     finally:
         signal.alarm(0)
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def _receive(stream: BinaryIO) -> Any:
-    head = stream.read(LENGTH_BYTES)
-    return (
-        pickle.loads(stream.read(int.from_bytes(head, "big")))
-        if len(head) == LENGTH_BYTES
-        else None
-    )
