@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
@@ -231,8 +231,8 @@ class Bars:
         self._lock = Lock()
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far a task is."""
-        with self._lock:
+        """Show how far a task is; where it cannot be written, the work goes on without."""
+        with self._lock, suppress(OSError):
             stage = (progress.stage, progress.subject)
             if stage != self._stage:
                 self.close()
@@ -246,9 +246,10 @@ class Bars:
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
-        self._stage, self._bar = None, None
+        bar, self._stage, self._bar = self._bar, None, None
+        if bar is not None:
+            with suppress(OSError):
+                bar.close()
 
 
 def _is_watched() -> bool:

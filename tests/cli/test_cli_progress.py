@@ -1,5 +1,7 @@
 """Progress of what takes long, with rate and time left; nothing where it is brief or unwanted."""
 
+import errno
+import io
 import re
 import subprocess
 import sys
@@ -52,6 +54,19 @@ def test_a_bar_is_removed_when_its_stage_ends_or_another_begins(monkeypatch, cap
         assert bool(re.search(r"\r +\r", written)) == is_removed
     bars.close()
     assert re.search(r"\r +\r$", capsys.readouterr().err)
+
+
+class FullDisk(io.StringIO):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_bar_that_cannot_be_written_does_not_stop_the_work(monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST", 0.0)
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    with observing(True):
+        for done in range(5):
+            progress.report_progress(Progress("compute", "a", done, 4))
 
 
 def test_what_takes_long_is_shown_at_once_in_a_notebook(monkeypatch):
