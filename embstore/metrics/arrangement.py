@@ -77,7 +77,7 @@ def procrustes(
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         pair = ordered(i, j)
-        why = grid.why_constant(i, j) if cosines else "fewer than two items"
+        why = grid.constant_reason(i, j) if cosines else "fewer than two items"
         rows.append({"procrustes": None, "similarity": None, "n": n, "reason": why})
         if why is None:
             if pair not in angles:
@@ -179,7 +179,7 @@ _MIN_ITEMS = 4
     references=("huh2024", "song2012"),
     needs="layers",
     label="CKNNA",
-    similarity=Similarity("cknna", needs_direction=lambda _: True),
+    similarity=Similarity("cknna", excludes_zero_vectors=lambda _: True),
     version=3,
 )
 def cknna(
@@ -222,7 +222,7 @@ def cknna(
                 _normalised(graphs[i], graphs[j], squares[i], squares[j]) for i, j in directed
             ]
         for pair, (value, why) in zip(directed, values, strict=True):
-            constant = grid.why_constant(*pair, by_direction=True)
+            constant = grid.constant_reason(*pair, by_direction=True)
             rows[pair] = {
                 "cknna": None if constant else value,
                 "n": n,
@@ -297,7 +297,7 @@ _BLOCK_VALUES = 1 << 22
     similarity=Similarity(
         "imbalance",
         is_distance=True,
-        needs_direction=lambda given: given["distance"] == "cosine",
+        excludes_zero_vectors=lambda given: given["distance"] == "cosine",
         chance="chance",
     ),
     version=2,
@@ -340,7 +340,7 @@ def imbalance(
         }
         directed = {*pairs, *((j, i) for i, j in pairs)}
         for pair in directed:
-            why = grid.why_constant(*pair, by_direction=distance == "cosine")
+            why = grid.constant_reason(*pair, by_direction=distance == "cosine")
             shared[pair] = counts | {"reason": counts["reason"] or why}
         directed = {pair for pair in directed if shared[pair]["reason"] is None}
         values |= _imbalances(grid.layers, directed, used_ids, k, distance)

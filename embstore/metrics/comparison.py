@@ -137,7 +137,7 @@ def cka(
 def _svcca_rows(grid: Grid, ids: Ids) -> list[Result]:
     """Return the rows of SVCCA, in the columns of CKA."""
     reasons = {
-        (i, j): grid.why_constant(i, j) if len(ids) >= 2 else "fewer than two items"
+        (i, j): grid.constant_reason(i, j) if len(ids) >= 2 else "fewer than two items"
         for i, j in product(grid.left, grid.right)
     }
     wanted = {ordered(*pair) for pair, reason in reasons.items() if reason is None}
@@ -288,7 +288,7 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
             normalise_rows(read_vectors(layer, ids)), cosine_gram
         ),
         has_matrix=lambda given: given["correlation"] == "pearson",
-        needs_direction=lambda _: True,
+        excludes_zero_vectors=lambda _: True,
         chance="chance",
     ),
     version=4,
@@ -500,7 +500,7 @@ def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
     needs="layers",
     label="Overlap of nearest neighbours",
     similarity=Similarity(
-        "overlap", matrix=_overlap_matrix, needs_direction=lambda _: True, chance="chance"
+        "overlap", matrix=_overlap_matrix, excludes_zero_vectors=lambda _: True, chance="chance"
     ),
     version=5,
 )

@@ -355,8 +355,8 @@ class Similarity:
             so that the sum of products of two layers' matrices is the similarity; None to compute
             the metric anew for each permutation.
         has_matrix: Whether it has such a matrix with these arguments.
-        needs_direction: Whether items that are a zero vector in one of the layers are left out with
-            these arguments.
+        excludes_zero_vectors: Whether items that are a zero vector in one of the layers are left
+            out with these arguments.
         chance: Column of the similarity by chance: one of the metric's own, or the mean over the
             permutations.
     """
@@ -365,7 +365,7 @@ class Similarity:
     is_distance: bool = False
     matrix: Callable[..., Float64Array] | None = None
     has_matrix: Callable[[Mapping[str, Any]], bool] = lambda arguments: True
-    needs_direction: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
+    excludes_zero_vectors: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
     chance: str = "shuffled"
 
     def scores(self, rows: Sequence[Mapping[str, Any]]) -> Float64Array:

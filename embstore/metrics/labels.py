@@ -118,7 +118,7 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     sizes = np.bincount(found.codes, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
     row: Result = {**_NULLS, **_counts(data, labels, n), "n_classes": n_classes, "seed": None}
-    if why := why_no_classes(n, n_classes) or Grid.of([data], None).why_constant(
+    if why := why_no_classes(n, n_classes) or Grid.of([data], None).constant_reason(
         0, 0, by_direction=True
     ):
         return row | {"reason": why}

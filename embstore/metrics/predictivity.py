@@ -108,7 +108,7 @@ def predictivity(
             row: Result = {**_NULLS, "n": n, "reason": None, "seed": seed}
             rows.append(row)
             target = read_vectors(grid.layers[j], ids)
-            if why := grid.why_constant(i, j):
+            if why := grid.constant_reason(i, j):
                 row["reason"] = why
                 continue
             error = total = 0.0

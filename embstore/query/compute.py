@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from embstore.query.grouping import Groups
 
 
-class Case(NamedTuple):
+class MetricInputs(NamedTuple):
     """One set of inputs of a metric for one space.
 
     Attributes:
@@ -41,7 +41,7 @@ class Case(NamedTuple):
     used: Mapping[str, Any] = MappingProxyType({})
 
 
-class Measured(NamedTuple):
+class MetricRows(NamedTuple):
     """The rows of a metric, with the sentences of its notes.
 
     Attributes:
@@ -67,7 +67,7 @@ def compute_layers(
     request: MetricRequest,
     card: Card,
     layers: Sequence[Layer],
-    cases: Sequence[Case],
+    cases: Sequence[MetricInputs],
     groups: "Groups | None" = None,
 ) -> Iterator[tuple[Layer, Answer, Scores]]:
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it
@@ -109,7 +109,7 @@ def compute_layers(
         yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
 
 
-def _zero_words(card: Card, data: LayerData, cases: Sequence[Case]) -> list[str]:
+def _zero_words(card: Card, data: LayerData, cases: Sequence[MetricInputs]) -> list[str]:
     """Return a note on the words of the inputs that a layer leaves out for their zero vectors."""
     words = [each for case in cases for each in case.inputs.values() if isinstance(each, Words)]
     texts = {item: text for each in words for item, text in zip(each.ids, each.texts, strict=True)}
@@ -169,7 +169,7 @@ def _divided(
 
 
 def _used(
-    catalog: Catalog, request: MetricRequest, card: Card, case: Case, only: Ids | None
+    catalog: Catalog, request: MetricRequest, card: Card, case: MetricInputs, only: Ids | None
 ) -> Mapping[str, Any]:
     """Return parameters as they are used: of lists of words, those that are selected; those of a
     pole need not be.
@@ -209,7 +209,7 @@ def _compute(
     catalog: Catalog,
     request: MetricRequest,
     data: LayerData | NotComputable,
-    case: Case,
+    case: MetricInputs,
     layer: Layer,
     whole: LayerData | NotComputable,
     baseline: Mapping[str, Any],
@@ -230,7 +230,7 @@ def _compute(
         return [request.metric.empty(data.summary.n, str(error))]
 
 
-def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -> list[Row]:
+def _without_vectors(request: MetricRequest, error: NotComputable, case: MetricInputs) -> list[Row]:
     """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n
     and the reason.
     """

@@ -31,7 +31,7 @@ from embstore.metrics.data import (
     TokenOrder,
     Words,
 )
-from embstore.query.compute import Case
+from embstore.query.compute import MetricInputs
 from embstore.query.grouping import (
     NUMBERS,
     Grouping,
@@ -71,7 +71,7 @@ _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 Columns = Mapping[str, NDArray[Any]]
 
 
-def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return a set of inputs for each dataset of pairs."""
     named = tuple(dict.fromkeys(request.parameters["dataset"]))
     names = named or catalog.datasets(_PAIR_KINDS)
@@ -204,7 +204,7 @@ def _are_stored(dataset: Pairs, stored: Ids) -> Mask:
     return np.isin(dataset.left, stored) & np.isin(dataset.right, stored)
 
 
-def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> Case:
+def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> MetricInputs:
     """Return the inputs from one dataset of pairs; ``stored`` are the item ids of the space."""
     dataset = Pairs(
         columns["item_id"],
@@ -222,7 +222,7 @@ def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str
             raise NotStoredError(f"{text} {remedy([name], missing, card)}")
         n_used = int(_are_stored(dataset, stored).sum())
         note = (f"{text} {n_used} of {len(left.ids)} pairs can be used.",)
-    return Case({"pairs": dataset}, {"dataset": name}, note)
+    return MetricInputs({"pairs": dataset}, {"dataset": name}, note)
 
 
 def _column_of_numbers(
@@ -245,7 +245,7 @@ def _column_of_numbers(
     return chosen or numeric[0]
 
 
-def lexicons(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def lexicons(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return the inputs from a lexicon and attribute words."""
     values = request.parameters
     name = values["lexicon"]
@@ -259,10 +259,10 @@ def lexicons(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]
         notes.append(missing_note(card, missing, f"of the {n} {card.unit}s of {name}"))
     sets, more = _word_sets(catalog, request, card)
     inputs = {"lexicon": lexicon, **sets}
-    return [Case(inputs, {"lexicon": name}, (*notes, *more), used={"value": value})]
+    return [MetricInputs(inputs, {"lexicon": name}, (*notes, *more), used={"value": value})]
 
 
-def analogies(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def analogies(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return a set of inputs for each dataset of analogies."""
     names = tuple(dict.fromkeys(request.parameters["dataset"])) or catalog.datasets(("analogies",))
     if not names:
@@ -275,7 +275,7 @@ def analogies(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case
     return [_analogies(catalog, card, name, request.parameters) for name in names]
 
 
-def _analogies(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) -> Case:
+def _analogies(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) -> MetricInputs:
     """Return the inputs from one dataset of analogies."""
     columns = _dataset(catalog, card.unit, name, "analogies")
     loaded = _load(catalog, card, columns, ignore_case=values.get("case") == "ignore")
@@ -284,13 +284,15 @@ def _analogies(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any
     inputs, keys = {"analogies": loaded}, {"dataset": name}
     missing = [loaded.words.texts[place] for place in np.flatnonzero(~has_word).tolist()]
     if not missing:
-        return Case(inputs, keys)
+        return MetricInputs(inputs, keys)
     note = missing_note(card, missing, f"of the {len(has_word)} words of {name}")
     has_answer = np.logical_or.reduceat(has_word[loaded.answers], loaded.answer_starts[:-1])
     n_used = int((has_word[loaded.questions].all(axis=1) & has_answer).sum())
     if values.get("missing", "skip") == "error" and n_used < len(has_answer):
         raise NotStoredError(f"{note} {remedy([name], missing, card)}")
-    return Case(inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",))
+    return MetricInputs(
+        inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",)
+    )
 
 
 def _load(catalog: Catalog, card: Card, columns: Columns, *, ignore_case: bool) -> Analogies:
@@ -336,10 +338,10 @@ def _as_words(unit: Unit, texts: Iterable[str]) -> Words:
     return Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)
 
 
-def word_sets(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def word_sets(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return the inputs from word sets."""
     inputs, notes = _word_sets(catalog, request, card)
-    return [Case(inputs, {}, tuple(notes))]
+    return [MetricInputs(inputs, {}, tuple(notes))]
 
 
 def _word_sets(
@@ -399,7 +401,7 @@ def _check_missing(
     return notes
 
 
-def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return the inputs from a column of numbers of a space's items."""
     values, ids = request.parameters, catalog.ids(card.space)
     name = values["column"]
@@ -426,7 +428,7 @@ def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
         inputs |= _word_sets(catalog, request, card)[0]
     elif poles:
         raise UsageError(f"`{poles[0]}` is a pole of an axis: add value='axis', or leave it out.")
-    return [Case(inputs, {"column": name})]
+    return [MetricInputs(inputs, {"column": name})]
 
 
 def _check_any(card: Card, column: str, ids: Ids, with_value: Ids) -> None:
@@ -435,7 +437,7 @@ def _check_any(card: Card, column: str, ids: Ids, with_value: Ids) -> None:
         raise QueryError(f"no item of {card.space} has a value in the column {column!r}.")
 
 
-def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return the inputs from a column of a space's items whose values, or intervals of them, are
     classes.
     """
@@ -472,10 +474,10 @@ def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Ca
         labels = replace(labels, groups=kept_whole, types=types)
         usual = "sentence" if card.unit.has_context else None
         columns["grouped_by"] = values["group"] or usual
-    return [Case({"labels": labels}, columns)]
+    return [MetricInputs({"labels": labels}, columns)]
 
 
-def contexts(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def contexts(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return the inputs from a space of occurrences, grouped by word or sentence."""
     values = request.parameters
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
@@ -495,12 +497,12 @@ def contexts(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]
     if (name := values.get("sentence_space")) is not None:
         return [_with_sentences(occurrences, catalog, card, _sentence_space(catalog, card, name))]
     requested = {"word": tuple(words)} if request.metric.compares_groups else {}
-    return [Case({"contexts": occurrences, **requested})]
+    return [MetricInputs({"contexts": occurrences, **requested})]
 
 
-def order(catalog: Catalog, request: MetricRequest, card: Card) -> list[Case]:
+def order(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricInputs]:
     """Return the input that says in which text items are, and where."""
-    return [Case({"order": TokenOrder(*token_order(catalog, card.space))})]
+    return [MetricInputs({"order": TokenOrder(*token_order(catalog, card.space))})]
 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
@@ -531,7 +533,9 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     return sentences
 
 
-def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
+def _with_sentences(
+    occurrences: Contexts, catalog: Catalog, card: Card, sentences: Card
+) -> MetricInputs:
     """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of
     another space.
     """
@@ -546,10 +550,10 @@ def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentenc
     if n_missing and n_missing == len(ids):
         raise QueryError(notes[0])
     inputs = {"contexts": replace(occurrences, group_ids=ids)}
-    return Case(inputs, notes=notes, sentence_space=sentences.space)
+    return MetricInputs(inputs, notes=notes, sentence_space=sentences.space)
 
 
-Loader = Callable[[Catalog, MetricRequest, Card], list[Case]]
+Loader = Callable[[Catalog, MetricRequest, Card], list[MetricInputs]]
 LOADERS: Mapping[str, Loader] = {
     "pairs": pairs, "lexicon": lexicons, "analogies": analogies, "word sets": word_sets,
     "word contexts": word_sets,

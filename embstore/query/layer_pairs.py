@@ -16,7 +16,7 @@ from embstore.metrics.explain import CacheLookup
 from embstore.metrics.significance import PERMUTATION_COLUMNS
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers, Question
-from embstore.query.compute import Measured, selected_layers
+from embstore.query.compute import MetricRows, selected_layers
 from embstore.query.group_layers import restricted
 from embstore.query.grouping import Groups, item_groups
 from embstore.query.lookup import look_up, missing_query_notes, parse_query
@@ -205,7 +205,7 @@ class LayerPairs:
 
 def compare(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], answers: Answers
-) -> Measured:
+) -> MetricRows:
     """Compute a metric of two layers for each pair of layers."""
     pairs, missing = find_pairs(catalog, request, cards)
     if request.parameters.get("text"):
@@ -244,7 +244,7 @@ def compare(
         rows.extend(row | word_columns for row in pair.described(shared, answer))
     if not rows:
         raise QueryError(" ".join(missing))
-    return Measured(rows, drawn, missing, more=[*more, *shuffles(request, rows)])
+    return MetricRows(rows, drawn, missing, more=[*more, *shuffles(request, rows)])
 
 
 def shuffles(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import versus_columns
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers
-from embstore.query.compute import Case, Measured, Scores, compute_layers
+from embstore.query.compute import MetricInputs, MetricRows, Scores, compute_layers
 from embstore.query.differences import differences, with_versus
 from embstore.query.grouping import check_column, item_column_types
 from embstore.query.inputs import LOADERS, check_datasets
@@ -59,7 +59,7 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
 
 def _measure(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], *, cache: bool
-) -> Measured:
+) -> MetricRows:
     """Compute a metric of single layers."""
     versus = request.parameters.get("versus")
     # Stored rows are without the scores that are compared.
@@ -101,7 +101,7 @@ def _measure(
                 difference = compared.get((card.space, layer, number), no_columns)
                 full = provenance.with_settings(request, shared, row)
                 rows.append(named | full | word_columns | difference)
-    return Measured(rows, drawn, missing, tuple(across), more)
+    return MetricRows(rows, drawn, missing, tuple(across), more)
 
 
 def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
@@ -234,7 +234,7 @@ def _find_or_compute(
         results = {layer: (answer, ()) for layer, answer in stored.items() if answer is not None}
         if missing := [layer for layer in questions if layer not in results]:
             try:
-                cases = load(catalog, request, card) if load is not None else [Case()]
+                cases = load(catalog, request, card) if load is not None else [MetricInputs()]
             except QueryError as error:
                 errors[card.space] = error
                 continue
@@ -280,7 +280,7 @@ def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
         max(members, key=lambda row: row[value])["best"] = True
 
 
-def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -> Table:
+def _tabulate(request: MetricRequest, measured: MetricRows, both: Sequence[str]) -> Table:
     """Return the rows as a table with its printed layout."""
     metric, by, rows = request.metric, request.grouping, measured.rows
     group = () if by is None else ("group",)
@@ -310,7 +310,7 @@ def _tabulate(request: MetricRequest, measured: Measured, both: Sequence[str]) -
     )
 
 
-def _layer_pivot(request: MetricRequest, measured: Measured) -> Pivot:
+def _layer_pivot(request: MetricRequest, measured: MetricRows) -> Pivot:
     """Return the layout with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
     shown = [

@@ -136,7 +136,7 @@ def _pairs_by_zeros(
         vectors of any layer.
     """
     everything = np.ones((len(left), len(right)), bool)
-    if not similarity.needs_direction(arguments):
+    if not similarity.excludes_zero_vectors(arguments):
         return [(np.empty(0, np.int64), everything)]
     zeros, zeros_2 = ([zero_ids(layer) for layer in side] for side in (left, right))
     if together:

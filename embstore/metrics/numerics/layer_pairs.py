@@ -61,7 +61,7 @@ class Grid:
         """Distinct pairs of positions (i, j) with i ≤ j."""
         return list(dict.fromkeys(ordered(i, j) for i in self.left for j in self.right))
 
-    def why_constant(self, i: int, j: int, *, by_direction: bool = False) -> str | None:
+    def constant_reason(self, i: int, j: int, *, by_direction: bool = False) -> str | None:
         """Return the reason why two layers are not compared: the vectors of one, or their
         directions, are all equal.
         """
