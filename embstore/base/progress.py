@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -263,11 +264,24 @@ def _delay(progress: Progress) -> float:
     return 0.0 if is_seen_at_once else _SECONDS_TO_FIRST
 
 
-def _bar(progress: Progress) -> Any:
+@cache
+def _bar_class() -> Any:
+    """Return tqdm's bar for a terminal or a notebook."""
     from tqdm.auto import tqdm
 
+    class Bar(tqdm):  # type: ignore[misc]
+        """A bar that releases the lock of all bars where it cannot be written, or Ctrl-C comes."""
+
+        def refresh(self, nolock: bool = False, lock_args: Any = None) -> None:
+            with self.get_lock():
+                super().refresh(nolock=True)
+
+    return Bar
+
+
+def _bar(progress: Progress) -> Any:
     unit = _UNITS.get(progress.stage, "")
-    return tqdm(
+    return _bar_class()(
         desc=printable(f"{progress.within} {_VERBS[progress.stage]} {progress.subject}".strip()),
         total=progress.total or None,
         initial=progress.done,

@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from threading import Thread
 
 import pytest
+from hanging import HUNG_SECONDS
 from tiny_checkpoint import named
+from tqdm import tqdm
 
 from embstore import Store
 from embstore.base import progress
@@ -67,6 +70,11 @@ def test_a_bar_that_cannot_be_written_does_not_stop_the_work(monkeypatch):
     with observing(True):
         for done in range(5):
             progress.report_progress(Progress("compute", "a", done, 4))
+    # Bars of other threads need its lock.
+    other = Thread(target=tqdm(file=io.StringIO()).close, daemon=True)
+    other.start()
+    other.join(HUNG_SECONDS)
+    assert not other.is_alive()
 
 
 def test_what_takes_long_is_shown_at_once_in_a_notebook(monkeypatch):
