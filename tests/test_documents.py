@@ -146,6 +146,7 @@ def test_every_kind_has_a_limit_and_a_schema():
             read(b"{}", kind)
 
 
+@pytest.mark.slow
 def test_a_manifest_of_a_hundred_thousand_files_is_read():
     entry = {
         "bytes": 16 << 20,

@@ -78,6 +78,7 @@ def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):
     assert "embstore" in loaded_by(run)
 
 
+@pytest.mark.slow
 def test_no_file_is_too_long_to_be_read_at_once():
     files = [
         path

@@ -8,11 +8,14 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
+
 from embstore.base.messages import brief, count, first_of
 from embstore.base.table import Table
 from embstore.query.notes import joined
 
 
+@pytest.mark.slow
 def test_no_message_names_an_option_of_the_command_line():
     """Options stand in commands, and in tables of options, alone."""
     command = re.compile(

@@ -8,6 +8,7 @@ import pytest
 from embstore import Store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "occurrence", "token"])
 def test_removed_items_are_embedded_again(build, tmp_path, unit):
     rows = ["text,pos", "bank,N", "far,A", "river,N", "a river,N"]

@@ -95,6 +95,7 @@ def test_columns_are_added_to_items_that_have_vectors(build, tmp_path):
     assert _kinds(tmp_path / "store") == {"freq": "int64", "pos": "string"}
 
 
+@pytest.mark.slow
 def test_the_same_columns_from_every_kind_of_file(build, tmp_path):
     frame = pd.DataFrame(
         {

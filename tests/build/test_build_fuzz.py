@@ -114,6 +114,7 @@ def test_lines_of_a_million_characters(build, unit):
     assert report.blanks == ({TOO_LONG: 1} if unit == "occurrence" else {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
 def test_a_long_line(build, unit):
     texts = ["dog runs", "ab " * 28_000]

@@ -184,6 +184,7 @@ def test_skipped_texts_are_listed_once_and_known_without_loading(
     ]
 
 
+@pytest.mark.slow
 def test_poolings_that_lack_different_items_write_each_text_once(build, source, tmp_path):
     """Their writers run side by side, and cut the items into shards differently."""
     few = source(*WORDS[::3], name="few.txt")

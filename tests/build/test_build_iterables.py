@@ -17,6 +17,7 @@ def options(checkpoint):
     return {"models": f"tiny={checkpoint}", "index": "none"}
 
 
+@pytest.mark.slow
 def test_texts_make_the_same_store_as_a_file_of_them(tmp_path, options):
     words = ["the sea", "river bank", "the sea", "banks"]
     (tmp_path / "words.txt").write_text("\n".join(words), "utf-8")
@@ -34,6 +35,7 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path, options):
         assert_same_content(tmp_path / "file", tmp_path / f"given{number}")
 
 
+@pytest.mark.slow
 def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path, options):
     store = Store(tmp_path / "store")
     single = "The string was taken for a text, since it is not the name of a dataset or file."

@@ -95,6 +95,7 @@ def test_what_is_no_worker_is_refused(build, tmp_path, shard):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_part_makes_no_index_and_says_what_does(build, tmp_path):
     root = tmp_path / "store"
     report = build(shard="1/2")
@@ -124,6 +125,7 @@ def test_only_a_whole_build_takes_the_lock(build, tmp_path):
     assert Store(tmp_path / "store").verify().ok
 
 
+@pytest.mark.slow
 def test_workers_may_have_other_sources(build, tmp_path):
     build(shard="1/2", limit=300)
     build(shard="2/2")
@@ -133,6 +135,7 @@ def test_workers_may_have_other_sources(build, tmp_path):
     assert_same_content(tmp_path / "whole", tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_items_of_its_worker(build, tmp_path):
     dry = [build(shard=f"{i}/2", dry_run=True) for i in (1, 2)]
     assert not (tmp_path / "store").exists()

@@ -49,6 +49,7 @@ def ids(rows=ROWS):
     return [Item.occurrence(text, Span(start, end)).id for text, start, end in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [gpt2, bert, llama], ids=lambda kind: kind.__name__)
 def test_targets_equal_a_plain_call_of_transformers_under_all_poolings(tmp_path, folder, kind):
     witness, store = Witness(folder(kind)), Store(tmp_path / "store")
@@ -71,6 +72,7 @@ def test_targets_equal_a_plain_call_of_transformers_under_all_poolings(tmp_path,
     assert largest <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [gpt2, bert], ids=lambda kind: kind.__name__)
 def test_targets_equal_what_minicons_extracts(tmp_path, folder, kind):
     with warnings.catch_warnings():

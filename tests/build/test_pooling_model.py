@@ -92,6 +92,7 @@ def test_words_keep_their_default_and_may_have_the_recipe(tmp_path, sentences, c
     assert names == ["tiny.word.last", "tiny.word.model", "tiny.word.bos"]
 
 
+@pytest.mark.slow
 def test_prompts(tmp_path, sentences, checkpoint):
     root = tmp_path / "store"
     build(root, sentences, checkpoint, prompt="query")

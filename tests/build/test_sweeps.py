@@ -231,6 +231,7 @@ def test_every_result_has_the_revision_and_the_step(swept):
             assert {(row["revision_2"], row["step_2"]) for row in found} == {("step16", 16)}
 
 
+@pytest.mark.slow
 def test_the_command_line_follows_training(hub, cli, words, tmp_path):
     cli("build", words, "--model", HUB_ID, "--revision", "step0,step2", "--revision", "step16")
     rows = json.loads(

@@ -36,6 +36,7 @@ def panels(*words):
     return re.findall(r"^╭─ ([A-Z][\w ]+) ─", shown(*words, "--help"), re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", _paths(), ids=" ".join)
 def test_every_command_has_help_and_an_example_that_is_read(path):
     text = shown(*path, "--help")

@@ -10,6 +10,7 @@ from embstore.metrics import METRICS
 SPACE = ("--space", "toy.word.last")
 
 
+@pytest.mark.slow
 def test_a_picture_goes_where_it_is_said_or_beside(cli, made, tmp_path):
     done = cli("plot", "anisotropy", *SPACE, "--store", made.root)
     assert done.stdout == ""

@@ -64,6 +64,7 @@ def states_by_peft(base, folder, name, text):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["gpt2", *(pytest.param(n, marks=pytest.mark.slow) for n in TRAINED if n != "gpt2")]
 )
@@ -93,6 +94,7 @@ def test_vectors_are_those_of_the_model_that_peft_merges(tiny_folder, tmp_path, 
             assert layer == 0 or np.abs(mine - other).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_another_adapter_never_mixes_in(tiny_folder, tuned, tmp_path):
     store, base = Store(tmp_path / "store"), f"gpt2={tiny_folder('gpt2')}"
     store.build(texts=["dog"], models=base, unit="word", adapter=tuned, layers="1")
@@ -114,6 +116,7 @@ def test_another_adapter_never_mixes_in(tiny_folder, tuned, tmp_path):
         store.neighbours("house", layers=1, k=1, embed=True)
 
 
+@pytest.mark.slow
 def test_an_adapter_for_another_base_is_refused(tiny_folder, tuned, tmp_path):
     store = Store(tmp_path / "store")
     options = {"texts": ["dog"], "unit": "word", "adapter": tuned}

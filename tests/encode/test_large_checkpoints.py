@@ -19,6 +19,7 @@ from embstore.encode.forward import Encoder
 from embstore.encode.records import Weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "device_map"), [("gpt2", "balanced"), ("t5", "auto"), ("clip", "auto")]
 )

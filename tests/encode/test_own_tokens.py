@@ -41,6 +41,7 @@ BLANKS = [
 POOLINGS = [Pooling.LAST, Pooling.FIRST, Pooling.MEAN]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witness, name):
     encoder, plain = tiny(name), witness(name)

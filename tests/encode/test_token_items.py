@@ -51,6 +51,7 @@ def rows_of(store, space):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_token_of_every_layer_has_the_state_that_transformers_gives(
     kind, tiny_folder, witness, tmp_path
@@ -98,6 +99,7 @@ def test_special_tokens_are_items_only_if_asked_for_and_are_added_later(tiny_fol
     assert [(row[0], row[3]) for row in found] == [("[CLS]", 0), ("a", 1), ("[SEP]", 2)]
 
 
+@pytest.mark.slow
 def test_tokens_of_two_tokenizers_are_not_mixed(tiny_folder, tmp_path):
     kinds = ["gpt2", "roberta", "bert"]
     together, _ = built(tmp_path, {kind: tiny_folder(kind) for kind in kinds})
@@ -115,6 +117,7 @@ def test_tokens_of_two_tokenizers_are_not_mixed(tiny_folder, tmp_path):
         assert len(shared) < len(by_id[one])
 
 
+@pytest.mark.slow
 def test_two_models_with_the_same_tokens_share_items_whatever_the_template(tiny_folder, tmp_path):
     folder = tiny_folder("gpt2")
     store, _ = built(tmp_path, {"gpt2": folder, "other": folder})
@@ -138,6 +141,7 @@ def test_words_of_a_template_are_no_items(tiny_folder, tmp_path):
     assert [(row[0], row[1], row[2]) for row in rows] == [("the", 0, 3), ("cat", 4, 7)]
 
 
+@pytest.mark.slow
 def test_a_sample_of_each_text_is_drawn_by_the_seed(tiny_folder, tmp_path):
     folders = {"gpt2": tiny_folder("gpt2")}
     _, everything = built(tmp_path, folders, store="all")
@@ -190,6 +194,7 @@ def test_a_text_without_tokens_is_listed(tiny_folder, tmp_path):
     assert sorted(rows_of(store, "bert.token.last")) == ["a"]
 
 
+@pytest.mark.slow
 def test_tokens_are_queried_as_occurrences(tiny_folder, tmp_path):
     store, _ = built(tmp_path, {"gpt2": tiny_folder("gpt2")})
     space = "gpt2.token.last"
@@ -235,6 +240,7 @@ def test_uses_of_a_token_are_measured_as_those_of_a_word(tiny_folder, tmp_path):
     assert sorted(ids) == sorted(store.catalog.ids(space))
 
 
+@pytest.mark.slow
 def test_two_workers_build_the_tokens_of_one(tiny_folder, tmp_path):
     folders = {"gpt2": tiny_folder("gpt2")}
     whole, _ = built(tmp_path, folders)
@@ -249,6 +255,7 @@ def test_two_workers_build_the_tokens_of_one(tiny_folder, tmp_path):
     assert not shared.verify().problems
 
 
+@pytest.mark.slow
 def test_what_a_space_of_tokens_lacks_comes_from_texts(tiny_folder, tmp_path):
     store, _ = built(tmp_path, {"gpt2": tiny_folder("gpt2")})
     with pytest.raises(NotStoredError, match=r"Nearest .*'Ġcat'.*build SOURCE --unit token$"):
@@ -271,6 +278,7 @@ def test_ids_tell_equal_tokens_of_one_character_apart():
     assert Item.occurrence("ab", items[0].span).id != items[0].id
 
 
+@pytest.mark.slow
 def test_a_build_says_that_items_are_the_first_token_of_a_decoder(tiny_folder, tmp_path):
     folders = {"gpt2": tiny_folder("gpt2")}
     _, report = built(tmp_path, folders)

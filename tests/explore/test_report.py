@@ -167,6 +167,7 @@ def test_it_is_accessible_and_only_tables_scroll_sideways(browser, page, tmp_pat
     context.close()
 
 
+@pytest.mark.slow
 def test_a_report_is_on_the_spaces_that_are_named_and_says_how_far_it_is(tmp_path):
     made = synthetic_store(tmp_path / "s", n=30)
     synthetic_store(tmp_path / "s", n=30, model="other")

@@ -59,6 +59,7 @@ def by_svd(x):
 WITNESSES = {"mean": lambda x: np.sum(x, axis=0) / len(x), "first-pc": by_svd}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WITNESSES)
 @pytest.mark.parametrize("by", ["word", "context"])
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_safetensors_of_any_type_are_read(store, tmp_path, dtype):
     assert (vectors == tensor.float().numpy()[[WORDS.index(text) for text in texts]]).all()
 
 
+@pytest.mark.slow
 def test_datasets_loads_its_export_and_what_it_saves_is_read(made, store, tmp_path):
     datasets = pytest.importorskip("datasets")
 

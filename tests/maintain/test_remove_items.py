@@ -218,6 +218,7 @@ def test_texts_and_ids_that_are_not_there_are_named(stores):
     assert store.remove(items=["1984", LINES[1]], dry_run=True).notes == ()
 
 
+@pytest.mark.slow
 def test_what_another_space_or_item_needs_stays(stores):
     store, _ = stores
     line = LINES[0]

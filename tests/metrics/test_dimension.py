@@ -107,6 +107,7 @@ def test_the_likelihood_is_highest_there():
         assert scale.standard_error == pytest.approx(1 / np.sqrt(curvature), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_a_uniform_torus_has_its_dimension_at_each_scale(dim):
     """Without an edge, by distances around the circle: within four standard errors, at every

@@ -127,6 +127,7 @@ def test_many_copies_are_one_cluster_and_few_are_not():
     assert whole_copies(sentences, many)[0] is sentences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["knn", "probe"])
 def test_copies_are_on_one_side_of_each_half_and_fold(metric):
     """Copies classify each other: divided, they would leave as little error as new items."""
@@ -249,6 +250,7 @@ def test_knn_is_computed_anew_for_the_items_that_two_layers_have():
     assert restricted.errors.tolist() == some.errors.tolist()
 
 
+@pytest.mark.slow
 def test_probes_are_repeated_in_the_same_folds_of_each_layer():
     rng = np.random.default_rng(2)
     codes = np.arange(40) % 2

@@ -25,6 +25,7 @@ def three():
     return (rng.normal(size=(150, 5)) + 1.2 * np.eye(3, 5)[codes]) * [1, 10, 0.1, 1, 1] + 3, codes
 
 
+@pytest.mark.slow
 def test_a_probe_is_scikit_learns(three):
     x, codes = three
     groups = np.arange(150) // 3
@@ -64,6 +65,7 @@ def test_a_probe_is_scikit_learns(three):
     assert row["low"] < row["accuracy"] < row["high"]
 
 
+@pytest.mark.slow
 def test_groups_keep_what_items_share_from_leaking():
     """Items of a group have nearly one vector, and the groups' labels are random: nothing can be
     learnt of them.
@@ -93,6 +95,7 @@ def test_accuracies_of_groups_have_one_and_a_half_times_the_variance(monkeypatch
     assert np.sum(row["scores"].errors ** 2) == pytest.approx(variance * (1.5 if in_pairs else 1))
 
 
+@pytest.mark.slow
 def test_the_control_task_is_learnt_where_types_are_told_apart():
     """Each type has its own place: a linear probe learns its random label by heart, and selectivity
     is low.
@@ -123,6 +126,7 @@ def test_numbers_are_predicted_by_ridge_regression():
     assert probe(Arrays(x), labels=equal)["reason"] == "the values of the column are all equal"
 
 
+@pytest.mark.slow
 def test_a_store_is_probed_by_columns_and_says_which_control_was_used(make_store):
     made = make_store(n=60, dim=4, n_blocks=1, index=False)
     columns = {

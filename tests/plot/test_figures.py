@@ -78,6 +78,7 @@ def test_fonts_are_embedded_and_texts_stay_texts():
     assert b">Agreement</text>" in saved(figure, "svg")
 
 
+@pytest.mark.slow
 def test_files_are_equal_and_without_a_date():
     for kind in ("pdf", "svg", "png"):
         first, second = (saved(figure_of(result(rows_of())), kind) for _ in range(2))
@@ -226,6 +227,7 @@ def test_words_stand_in_a_strip_highest_first(n_words, n_drawn):
 HOSTILE = r"$\frac{1}{0}$ $\frac{$ <b>&amp;</script> _^ \input{x} " + "\x1b[31m\n\u202e%"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
 def test_texts_are_drawn_as_text(kind):
     rows = rows_of(
@@ -243,6 +245,7 @@ def test_texts_are_drawn_as_text(kind):
             assert rb"$\frac{1}{0}$" in data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fallbacks", "text", "missing"),
     [
@@ -262,6 +265,7 @@ def test_characters_that_no_font_has_are_noted(monkeypatch, fallbacks, text, mis
     assert all(f"boxes: {missing}." in note for note in notes)
 
 
+@pytest.mark.slow
 def test_a_caption_is_not_broken_within_brackets():
     for width in range(60, 200, 7):
         rows = rows_of(p_holm=lambda _, at: 0.5, versus="best", n_common=9)
@@ -284,6 +288,7 @@ def test_one_is_told_what_is_not_drawn():
     assert {*text.splitlines()[2:]} == {"needs at least 3 vectors", "<b>&"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [[0.5], [0.0], [1e-9, 1e-9], [-3e8, 5e8], [1.0, 1.0 + 1e-15]])
 @pytest.mark.parametrize(("width", "style"), LOOKS)
 def test_any_values_have_a_scale(values, width, style):
@@ -455,6 +460,7 @@ TEN = tuple(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "n_columns"), [("80mm", 2), ("170mm", 4)])
 def test_heat_maps_of_ten_spaces_stand_in_columns_with_their_whole_names(width, n_columns):
     names = [*map(str, range(7)), "output"]
@@ -492,6 +498,7 @@ def test_maps_share_their_axes_within_a_space_only(spaces, layers):
     assert (len({ax.get_xlim() for ax in panels}) == 1) == (len(spaces) == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [("0",), ("0", "1", "2")])
 def test_texts_of_a_map_do_not_cover_each_other(layers):
     rng = np.random.default_rng(0)

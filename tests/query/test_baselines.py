@@ -94,6 +94,7 @@ def test_a_group_may_have_a_baseline_of_its_own(made, metric):
             assert [row[name] for name in names] == pytest.approx([alone[n] for n in names])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", PLAIN)
 @settings(max_examples=15, deadline=None)
 @given(edges=st.sets(st.integers(0, 9), min_size=2, max_size=5).map(sorted), fits=st.booleans())

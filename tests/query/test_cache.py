@@ -63,6 +63,7 @@ def content(table):
     return table.to_pylist(), table.notes, table.columns, str(table)
 
 
+@pytest.mark.slow
 def test_stored_answers_are_the_computed_ones_and_need_no_vector(root):
     # Groups are found in the tables of items.
     questions = [each for each in QUERIES if "by" not in each[1]]

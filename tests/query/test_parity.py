@@ -85,6 +85,7 @@ def with_ids_as_text(rows):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "question"),
     REQUESTS,

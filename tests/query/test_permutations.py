@@ -114,6 +114,7 @@ def test_shuffled_blocks_stay_whole():
         assert order[3:7].tolist() == [3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size():
     rng = np.random.default_rng(5)
     n_found = 0
@@ -190,6 +191,7 @@ def test_pairs_of_several_spaces_and_groups_are_printed_with_their_names(make_st
     ]
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_shuffles_is_the_level_of_chance(make_store):
     """Of unbiased CKA it is 0, and its mean over 2,000 shuffles is near that; of R² it is below
     0.
@@ -296,6 +298,7 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store, metric):
 SHUFFLED = ("n", "shuffled", "p", "threshold", "calibrated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "options"),
     [

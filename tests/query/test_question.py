@@ -91,6 +91,7 @@ def used(metric, parameter, question):
 EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter in metric.parameters]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "parameter"), EVERY, ids=lambda each: getattr(each, "name", each)
 )

@@ -36,6 +36,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_ranked_column_is_drawn_and_the_first_shown(root, name):
     metric, options = CASES[name]

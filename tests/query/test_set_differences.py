@@ -213,6 +213,7 @@ def test_smooth_numbers_have_errors_from_groups(
     check(table, column, [number(x) for x in layers], errors, dfs, is_log)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [group_layers.MEMORY_BYTES, 0], ids=["lists", "searched anew"])
 @pytest.mark.parametrize(("metric", "options", "column", "number", "k"), OF_NEIGHBOURS)
 def test_numbers_of_neighbours_have_errors_from_halves(
@@ -266,6 +267,7 @@ def test_one_pass_over_the_vectors_gives_the_sums_of_all_groups(made, monkeypatc
     assert len(passes) == 6  # of three layers each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"transforms": "center", "fit": "group"}], ids=["as stored", "centred"]
 )

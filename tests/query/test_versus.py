@@ -157,6 +157,7 @@ def test_differences_of_classifiers_have_errors_from_parts_of_the_items(make_sto
     assert made.store.query("knn", versus="best", seed=1, **asked)["p"] != best["p"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "more"), [("knn", {"k": 3}), ("probe", {"control": False})])
 def test_spaces_are_compared_by_the_items_of_both_in_both(make_store, metric, more):
     """The same vectors in two spaces, of which one has more items, do not differ."""

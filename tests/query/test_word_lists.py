@@ -52,6 +52,7 @@ def words(tmp_path_factory):
     return whole.store, part.store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "metric",
     [
