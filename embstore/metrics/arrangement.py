@@ -78,7 +78,7 @@ def procrustes(
     for i, j in product(grid.left, grid.right):
         pair = ordered(i, j)
         why = grid.constant_reason(i, j) if cosines else "fewer than two items"
-        rows.append({"procrustes": None, "similarity": None, "n": n, "reason": why})
+        rows.append({"n": n, "reason": why})
         if why is None:
             if pair not in angles:
                 is_near = i != j and cosines[pair] > 1 - _NEAR
@@ -344,20 +344,11 @@ def imbalance(
             shared[pair] = counts | {"reason": counts["reason"] or why}
         directed = {pair for pair in directed if shared[pair]["reason"] is None}
         values |= _imbalances(grid.layers, directed, used_ids, k, distance)
-    empty: Result = {"imbalance": None, "imbalance_back": None, "chance": None}
-    return [
-        (
-            {**empty, **shared[i, j]}
-            if (i, j) not in values
-            else {
-                "imbalance": values[i, j],
-                "imbalance_back": values[j, i],
-                "chance": 1.0,
-                **shared[i, j],
-            }
-        )
-        for i, j in product(grid.left, grid.right)
-    ]
+    rows = [dict(shared[pair]) for pair in product(grid.left, grid.right)]
+    for (i, j), row in zip(product(grid.left, grid.right), rows, strict=True):
+        if (i, j) in values:
+            row |= {"imbalance": values[i, j], "imbalance_back": values[j, i], "chance": 1.0}
+    return rows
 
 
 def _imbalances(

@@ -92,18 +92,7 @@ def valnorm(
     the attribute words are those that were embedded as sentences.
     """
     total = len(lexicon.value)
-    columns = (
-        "valnorm",
-        "p_value",
-        "low",
-        "high",
-        "best",
-        "n_excluded",
-        "n_pleasant",
-        "n_unpleasant",
-    )
-    result: Result = dict.fromkeys(columns)
-    result |= coverage(0, total)
+    result = coverage(0, total)
     try:
         [targets], [a, b] = _gather_directions(
             data, [lexicon.words], [pleasant, unpleasant], missing
@@ -132,7 +121,7 @@ def valnorm(
             )
         }
     r = pearson(x, y)
-    result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
+    result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x))}
     nouns = ("words of the lexicon have an effect size and a value", "the effect sizes", "values")
     found = Correlation(targets.positions[usable], x, y, "pearson", errors[usable], nouns)
     return with_interval(result, found.estimate(), "words")
@@ -230,10 +219,7 @@ def weat(
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
-    result: Result = dict.fromkeys(
-        ("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed")
-    )
-    result |= coverage(0, total)
+    result = coverage(0, total) | {"seed": None}
     try:
         _, directions = _gather_directions(data, [], sets, missing)
     except NotComputable as error:
@@ -250,7 +236,7 @@ def weat(
         return result | {"reason": "all target words are associated alike"}
     statistic = float(s[:n_x].sum() - s[n_x:].sum())
     [effect] = _mean_differences(s[None], n_x) / s.std(ddof=ddof)
-    result |= {"effect_size": float(effect), "statistic": statistic, "reason": None}
+    result |= {"effect_size": float(effect), "statistic": statistic}
     return result | _test_rows(s[None], n_x, permutations, seed, rounding)[0]
 
 
@@ -302,8 +288,7 @@ def sc_weat(
     authors' code does.
     """
     total = len(a.texts) + len(b.texts)
-    empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))
-    empty |= coverage(0, total)
+    empty = coverage(0, total) | {"seed": None}
     try:
         [targets], [first, second] = _gather_directions(data, [words], [a, b], missing)
     except NotComputable as error:

@@ -140,12 +140,11 @@ def axis(
     words are pairs, in any order. value='axis' of correlate holds a column of the items against the
     scores.
     """
-    empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
     try:
         direction, sizes = find_axis(everywhere or data, positive, negative, missing, k)
         ids, values = cosines_with(data, direction)
     except NotComputable as error:
-        return [empty | {"n": 0, "n_zero": None, "reason": str(error)}]
+        return [{"n": 0, "reason": str(error)}]
     has_value = np.isfinite(values)
     ids, values = ids[has_value], values[has_value]
     order = np.argsort(-values, kind="stable")
@@ -154,12 +153,14 @@ def axis(
         if not top
         else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
     )
-    shared: Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
-    shared |= {"n_positive": sizes[0], "n_negative": sizes[1]}
-    rows = [
-        empty
-        | {"item_id": int(ids[order[at]]), "score": float(values[order[at]]), "rank": at + 1}
-        | shared
-        for at in shown.tolist()
+    shared: Result = {
+        "n": len(ids),
+        "n_zero": int((~has_value).sum()),
+        "n_positive": sizes[0],
+        "n_negative": sizes[1],
+    }
+    rows: list[Result] = [
+        {"item_id": int(ids[item]), "score": float(values[item]), "rank": place + 1, **shared}
+        for place, item in zip(shown.tolist(), order[shown].tolist(), strict=True)
     ]
-    return rows or [empty | shared | {"reason": "no item has a direction"}]
+    return rows or [shared | {"reason": "no item has a direction"}]

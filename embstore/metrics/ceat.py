@@ -19,19 +19,6 @@ from embstore.metrics.inputs import AttributesA, AttributesB, MissingWords, Opti
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
-_NULLS: Result = dict.fromkeys(
-    (
-        *_QUANTILES,
-        "ces",
-        "se",
-        "p",
-        "ces_association",
-        "se_association",
-        "p_association",
-        "sizes",
-        "seed",
-    )
-)
 _BATCH_VALUES = 1 << 22
 
 
@@ -119,29 +106,26 @@ def ceat(
     lost = [text for words in (x, y, a, b) for text in words.texts if not len(members[text])]
     if lost and missing == "error":
         reason = f"no occurrence of {first_of(lost, MOST_NAMED)} (missing: error)"
-        return _NULLS | {"n": 0, "reason": reason}
+        return {"n": 0, "reason": reason, "seed": None}
     sets = [[word for word in words if len(word)] for words in sets]
     sizes = [len(words) for words in sets]
     n = sum(len(word) for words in sets for word in words)
+    row: Result = {"n": n, "sizes": sizes, "seed": None}
     if min(sizes) == 0 or sizes[0] + sizes[1] < 3:
-        return _NULLS | {
-            "n": n,
-            "sizes": sizes,
-            "reason": "fewer than three target words, or an empty set",
-        }
+        return row | {"reason": "fewer than three target words, or an empty set"}
     effects, spreads = _draw(units, sets, draws, seed)
     defined = np.isfinite(effects)
     effects, spreads = effects[defined], spreads[defined]
     if not len(effects):
-        return _NULLS | {"n": n, "sizes": sizes, "reason": "all target words are associated alike"}
+        return row | {"reason": "all target words are associated alike"}
     n_x, n_y = sizes[:2]
     sampling = (n_x + n_y) / (n_x * n_y) + effects**2 / (2 * (n_x + n_y))
-    row = _NULLS | {name: float(np.quantile(effects, level)) for name, level in _QUANTILES.items()}
+    row |= {name: float(np.quantile(effects, level)) for name, level in _QUANTILES.items()}
     for suffix, variances in (("", sampling), ("_association", spreads)):
         ces, se = combine(effects, variances)
         p = max(math.erfc(abs(ces / se) / math.sqrt(2)), sys.float_info.min) if se else None
         row |= {f"ces{suffix}": ces, f"se{suffix}": se, f"p{suffix}": p}
-    return row | {"n": n, "sizes": sizes, "reason": None, "seed": seed}
+    return row | {"seed": seed}
 
 
 def _draw(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Mask, Positions, cosine_error
+from embstore.base.arrays import Float64Array, Mask, cosine_error
 from embstore.base.errors import check_known
 from embstore.base.messages import MOST_NAMED
 from embstore.base.space import IN_CONTEXT
@@ -21,7 +21,6 @@ from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import random_splits
 
-_COLUMNS = ("apd", "within", "apd_change", "prt", "p", "p_holm", "n_1", "n_2")
 _REST = "rest"
 
 
@@ -153,37 +152,36 @@ def change(
         for first, second in _pairs(names, own, is_ordered, against):
             is_used = np.isin(group_of[at], (*first, *second))
             is_second = np.isin(group_of[at][is_used], second)
-            row = _empty(
-                text, *(names[side[0]] if len(side) == 1 else _REST for side in (first, second))
+            n, n_2 = len(is_second), int(is_second.sum())
+            row: Result = {"word": text, "n": n, "n_1": n - n_2, "n_2": n_2, "seed": None}
+            row["group_1"], row["group_2"] = (
+                names[side[0]] if len(side) == 1 else _REST for side in (first, second)
             )
-            n_2 = int(is_second.sum())
-            row |= {"n": len(is_second), "n_1": len(is_second) - n_2, "n_2": n_2}
-            if min(n_2, len(is_second) - n_2) >= max(2, min_contexts):
+            if min(n_2, n - n_2) >= min_contexts:
                 compared.update(first, second)
-                rows.append(
-                    row | _compare(vectors, units, at[is_used], is_second, permutations, seed, text)
-                )
+                used = at[is_used]
+                row |= _compare(vectors[used], units[used], is_second, permutations, seed, text)
+                rows.append(row)
             elif word:  # of all words, those that are rare are left out
-                rows.append(
-                    row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"}
-                )
+                rows.append(row | {"reason": f"fewer than {min_contexts} contexts in a group"})
         if word and len(rows) == n_rows:
-            rows.append(_empty(text) | {"n": len(at), "reason": "in fewer than two of the groups"})
+            reason = "in fewer than two of the groups"
+            rows.append({"word": text, "n": len(at), "seed": None, "reason": reason})
         elif not word:
             left_out = [] if compared else [text]
             rare += left_out or [
                 f"{text} ({names[group]})" for group in own if group not in compared
             ]
     places: dict[Any, int] = {name: place for place, name in enumerate([*names, _REST, None])}
-    rows.sort(key=lambda row: (places[row["group_1"]], places[row["group_2"]]))
-    tested = [row for row in rows if row["p"] is not None]
-    for row, adjusted in zip(
-        tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True
-    ):
-        row["p_holm"] = float(adjusted)
+    rows.sort(key=lambda row: (places[row.get("group_1")], places[row.get("group_2")]))
+    tested = [row for row in rows if "p" in row]
+    p_holm = holm(np.array([row["p"] for row in tested], np.float64))
+    for row, adjusted in zip(tested, p_holm.tolist(), strict=True):
+        row["p_holm"] = adjusted
     if not rows:
         few = f"no word has {min_contexts} contexts in two groups"
-        rows = [_empty(None) | {"reason": "fewer than two groups" if len(groups) < 2 else few}]
+        reason = "fewer than two groups" if len(groups) < 2 else few
+        rows = [{"n": 0, "seed": None, "reason": reason}]
     return [
         row | {"n_rare": len(rare), "rare": ", ".join(rare) if len(rare) <= MOST_NAMED else None}
         for row in rows
@@ -215,55 +213,38 @@ def _pairs(
     return [((i,), [j for j in compared if j != i]) for i in firsts]
 
 
-def _empty(word: str | None, first: str | None = None, second: str | None = None) -> Result:
-    """Return a row without values."""
-    keys: Result = {"word": word, "group_1": first, "group_2": second}
-    return keys | dict.fromkeys(_COLUMNS) | {"n": 0, "reason": None, "seed": None}
-
-
 def _compare(
     vectors: NDArray[np.floating],
     units: Float64Array,
-    at: Positions,
     is_second: Mask,
     permutations: int,
     seed: int,
     text: str,
 ) -> Result:
-    """Return the distances of the vectors of a word at some positions (n,), in two groups, and
-    their p.
+    """Return the distances of the vectors of a word (n, dim), of which ``units`` are the unit
+    vectors, in two groups of 2 or more, and their p.
     """
-    wide = vectors[at].astype(np.float64)
+    wide = vectors.astype(np.float64)
     mean, mean_2 = (wide[is_second == side].mean(axis=0) for side in (False, True))
     lengths = float(np.linalg.norm(mean) * np.linalg.norm(mean_2))
-    values, p = _test(units[at], is_second, permutations, [seed, *text.encode()])
     prt = float((1 - mean @ mean_2 / lengths).clip(0, 2)) if lengths else None
-    return values | {"prt": prt, "p": p, "seed": None if p is None else seed}
-
-
-def _test(
-    units: Float64Array, is_second: Mask, permutations: int, seed: list[int]
-) -> tuple[Result, float | None]:
-    """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two
-    groups of 2 or more.
-    """
-    n = len(units)
     # The distances are the same, and sums of the smaller group have the smaller errors.
-    if 2 * is_second.sum() > n:
+    if 2 * is_second.sum() > len(units):
         is_second = ~is_second
-    vectors = units - units.mean(axis=0)
-    observed = _distances(vectors, is_second[None].astype(np.float64))
-    change = float(observed[0][0] - observed[1][0])
-    apd, within = (float(each[0].clip(0, 2)) for each in observed)
-    values: Result = {"apd": apd, "within": within, "apd_change": change}
+    centred = units - units.mean(axis=0)
+    apd, within = np.concatenate(_distances(centred, is_second[None].astype(np.float64))).tolist()
+    row: Result = dict(zip(("apd", "within"), np.clip([apd, within], 0, 2).tolist(), strict=True))
+    row |= {"apd_change": apd - within, "prt": prt}
     if not permutations:
-        return values, None
-    smallest = change - 2 * _rounding_error(vectors)
+        return row
+    smallest = apd - within - 2 * _rounding_error(centred)
     n_large = 0
-    for chosen in random_splits(n, int(is_second.sum()), permutations, seed):
-        between, inside = _distances(vectors, chosen)
+    for chosen in random_splits(
+        len(units), int(is_second.sum()), permutations, [seed, *text.encode()]
+    ):
+        between, inside = _distances(centred, chosen)
         n_large += int((between - inside >= smallest).sum())
-    return values, (n_large + 1) / (permutations + 1)
+    return row | {"p": (n_large + 1) / (permutations + 1), "seed": seed}
 
 
 def _rounding_error(vectors: Float64Array) -> float:

@@ -50,7 +50,6 @@ WITHIN_ROUNDING = "the differences of its cosines are within rounding"
 _MIN_RSA_ITEMS = 3
 _PAIRS_AT_ONCE = 2048
 _LISTS_AT_ONCE = 16_384
-_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chance", "n_tied"))
 
 
 @metric(
@@ -142,9 +141,8 @@ def _svcca_rows(grid: Grid, ids: Ids) -> list[Result]:
     }
     wanted = {ordered(*pair) for pair, reason in reasons.items() if reason is None}
     found = svcca(grid.layers, sorted(wanted), ids, _SVCCA_KEPT)
-    none: Result = {"chance": None, "chance_deviation": None, "n": len(ids)}
     return [
-        {"cka": found.get(ordered(*pair)), **none, "reason": reason}
+        {"cka": found.get(ordered(*pair)), "n": len(ids), "reason": reason}
         for pair, reason in reasons.items()
     ]
 
@@ -535,7 +533,7 @@ def overlap(
             )
         for i, j in pairs:
             values = {"reason": reason} if reason else _overlap_values(nearest[i], nearest[j], n, k)
-            rows[i, j] = {**_NULLS, "n": n, "n_zero": len(ids) - n, **values}
+            rows[i, j] = {"n": n, "n_zero": len(ids) - n, **values}
     return [dict(rows[ordered(i, j)]) for i in grid.left for j in grid.right]
 
 
@@ -556,7 +554,6 @@ def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
         "overlap": float(shared.mean() / k),
         "chance": k / (n - 1),
         "n_tied": n_tied,
-        "reason": None,
     }
 
 

@@ -98,7 +98,6 @@ def correlate(
     cosine-to-mean is that of all selected items, and neighbours and other occurrences are those of
     the group.
     """
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high"))
     try:
         if positive is not None and negative is not None:
             ids, values = cosines_with(data, find_axis(everywhere or data, positive, negative)[0])
@@ -106,20 +105,14 @@ def correlate(
         else:
             ids, values, all_errors = _values(data, value, contexts, k, baseline)
     except NotComputable as error:
-        counts: Result = {
-            "n": 0,
-            "total": data.summary.n,
-            "null_left_out": None,
-            "undefined_left_out": None,
-        }
-        return result | counts | {"reason": str(error)}
+        return {"n": 0, "total": data.summary.n, "reason": str(error)}
     other = np.full(len(ids), np.nan)
     places = positions_of(ids, column.ids)
     other[places >= 0] = column.values[places[places >= 0]]
     has_value = np.isfinite(other)
     usable = has_value & np.isfinite(values)
     n = int(usable.sum())
-    result |= {
+    result: Result = {
         "n": n,
         "total": len(ids),
         "null_left_out": int((~has_value).sum()),
@@ -132,7 +125,7 @@ def correlate(
     found = Correlation(ids[usable], x, y, "spearman", all_errors[usable], nouns)
     if reason := found.why_undefined():
         return result | {"reason": reason}
-    result |= {"pearson": pearson(x, y), "spearman": found.value, "reason": None}
+    result |= {"pearson": pearson(x, y), "spearman": found.value}
     return with_interval(result, found.estimate(), "items")
 
 

@@ -456,8 +456,14 @@ class Metric:
     compares_groups: bool = False
 
     def __call__(self, *data: Any, **arguments: Any) -> Any:
-        """Compute the metric of vectors in memory: call its function."""
-        return self.function(*data, **arguments)
+        """Compute the metric of vectors in memory: call its function, and return its row or rows,
+        with null in the columns that it leaves out.
+        """
+        result = self.function(*data, **arguments)
+        nulls = dict.fromkeys([*(column.name for column in self.columns), "reason"])
+        if isinstance(result, dict):
+            return nulls | result
+        return [nulls | row for row in result]
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the

@@ -109,13 +109,12 @@ def anisotropy(
             total += unit_sum
             square_total += square_sum
     value = mean_pairwise_cosine(n, total, square_total)
-    spread = (
-        _std_of_cosines(data, n, total / n, centre, zero_norm)
-        if std and value is not None
-        else None
-    )
-    reason = TOO_FEW if value is None else None
-    return {"anisotropy": value, "std": spread, "n": n, "n_zero": summary.n - n, "reason": reason}
+    row: Result = {"anisotropy": value, "n": n, "n_zero": summary.n - n}
+    if value is None:
+        row["reason"] = TOO_FEW
+    elif std:
+        row["std"] = _std_of_cosines(data, n, total / n, centre, zero_norm)
+    return row
 
 
 def _centred_block(
@@ -239,22 +238,19 @@ def rogue_dims(
     summary = data.summary
     n = summary.n - summary.n_zero
     mean_cosine = mean_pairwise_cosine(n, summary.unit_total, summary.unit_square_total)
-    result: Result = {"anisotropy": mean_cosine, "n": n, "n_zero": summary.n_zero, "reason": None}
+    row: Result = {"anisotropy": mean_cosine, "n": n, "n_zero": summary.n_zero}
     if mean_cosine is None:
-        return result | {"dims": None, "contributions": None, "shares": None, "reason": TOO_FEW}
+        return row | {"reason": TOO_FEW}
     contributions = (summary.unit_total**2 - summary.unit_square_total) / (n * (n - 1))
     dims = np.argsort(-contributions, kind="stable")[:k]
+    top = contributions[dims]
+    row |= {"dims": data.dims[dims].tolist(), "contributions": top.tolist(), "k": len(dims)}
     shares: list[float | None] = [None] * len(dims)
     if abs(mean_cosine) < _NO_ANISOTROPY:
-        result["reason"] = "shares: the anisotropy is zero"
+        row["reason"] = "shares: the anisotropy is zero"
     else:
-        shares = [float(contribution) / mean_cosine for contribution in contributions[dims]]
-    result["k"] = len(dims)
-    return result | {
-        "dims": data.dims[dims].tolist(),
-        "contributions": contributions[dims].tolist(),
-        "shares": shares,
-    }
+        shares = (top / mean_cosine).tolist()
+    return row | {"shares": shares}
 
 
 # share of the squared mean from which a variance is precise enough as a difference of sums
@@ -308,8 +304,7 @@ def norms(
     drawn from.
     """
     summary = data.summary
-    empty: Result = dict.fromkeys(("mean", "std", "min", "max", "top_share", "top_share_abs"))
-    result = empty | {"n": summary.n, "n_zero": summary.n_zero, "reason": None}
+    result: Result = {"n": summary.n, "n_zero": summary.n_zero}
     if summary.n == 0:
         return result | {"reason": "no vectors"}
     mean = summary.norm_total / summary.n
@@ -414,9 +409,9 @@ def uniformity(
     n = len(ids)
     result: Result = {"n": n, "n_zero": sum(size for _, size in parts) - n}
     if n < 2:
-        return result | {"uniformity": None, "reason": TOO_FEW}
+        return result | {"reason": TOO_FEW}
     value = _log_total(data, ids, t) - 2 * t - np.log(n * (n - 1) / 2)
-    return result | {"uniformity": min(0.0, float(value)), "reason": None}
+    return result | {"uniformity": min(0.0, float(value))}
 
 
 def _log_total(data: LayerData, ids: Ids, t: float) -> float:
@@ -518,7 +513,7 @@ def alignment(
     """
     positive = pairs.score >= min_score
     total = int(positive.sum())
-    result = coverage(0, total) | {"alignment": None, "n_zero": None}
+    result = coverage(0, total)
     try:
         squares, n_zero = _square_distances(data, pairs.left[positive], pairs.right[positive])
     except NotComputable as error:
@@ -533,7 +528,7 @@ def alignment(
         }
     if n == 0:
         return result | {"reason": "no pair has two non-zero vectors"}
-    return result | {"alignment": float((squares ** (alpha / 2)).mean()), "reason": None}
+    return result | {"alignment": float((squares ** (alpha / 2)).mean())}
 
 
 def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:

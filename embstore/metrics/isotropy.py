@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from embstore.base.summary import Float64Array, in_float64
-from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result, Value
+from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import Option, coefficient, share
 from embstore.metrics.numerics import linear_algebra
@@ -55,7 +55,7 @@ def isoscore(
         matrix *= (1 - zeta) / (total.n - 1)
         matrix.flat[:: data.dim + 1] += zeta
     score = (_participation_of(matrix) - 1) / (data.dim - 1)
-    return {"isoscore": score, "n": total.n, "reason": None}
+    return {"isoscore": score, "n": total.n}
 
 
 def _participation_of(covariance: Float64Array) -> float:
@@ -109,7 +109,6 @@ def partition(data: LayerData) -> Result:
         "first_order": (n - size) / (n + size),
         "second_order": (n - size + low) / (n + size + high),
         "n": n,
-        "reason": None,
     }
 
 
@@ -256,7 +255,7 @@ def effective_rank(
         rank = float(np.exp(-(shares * np.log(shares)).sum()))
     else:
         rank = float(np.exp(linear_algebra.entropy(shares)))
-    return {"effective_rank": rank, "n": n, "reason": None}
+    return {"effective_rank": rank, "n": n}
 
 
 @metric(
@@ -307,12 +306,13 @@ def spectrum(
     n, eigenvalues = _eigenvalues(data, centred=centred)
     top = eigenvalues[: min(k, n)]
     shares = top / eigenvalues.sum()
-    result: dict[str, Value] = {
+    return {
         "top_share": min(1.0, float(shares.sum())),
         "shares": shares.tolist(),
         "variances": (top / (n - 1 if centred else n)).tolist(),
+        "k": len(top),
+        "n": n,
     }
-    return result | {"k": len(top), "n": n, "reason": None}
 
 
 def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[int, Float64Array]:

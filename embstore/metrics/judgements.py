@@ -66,14 +66,13 @@ def similarity(data: LayerData, *, pairs: Pairs, missing: MissingPairs = "skip")
     than their rounding errors share a rank.
     """
     total = len(pairs.score)
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
     try:
         cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
     except NotComputable as error:
-        return result | coverage(0, total) | {"n_zero": None, "reason": str(error)}
+        return coverage(0, total) | {"reason": str(error)}
     usable = np.isfinite(cosines) & np.isfinite(pairs.score)
     n = int(usable.sum())
-    result |= coverage(n, total) | {"n_zero": n_zero}
+    result = coverage(n, total) | {"n_zero": n_zero}
     x, y = cosines[usable], pairs.score[usable]
     if missing == "error" and n < total:
         return result | {
@@ -84,7 +83,7 @@ def similarity(data: LayerData, *, pairs: Pairs, missing: MissingPairs = "skip")
     found = Correlation(np.flatnonzero(usable), x, y, "spearman", errors, nouns)
     if reason := found.why_undefined():
         return result | {"reason": reason}
-    result |= {"spearman": found.value, "pearson": pearson(x, y), "reason": None}
+    result |= {"spearman": found.value, "pearson": pearson(x, y)}
     return with_interval(result, found.estimate(), "pairs")
 
 

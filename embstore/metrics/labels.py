@@ -39,9 +39,6 @@ from embstore.metrics.numerics.neighbours import why_too_many
 Codes = Int64Array
 
 _ROW_VALUES = 1 << 22
-_NULLS: Result = dict.fromkeys(
-    ("accuracy", "low", "high", "balanced_accuracy", "label_share", "chance", "majority", "best")
-)
 ONE_CLASS = "fewer than two classes"
 
 
@@ -117,12 +114,13 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     found = labels.restricted(ids)
     sizes = np.bincount(found.codes, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
-    row: Result = {**_NULLS, **_counts(data, labels, n), "n_classes": n_classes, "seed": None}
-    if why := why_no_classes(n, n_classes) or Grid.of([data], None).constant_reason(
-        0, 0, by_direction=True
-    ):
-        return row | {"reason": why}
-    if why := why_too_many(k, n):
+    row = _counts(data, labels, n) | {"n_classes": n_classes, "seed": None}
+    why = (
+        why_no_classes(n, n_classes)
+        or Grid.of([data], None).constant_reason(0, 0, by_direction=True)
+        or why_too_many(k, n)
+    )
+    if why:
         return row | {"reason": why}
     near = found.codes[positions[:, :k]]
     is_right = _are_right(found.codes, near)
@@ -280,27 +278,22 @@ def clusters(
     units, is_zero = unit_rows(vectors)
     units, own = units[~is_zero], labels.codes[np.searchsorted(labels.ids, ids[~is_zero])]
     distinct, own = np.unique(own, return_inverse=True)
-    counts: Result = {
+    row: Result = {
         "n": len(units),
         "n_zero": int(is_zero.sum()),
         "null_left_out": data.summary.n - len(ids),
+        "n_classes": len(distinct),
+        "seed": None,
     }
-    empty: Result = dict.fromkeys(("ami", "ari", "v_measure", "v_chance", "ami_deviation", "best"))
-    empty |= counts | {"n_classes": len(distinct), "seed": None}
     if why := why_no_classes(len(units), len(distinct)):
-        return empty | {"reason": why}
+        return row | {"reason": why}
     seeds = np.random.SeedSequence(seed).generate_state(runs).tolist()
     scores = np.array([_agreement(units, own, len(distinct), each) for each in seeds])
-    ami, ari, v_measure, v_chance = scores.mean(axis=0).tolist()
-    deviation = float(scores[:, 0].std(ddof=1)) if runs > 1 else None
-    values: Result = {
-        "ami": ami,
-        "ari": ari,
-        "v_measure": v_measure,
-        "v_chance": v_chance,
-        "ami_deviation": deviation,
-    }
-    return empty | values | {"reason": None, "seed": seed}
+    means = scores.mean(axis=0).tolist()
+    row |= dict(zip(("ami", "ari", "v_measure", "v_chance"), means, strict=True))
+    if runs > 1:
+        row["ami_deviation"] = float(scores[:, 0].std(ddof=1))
+    return row | {"seed": seed}
 
 
 def _agreement(

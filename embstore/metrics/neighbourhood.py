@@ -136,10 +136,8 @@ def intrinsic_dimension(
     k = 2 if estimator == "twonn" else neighbours or _NEIGHBOURS[estimator]
     ids, _, distances = data.neighbours(k, "euclidean", distinct=True)
     n = len(ids)
-    result: Result = dict.fromkeys(("twonn_ls", "twonn_mle", "twonn_mle_unbiased"))
-    result |= {"n": n, "n_duplicates": data.summary.n - n}
+    result: Result = {"n": n, "n_duplicates": data.summary.n - n}
     if estimator != "twonn":
-        result |= dict.fromkeys(("scale", "dimension", "standard_error", "distance"))
         result["neighbours"] = min(k, max(n - 1, 2))
     if n < 3:
         return result | {"reason": TOO_FEW}
@@ -354,10 +352,7 @@ def hubness(
     shared["k"] = min(k, max(n - 1, 1))
     too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
     if too_few or nearest.are_all_tied:
-        empty: Result = dict.fromkeys(
-            ("skewness", "robin_hood", "hub_share", "antihub_share", "hub_occurrence", "most")
-        )
-        return empty | shared | {"reason": too_few or TIED}
+        return shared | {"reason": too_few or TIED}
     counts = np.bincount(positions.ravel(), minlength=n)
     hubs = counts >= 2 * positions.shape[1]
     deviations = (counts - positions.shape[1]).astype(np.float64)

@@ -24,7 +24,6 @@ _STRENGTHS = 10.0 ** np.arange(-6, 5)
 """Ridge penalties that are tried, as multiples of the mean eigenvalue of the covariance of the
 source.
 """
-_NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance", "grouped_by"))
 
 
 @metric(
@@ -90,10 +89,7 @@ def predictivity(
     n_groups = int(groups.max(initial=-1)) + 1
     if n_groups < max(folds, 3):
         reason = f"fewer than {max(folds, 3)} {'items' if n_groups == n else 'groups'}"
-        return [
-            {**_NULLS, "n": n, "reason": reason, "seed": None}
-            for _ in product(grid.left, grid.right)
-        ]
+        return [{"n": n, "reason": reason, "seed": None} for _ in product(grid.left, grid.right)]
     fold_of_item = draw_folds(groups, folds, seed)
     parts = [
         (np.flatnonzero(fold_of_item != fold), np.flatnonzero(fold_of_item == fold))
@@ -105,7 +101,7 @@ def predictivity(
         whole = Regression.on(source)
         fitted = [Regression.on(source[train]) for train, _ in parts]
         for j in grid.right:
-            row: Result = {**_NULLS, "n": n, "reason": None, "seed": seed}
+            row: Result = {"n": n, "seed": seed}
             rows.append(row)
             target = read_vectors(grid.layers[j], ids)
             if why := grid.constant_reason(i, j):

@@ -36,20 +36,6 @@ of 60 to 420 items.
 _R2_CARRYING = 1 / 2
 """Share of the items that carry the error of R², which is its degrees of freedom."""
 _MAX_ITERATIONS = 2000
-_PROBE_NULLS: Result = dict.fromkeys(
-    (
-        "accuracy",
-        "r2",
-        "low",
-        "high",
-        "macro_f1",
-        "majority",
-        "control_accuracy",
-        "selectivity",
-        "control",
-        "best",
-    )
-)
 
 
 def _describe_draws(row: Mapping[str, Any]) -> str:
@@ -153,12 +139,13 @@ def probe(
         groups = labels.group_numbers
     n_groups = int(groups.max(initial=-1)) + 1
     n_classes = None if labels.values is not None else len(np.unique(labels.codes))
-    row = _PROBE_NULLS | {
+    row: Result = {
         "n": len(ids),
         "null_left_out": data.summary.n - len(ids),
         "n_groups": n_groups,
+        "n_classes": n_classes,
+        "seed": None,
     }
-    row |= {"n_classes": n_classes, "seed": None}
     if n_groups < least:
         return row | {"reason": f"fewer than {least} {labels.noun}"}
     if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
@@ -184,7 +171,7 @@ def probe(
             for repeat in range(repeats)
         ]
     )
-    row |= {"reason": None, "seed": seed}
+    row["seed"] = seed
     few = None
     if n_clusters < GROUPS and (why_whole or labels.groups is not None):
         few = f"interval: fewer than {GROUPS} {'different vectors' if why_whole else labels.noun}"

@@ -55,7 +55,7 @@ def prompt_entropy(
         raise NotComputable("vectors of one dimension")
     eigenvalues = linear_algebra.zero_insignificant(linear_algebra.eigenvalues_of(matrix), n)
     entropy = linear_algebra.entropy(eigenvalues)
-    return {"prompt_entropy": entropy / math.log(largest[normalization]), "n": n, "reason": None}
+    return {"prompt_entropy": entropy / math.log(largest[normalization]), "n": n}
 
 
 @metric(
@@ -114,4 +114,4 @@ def curvature(
         raise NotComputable("equal vectors in succession: a step without a direction")
     cosines = np.vecdot(steps[:-1], steps[1:]).clip(-1, 1)
     angles = np.arccos(np.abs(cosines) if variant == "absolute" else cosines)
-    return {"curvature": float(angles.mean()), "n": len(ids), "reason": None}
+    return {"curvature": float(angles.mean()), "n": len(ids)}

@@ -225,7 +225,7 @@ def _compute(
             inputs["sentences"] = _sentences(catalog, case.sentence_space, layer, whole)
         if "positive" in case.inputs and not isinstance(whole, NotComputable):
             inputs["everywhere"] = restricted(whole, None)
-        return rows_of(request.metric.function(data, **inputs, **request.arguments))
+        return rows_of(request.metric(data, **inputs, **request.arguments))
     except NotComputable as error:
         return [request.metric.empty(data.summary.n, str(error))]
 
@@ -238,7 +238,7 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: MetricI
     if metric.needs in ("pairs", "analogies", "lexicon", "word sets", "word contexts"):
         no_vectors = cast("LayerData", NoVectors(str(error)))
         try:
-            return rows_of(metric.function(no_vectors, **case.inputs, **request.arguments))
+            return rows_of(metric(no_vectors, **case.inputs, **request.arguments))
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))

@@ -199,7 +199,7 @@ class Estimator:
         if isinstance(layer, NotComputable):
             raise layer
         arguments = {**self.request.arguments, **dict(self._parts.arguments), **changed}
-        [row] = rows_of(self.request.metric.function(layer, **arguments))
+        [row] = rows_of(self.request.metric(layer, **arguments))
         if row[self._parts.column] is None:
             raise NotComputable(f"of a part of the items: {row['reason']}")
         return self._on_scale(row)

@@ -381,7 +381,7 @@ def _matrix(
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:
         try:
-            found = rows_of(metric.function(left, right, ids, **arguments))
+            found = rows_of(metric(left, right, ids, **arguments))
         except NotComputable as error:
             failure = str(error)
         else:

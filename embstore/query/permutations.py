@@ -177,7 +177,7 @@ def _shuffled_similarities(
     own, shown = ([layers[id(each)] for each in side] for side in (left, right))
 
     def similarities(second: Sequence[LayerData]) -> Float64Array:
-        found = similarity.scores(rows_of(request.metric.function(own, second, ids, **arguments)))
+        found = similarity.scores(rows_of(request.metric(own, second, ids, **arguments)))
         return found.reshape(len(left), len(right))
 
     orders = statistics.draw_permutations(*drawn, blocks)

@@ -135,7 +135,7 @@ def test_a_mistake_in_a_declaration_is_named(change, message):
 def test_a_metric_is_declared_by_its_signature_and_docstring():
     assert (own_metric.name, own_metric.help) == ("own-metric", "A metric.")
     assert own_metric.estimator == "Exact, of two lines. More."
-    assert own_metric([], k=2) == {"value": 2}
+    assert own_metric([], k=2) == {"value": 2, "best": None, "reason": None}
     assert [column.name for column in own_metric.columns] == ["value", "best"]
     names = [parameter.name for parameter in own_metric.parameters]
     assert names == ["k", "way", "names", "share", "words", "versus"]
