@@ -1,6 +1,6 @@
 """Compare how two layers arrange the items: by the best rotation, and by what is near each item."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from math import acos, asin, pi, sqrt
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +9,7 @@ import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, slices
 from embstore.metrics.comparison import WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
-from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
+from embstore.metrics.declaration import Column, Ids, LayerData, Layers, Result, Similarity
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import N_ZERO, Option, share
 from embstore.metrics.numerics.layer_pairs import (
@@ -59,9 +59,7 @@ _VECTOR_BYTES = 1 << 29
     similarity=Similarity("similarity"),
     version=2,
 )
-def procrustes(
-    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
-) -> list[Result]:
+def procrustes(left: Layers, right: Layers | None, ids: Ids) -> list[Result]:
     """Angle between two layers after the best rotation: 0 for layers that are alike.
 
     Exact, in float64: the nuclear norm from the singular values of the product of two layers, of
@@ -183,8 +181,8 @@ _MIN_ITEMS = 4
     version=3,
 )
 def cknna(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
+    left: Layers,
+    right: Layers | None,
     ids: Ids,
     *,
     k: Annotated[int, Option("Number of nearest neighbours.", minimum=2)] = 10,
@@ -305,8 +303,8 @@ _BLOCK_VALUES = 1 << 22
     is_directed=True,
 )
 def imbalance(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
+    left: Layers,
+    right: Layers | None,
     ids: Ids,
     *,
     k: Annotated[
@@ -352,7 +350,7 @@ def imbalance(
 
 
 def _imbalances(
-    layers: Sequence[LayerData], directed: set[Pair], ids: Ids, k: int, distance: str
+    layers: Layers, directed: set[Pair], ids: Ids, k: int, distance: str
 ) -> dict[Pair, float]:
     """Return Δ(i → j) of the pairs (i, j) of positions in ``layers``, over n > k items."""
     nearest: dict[int, Positions] = {}

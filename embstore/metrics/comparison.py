@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
-from embstore.metrics.declaration import Block, Column, Ids, LayerData, Result, Similarity
+from embstore.metrics.declaration import Block, Column, Ids, LayerData, Layers, Result, Similarity
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import (
     N_TIED,
@@ -78,8 +78,8 @@ _LISTS_AT_ONCE = 16_384
     version=3,
 )
 def cka(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
+    left: Layers,
+    right: Layers | None,
     ids: Ids,
     *,
     variant: Annotated[
@@ -296,8 +296,8 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
     ),
 )
 def rsa(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
+    left: Layers,
+    right: Layers | None,
     ids: Ids,
     *,
     correlation: Annotated[
@@ -437,11 +437,7 @@ def numbered_pairs(numbers: Positions) -> tuple[Positions, Positions]:
 
 
 def _rank_covariances(
-    layers: Sequence[LayerData],
-    pairs: Sequence[Pair],
-    ids: Ids,
-    first: Positions,
-    second: Positions,
+    layers: Layers, pairs: Sequence[Pair], ids: Ids, first: Positions, second: Positions
 ) -> dict[Pair, float]:
     """Compute the covariance of the ranks of the cosines of two layers, for each pair of layers.
 
@@ -503,11 +499,7 @@ def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
     version=5,
 )
 def overlap(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
-    ids: Ids,
-    *,
-    k: NearestNeighbours = 10,
+    left: Layers, right: Layers | None, ids: Ids, *, k: NearestNeighbours = 10
 ) -> list[Result]:
     """Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.
 

@@ -15,7 +15,15 @@ from embstore.base.space import IN_CONTEXT, Unit
 from embstore.base.summary import Float64Array
 from embstore.base.text import item_id
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration import Block, Column, LayerData, Parameter, Result, with_scores
+from embstore.metrics.declaration import (
+    Block,
+    Column,
+    LayerData,
+    Parameter,
+    Result,
+    join_reasons,
+    with_scores,
+)
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, key, named, share
@@ -82,8 +90,9 @@ def _baseline(
         total = moments(data)
         n, undefined = total.n, _MEV.undefined
         value = _explained_by_moments(total, centred=variant == "centred")
-    number = float("nan") if value is None else value
-    return Baseline(number, undefined, n, _are_of_one(data, contexts, n))
+    return Baseline(
+        math.nan if value is None else value, undefined, n, _are_of_one(data, contexts, n)
+    )
 
 
 def _are_of_one(data: LayerData, contexts: Contexts, n: int) -> bool:
@@ -204,7 +213,7 @@ def self_similarity(
     values = group_values(data, contexts, min_contexts, _mean_cosines)
     baseline = baseline or _baseline(data, contexts=contexts, adjusted=adjusted)
     rows = _GroupRows(values, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
-    return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
+    return rows.rows(is_named=bool(word), is_each=per_word)
 
 
 def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
@@ -291,7 +300,7 @@ def intra_sentence(
     baseline = baseline or _baseline(data, contexts=contexts, adjusted=adjusted)
     labels = _INTRA_SENTENCE if sentences is None else _WITH_SENTENCES
     rows = _GroupRows(values, contexts.names, min_words, labels, baseline)
-    return rows.each_with_enough() if per_sentence else rows.mean()
+    return rows.rows(is_named=False, is_each=per_sentence)
 
 
 def _cosines_with(
@@ -397,7 +406,7 @@ def mev(
     values = _explained_by_group(data, contexts, min_contexts, centred=centred)
     baseline = baseline or _baseline(data, contexts=contexts, adjusted=adjusted, variant=variant)
     rows = _GroupRows(values, contexts.names, min_contexts, _MEV, baseline)
-    return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
+    return rows.rows(is_named=bool(word), is_each=per_word)
 
 
 def _explained(x: Float64Array, *, centred: bool) -> float:
@@ -428,7 +437,7 @@ def _top_share(matrix: Float64Array, square_total: float) -> float:
     """
     trace = float(np.trace(matrix))
     if trace <= ROUNDING**2 * square_total:
-        return float("nan")
+        return math.nan
     return min(1.0, float(np.linalg.eigvalsh(matrix)[-1]) / trace)
 
 
@@ -475,45 +484,38 @@ class _GroupRows:
     labels: _Labels  # words for groups and their members
     baseline: Baseline | None  # value to subtract; None for none
 
-    @property
-    def has_enough(self) -> Mask:
-        """Whether each group has enough vectors."""
-        return self.values.n >= self.minimum
-
-    def each(self) -> list[Result]:
-        """Return a row for each group, with the reason where it has no value."""
-        return [self._group(group) for group in range(len(self.names))]
-
-    def each_with_enough(self) -> list[Result]:
-        """Return a row for each group with enough vectors; if there is none, one row with the
-        reason.
+    def rows(self, *, is_named: bool, is_each: bool) -> list[Result]:
+        """Return a row for each group that is named, or for each with enough vectors; else, or if
+        there is none, one row with the mean over them.
         """
-        return [
-            self._group(group) for group in np.flatnonzero(self.has_enough).tolist()
-        ] or self.mean()
+        has_enough = self.values.n >= self.minimum
+        groups = np.flatnonzero(has_enough | is_named).tolist() if is_named or is_each else []
+        return [self._group(group) for group in groups] or [self._mean(has_enough)]
 
-    def mean(self) -> list[Result]:
-        """Return one row: the mean over the groups that have a value, each counted once.
+    def _mean(self, has_enough: Mask) -> Result:
+        """Return the mean over the groups that have a value, each counted once.
 
         Its ``n`` counts their vectors; if no group has a value, the vectors of all groups.
         """
         values, labels, n = self.values.value, self.labels, self.values.n
-        is_used = self.has_enough & ~np.isnan(values)
-        n_used, n_undefined = int(is_used.sum()), int((self.has_enough & np.isnan(values)).sum())
+        is_used = has_enough & ~np.isnan(values)
+        n_used, n_undefined = int(is_used.sum()), int((has_enough & np.isnan(values)).sum())
         has_vectors = n + self.values.n_zero > 0
-        reason = (
-            f"{messages.count(n_undefined, labels.group)} left out: {labels.undefined}"
-            if n_undefined
-            else None
-        )
-        if not n_used and not n_undefined:
+        reason = None
+        if n_undefined:
+            reason = f"{messages.count(n_undefined, labels.group)} left out: {labels.undefined}"
+        elif not n_used:
             reason = f"no {labels.group} has {messages.count(self.minimum, labels.member)} or more"
             if n.any():
                 reason += f"; the most has {self.names[int(n.argmax())]!r}: {n.max()}"
-        value = float(values[is_used].mean()) if n_used else None
-        counts = (int(n[is_used if n_used else has_vectors].sum()), int(self.values.n_zero.sum()))
-        row = self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)
-        return [with_scores(row, self._scores(np.flatnonzero(is_used)))]
+        row = self._row(
+            float(values[is_used].mean()) if n_used else None,
+            int(n[is_used if n_used else has_vectors].sum()),
+            int(self.values.n_zero.sum()),
+            (n_used, int((has_vectors & ~is_used).sum())),
+            reason,
+        )
+        return with_scores(row, self._scores(np.flatnonzero(is_used)))
 
     def _scores(self, used: Groups) -> Estimate:
         """Return the values of some groups, less the baseline, on which layers can be compared."""
@@ -524,9 +526,7 @@ class _GroupRows:
 
     def _group(self, group: int) -> Result:
         """Return the row of the group with this number."""
-        n, n_zero, value = (
-            each[group].item() for each in (self.values.n, self.values.n_zero, self.values.value)
-        )
+        n, value = int(self.values.n[group]), float(self.values.value[group])
         reason = None
         if n < self.minimum:
             n_members = messages.count(n, self.labels.member)
@@ -534,15 +534,15 @@ class _GroupRows:
         elif math.isnan(value):
             reason = self.labels.undefined
         n_groups = (int(reason is None), int(reason is not None))
-        return self._row(
-            self.names[group], value if reason is None else None, (n, n_zero), n_groups, reason
-        )
+        n_zero = int(self.values.n_zero[group])
+        row = self._row(None if reason else value, n, n_zero, n_groups, reason)
+        return row | {self.labels.group: self.names[group]}
 
     def _row(
         self,
-        name: str | None,
         value: float | None,
-        counts: tuple[int, int],
+        n: int,
+        n_zero: int,
         n_groups: tuple[int, int],
         reason: str | None,
     ) -> Result:
@@ -550,20 +550,16 @@ class _GroupRows:
         a value.
         """
         baseline, group, why = self.baseline, self.labels.group, None
-        level = None if baseline is None or math.isnan(baseline.value) else baseline.value
-        if baseline is not None and level is None:
-            why = f"baseline: {baseline.undefined}"
-        elif baseline is not None and baseline.is_of_one and group == "word" and value is not None:
-            why = "adjusted: the baseline is of the word itself, since no other is selected"
-        return {
-            group: name,
-            self.labels.value: value,
-            "baseline": level,
-            "n_baseline": None if baseline is None else baseline.n,
-            "adjusted": None if level is None or value is None or why else value - level,
-            f"n_{group}s": n_groups[0],
-            f"n_{group}s_left_out": n_groups[1],
-            "n": counts[0],
-            "n_zero": counts[1],
-            "reason": "; ".join(filter(None, (reason, why))) or None,
-        }
+        row: Result = {self.labels.value: value, "n": n, "n_zero": n_zero}
+        row |= zip((f"n_{group}s", f"n_{group}s_left_out"), n_groups, strict=True)
+        if baseline is not None:
+            row["n_baseline"] = baseline.n
+            if math.isnan(baseline.value):
+                why = f"baseline: {baseline.undefined}"
+            else:
+                row["baseline"] = baseline.value
+                if value is not None and baseline.is_of_one and group == "word":
+                    why = "adjusted: the baseline is of the word itself, since no other is selected"
+                elif value is not None:
+                    row["adjusted"] = value - baseline.value
+        return row | {"reason": join_reasons(reason, why)}

@@ -132,6 +132,9 @@ class LayerData(Protocol):
         """
 
 
+Layers = Sequence[LayerData]
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """An option of a metric.

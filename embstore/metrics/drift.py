@@ -8,7 +8,15 @@ import numpy as np
 
 from embstore.base.arrays import Float64Array, Mask, Positions, Vectors, in_threads, slices
 from embstore.base.errors import UsageError
-from embstore.metrics.declaration import Column, Ids, LayerData, NotComputable, Parameter, Result
+from embstore.metrics.declaration import (
+    Column,
+    Ids,
+    LayerData,
+    Layers,
+    NotComputable,
+    Parameter,
+    Result,
+)
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, key, share
 from embstore.metrics.numerics.layer_pairs import members, zero_ids
@@ -16,7 +24,8 @@ from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
 N_MOST = 5
 Pair = tuple[int, int]  # positions of two layers, of the second space counted after the first
-Rank = tuple[str | None, int | None]  # ``most`` or ``least``, and the place among these
+# place of an item, ``most`` or ``least``, and the rank among these
+Ranked = tuple[int, str | None, int | None]
 
 _TIED = (
     "in one of the layers all nearest neighbours of the item are equally near, and the choice of k"
@@ -97,8 +106,8 @@ class _Change(NamedTuple):
     ),
 )
 def drift(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
+    left: Layers,
+    right: Layers | None,
     ids: Ids,
     items: Ids | None = None,
     *,
@@ -134,46 +143,55 @@ def drift(
     compared = list(_pairs(len(left), None if right is None else len(right), pairs))
     places = members(compared)
     zero = np.unique(np.concatenate([zero_ids(layers[place]) for place in places]))
-    n_zero = len(np.intersect1d(ids, zero))
-    ids = np.setdiff1d(ids, zero, assume_unique=True)
+    n_all, ids = len(ids), np.setdiff1d(ids, zero, assume_unique=True)
+    n_zero = n_all - len(ids)
     if k >= len(ids):
         raise NotComputable(f"{k} neighbours of {max(0, len(ids) - 1)} other items: take fewer")
     measured = ids if items is None else np.intersect1d(items, ids)
-    near: dict[int, Neighbourhoods] = {}
-    by_pair: dict[Pair, _Change] = {}
-    rows = np.searchsorted(ids, measured)
-    for place in places:
-        near[place] = _neighbourhoods(layers[place], ids, measured, k)
-        for first, second in compared:
-            if (first, second) not in by_pair and {first, second} <= near.keys():
-                vectors = layers[first].gather(ids)[1], layers[second].gather(ids)[1]
-                by_pair[first, second] = _change(near[first], near[second], vectors, rows)
-    changes = [by_pair[pair] for pair in compared]
-    means = _means(changes, k)
+    near = {place: _neighbourhoods(layers[place], ids, measured, k) for place in places}
+    positions = np.searchsorted(ids, measured)
+    changes = []
+    for first, second in compared:
+        vectors = layers[first].gather(ids)[1], layers[second].gather(ids)[1]
+        changes.append(_change(near[first], near[second], vectors, positions))
+    mean_overlap, mean_turnover = _means(changes, k)
     if items is None:
-        ranks = _ranked(*means, measured, most or N_MOST)
+        ranks = _ranked(mean_overlap, mean_turnover, measured, most or N_MOST)
         failure = _TIED
     else:
         kept = [item for item in dict.fromkeys(items.tolist()) if item in measured]
-        ranks = [(int(np.searchsorted(measured, item)), (None, None)) for item in kept]
+        ranks = [(int(np.searchsorted(measured, item)), None, None) for item in kept]
         failure = "none of these items has a direction in all layers"
     if not ranks:
         raise NotComputable(failure, len(ids))
-    counts: Result = {
-        "n": len(ids),
-        "n_zero": n_zero,
-        "n_tied": int(np.any([each.are_last_tied for each in near.values()], axis=0).sum()),
-    }
-    lists = [(near[first].near, near[second].near) for first, second in compared]
-    return [
-        {**row, **counts, "pair": [first, second - (len(left) if right is not None else 0)]}
-        for place, rank in ranks
-        for (first, second), row in zip(
-            compared,
-            _values(place, rank, int(measured[place]), ids, lists, changes, means),
-            strict=True,
-        )
-    ]
+    n_tied = int(np.any([layer.are_last_tied for layer in near.values()], axis=0).sum())
+    rows: list[Result] = []
+    for place, kind, rank in ranks:
+        item: Result = {
+            "change": kind,
+            "rank": rank,
+            "item_id": int(measured[place]),
+            "mean_overlap": _number(mean_overlap[place]),
+            "mean_turnover": _number(mean_turnover[place]),
+            "n": len(ids),
+            "n_zero": n_zero,
+            "n_tied": n_tied,
+        }
+        for (first, second), change in zip(compared, changes, strict=True):
+            before, after = (ids[near[layer].near[place]].tolist() for layer in (first, second))
+            row = item | {
+                "overlap": _number(change.overlap[place]),
+                "turnover": _number(change.turnover[place]),
+                "lost": [neighbour for neighbour in before if neighbour not in after],
+                "gained": [neighbour for neighbour in after if neighbour not in before],
+                "pair": [first, second - (len(left) if right is not None else 0)],
+            }
+            if change.are_tied[place]:
+                row["reason"] = _TIED
+            elif row["turnover"] is None:
+                row["reason"] = _NO_COSINES
+            rows.append(row)
+    return rows
 
 
 def _pairs(n: int, n_2: int | None, pairs: str) -> Iterator[Pair]:
@@ -277,9 +295,7 @@ def _means(changes: Sequence[_Change], k: int) -> tuple[Float64Array, Float64Arr
     return n_shared / (k * len(changes)), turnover
 
 
-def _ranked(
-    overlap: Float64Array, turnover: Float64Array, items: Ids, n_most: int
-) -> list[tuple[int, Rank]]:
+def _ranked(overlap: Float64Array, turnover: Float64Array, items: Ids, n_most: int) -> list[Ranked]:
     """Return the places of the items that change most, then of those that change least, each with
     its rank.
     """
@@ -291,48 +307,11 @@ def _ranked(
     n_first = min(n_most, (len(order) + 1) // 2)
     most, least = order[:n_first], order[::-1][: min(n_most, len(order) - n_first)]
     return [
-        (place, (kind, rank))
+        (place, kind, rank)
         for kind, part in (("most", most), ("least", least))
         for rank, place in enumerate(part, 1)
     ]
 
 
-def _values(
-    place: int,
-    rank: Rank,
-    item: int,
-    ids: Ids,
-    lists: Sequence[tuple[Positions, Positions]],
-    changes: Sequence[_Change],
-    means: tuple[Float64Array, Float64Array],
-) -> list[Result]:
-    """Return the values of an item, one row per pair of layers, with its means over these.
-
-    ``lists`` are the neighbours of all items in both layers of each pair, as positions in ``ids``,
-    (m, k) each.
-    """
-    numbers = [
-        [None if np.isnan(values[place]) else float(values[place]) for values in pair]
-        for pair in (*(change[:2] for change in changes), means)
-    ]
-    rows: list[Result] = []
-    for at, (change, (overlap, turnover)) in enumerate(zip(changes, numbers[:-1], strict=True)):
-        before, after = (ids[each[place]].tolist() for each in lists[at])
-        reason = _TIED if change.are_tied[place] else _NO_COSINES if turnover is None else None
-        rows.append(
-            {
-                "change": rank[0],
-                "rank": rank[1],
-                "item_id": item,
-                "overlap": overlap,
-                "turnover": turnover,
-                "mean_overlap": numbers[-1][0],
-                "mean_turnover": numbers[-1][1],
-                "lost": [each for each in before if each not in after],
-                "gained": [each for each in after if each not in before],
-                "reason": reason,
-                "text": None,
-                "context": None,
-            }
-        )
-    return rows
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -194,7 +194,10 @@ def analogies(
     try:
         words = _look_up(data, analogies)
     except NotComputable as error:
-        return [_empty(name, int(members.sum()), str(error)) for name, members in sections]
+        return [
+            {"section": name, **coverage(0, int(members.sum())), "reason": str(error)}
+            for name, members in sections
+        ]
     is_stored, has_zero = _usable(analogies, words)
     used = np.flatnonzero(is_stored & ~has_zero)
     is_correct = np.zeros(len(analogies.questions), bool)
@@ -210,15 +213,29 @@ def analogies(
         )
         ids, n_items = _answer(data, questions)
         is_correct[used] = _is_right(analogies, used, ids)
-    results = []
+    rows = []
     for name, members in sections:
-        n_zero = int((members & is_stored & has_zero).sum())
-        result = _empty(name, int(members.sum()), None) | {"n_items": n_items, "n_zero": n_zero}
-        row = _score(result, int(members[used].sum()), int((members & is_correct).sum()), missing)
-        units = used[members[used]]
-        scores = mean_of(units, is_correct[units].astype(np.float64), are_shares=True)
-        results.append(row if row["accuracy"] is None else with_scores(row, scores))
-    return results
+        total, units = int(members.sum()), used[members[used]]
+        n, n_correct = len(units), int(is_correct[units].sum())
+        row: Result = {
+            "section": name,
+            **coverage(n, total),
+            "n_correct": n_correct,
+            "n_items": n_items,
+            "n_zero": int((members & is_stored & has_zero).sum()),
+        }
+        if missing == "error" and n < total:
+            few = f"{total - n} of {total} questions have no vector of a word (missing: error)"
+            row["reason"] = few
+        elif not n:
+            row["reason"] = "no question has vectors of all of its words"
+        else:
+            low, high = wilson_interval(n_correct / n, n)
+            row |= {"accuracy": n_correct / n, "low": low, "high": high}
+            scores = mean_of(units, is_correct[units].astype(np.float64), are_shares=True)
+            row = with_scores(row, scores)
+        rows.append(row)
+    return rows
 
 
 class _Words(NamedTuple):
@@ -236,9 +253,6 @@ def _look_up(data: LayerData, analogies: Analogies) -> _Words:
     lowest id.
     """
     ids, vectors = data.gather(analogies.spelled_ids)
-    if not len(ids):
-        n_words = len(analogies.words.ids)
-        return _Words(np.empty((0, data.dim)), np.full(n_words, -1), np.zeros(n_words, bool))
     units, is_zero = unit_rows(vectors)
     groups = analogies.spelled_groups[np.searchsorted(analogies.spelled_ids, ids)]
     stored_groups, first = np.unique(groups, return_index=True)  # ids ascend
@@ -246,7 +260,7 @@ def _look_up(data: LayerData, analogies: Analogies) -> _Words:
     by_group[stored_groups] = first
     exact = positions_of(analogies.words.ids, ids)
     rows = np.where(exact >= 0, exact, by_group[analogies.groups])
-    return _Words(units, rows, (rows >= 0) & is_zero[rows])
+    return _Words(units, rows, np.append(is_zero, False)[rows])
 
 
 def _usable(analogies: Analogies, words: _Words) -> tuple[Mask, Mask]:
@@ -274,31 +288,6 @@ def _is_right(analogies: Analogies, used: Positions, ids: Ids) -> Mask:
     matches = np.repeat(found, counts) == analogies.groups[analogies.answers]
     right: Mask = np.logical_or.reduceat(matches, analogies.answer_starts[:-1])[used]
     return right
-
-
-def _empty(section: str, total: int, reason: str | None) -> Result:
-    """Return the row of a section without a value."""
-    result: Result = dict.fromkeys(
-        ("accuracy", "low", "high", "n_correct", "n_zero", "n_items", "best")
-    )
-    return {"section": section, **result, **coverage(0, total), "reason": reason}
-
-
-def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
-    """Return the row of a section with its accuracy, of n questions of which some were answered
-    rightly.
-    """
-    total = result["total"]
-    assert isinstance(total, int)
-    result |= coverage(n, total) | {"n_correct": n_correct}
-    if missing == "error" and n < total:
-        return result | {
-            "reason": f"{total - n} of {total} questions have no vector of a word (missing: error)"
-        }
-    if not n:
-        return result | {"reason": "no question has vectors of all of its words"}
-    low, high = wilson_interval(n_correct / n, n)
-    return result | {"accuracy": n_correct / n, "low": low, "high": high}
 
 
 class _Questions(NamedTuple):
@@ -363,14 +352,14 @@ def _answer(data: LayerData, questions: _Questions) -> tuple[Ids, int]:
             with ignore_spurious_flags():
                 products = narrow @ items.astype(np.float32).T
             if len(ids):
-                in_threads(
-                    _Block(questions, best, ids, items, products).search, slices(n, _QUESTIONS)
-                )
+                _search(questions, best, ids, items, products)
     return best.ids, n_items
 
 
-class _Block:
-    """Some items, and their products with all words.
+def _search(
+    questions: _Questions, best: _Best, ids: Ids, items: Float64Array, products: NDArray[np.float32]
+) -> None:
+    """Update the best items of all questions by some items.
 
     Args:
         questions: The questions.
@@ -379,63 +368,49 @@ class _Block:
         items: Unit vectors, float64 (n, dim).
         products: Inner products with the words, float32 (w, n).
     """
+    error = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
+    places = positions_of(ids, questions.grouped_ids)
+    grouped = np.flatnonzero(places >= 0)
+    groups = questions.group_of[places[grouped]]
+    order = np.argsort(groups, kind="stable")
+    grouped = grouped[order]  # items that have a group, by group
+    n_groups = int(questions.group_of.max(initial=-1)) + 1
+    starts = np.searchsorted(groups[order], np.arange(n_groups + 1))
 
-    def __init__(
-        self,
-        questions: _Questions,
-        best: _Best,
-        ids: Ids,
-        items: Float64Array,
-        products: NDArray[np.float32],
-    ) -> None:
-        self._questions, self._best = questions, best
-        self._ids, self._items, self._products = ids, items, products
-        self._error: np.float32 = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
-        places = positions_of(ids, questions.grouped_ids)
-        columns = np.flatnonzero(places >= 0)
-        groups = questions.group_of[places[columns]]
-        order = np.argsort(groups, kind="stable")
-        self._columns = columns[order]  # of the items that have a group, by group
-        n_groups = int(questions.group_of.max(initial=-1)) + 1
-        self._starts = np.searchsorted(groups[order], np.arange(n_groups + 1))
-
-    def search(self, part: slice) -> None:
+    def search(part: slice) -> None:
         """Update the best items of some questions."""
-        low, high = self._bounds(part)
-        rows, columns = self._excluded(part)
+        low, high = _bounds(questions, products, error, part)
+        # Items of the words' groups may not be the answer.
+        first, last = (starts[questions.groups[part] + end].ravel() for end in (0, 1))
+        counts = last - first
+        rows = np.repeat(np.arange(len(low)), counts.reshape(len(low), -1).sum(axis=1))
+        shifts = np.repeat(first - np.cumsum(counts) + counts, counts)
+        columns = grouped[shifts + np.arange(counts.sum())]
         low[rows, columns] = high[rows, columns] = -np.inf
-        threshold = np.maximum(self._best.scores[part], low.max(axis=1))
+        threshold = np.maximum(best.scores[part], low.max(axis=1))
         may_answer = threshold > -np.inf
         threshold[may_answer] -= 1e-6 * np.abs(threshold[may_answer])
         threshold[~may_answer] = np.inf
         rows, columns = np.nonzero(high >= threshold[:, None])
         for pairs in slices(len(rows), _PAIRS):
-            numbers, places = rows[pairs] + part.start, columns[pairs]
-            scores = self._questions.scores(numbers, self._items[places])
-            self._best.update(numbers, self._ids[places], scores)
+            numbers, columns_of_pairs = rows[pairs] + part.start, columns[pairs]
+            scores = questions.scores(numbers, items[columns_of_pairs])
+            best.update(numbers, ids[columns_of_pairs], scores)
 
-    def _bounds(self, part: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return lower and upper bounds (q, n) on the scores of all items for some questions."""
-        a, b, c = (self._products[self._questions.words[part, place]] for place in range(3))
-        if self._questions.method == "3cosadd":
-            b += c
-            b -= a
-            margin = np.float32(4) * self._error
-            return b - margin, b + margin
-        half, epsilon = np.float32(0.5), np.float32(_EPSILON)
-        low_a, low_b, low_c = (
-            (half + half * (word - self._error)).clip(0, 1) for word in (a, b, c)
-        )
-        high_a, high_b, high_c = (
-            (half + half * (word + self._error)).clip(0, 1) for word in (a, b, c)
-        )
-        return low_b * low_c / (high_a + epsilon), high_b * high_c / (low_a + epsilon)
+    in_threads(search, slices(len(questions.words), _QUESTIONS))
 
-    def _excluded(self, part: slice) -> tuple[Positions, Positions]:
-        """Return rows and columns of the scores of items that may not be the answer."""
-        groups = self._questions.groups[part]
-        starts, counts = self._starts[groups], self._starts[groups + 1] - self._starts[groups]
-        rows = np.repeat(np.arange(len(groups)), counts.sum(axis=1))
-        flat_starts, flat_counts = starts.ravel(), counts.ravel()
-        first = np.repeat(flat_starts - np.cumsum(flat_counts) + flat_counts, flat_counts)
-        return rows, self._columns[first + np.arange(flat_counts.sum())]
+
+def _bounds(
+    questions: _Questions, products: NDArray[np.float32], error: np.float32, part: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return lower and upper bounds (q, n) on the scores of all items for some questions."""
+    a, b, c = (products[questions.words[part, place]] for place in range(3))
+    if questions.method == "3cosadd":
+        b += c
+        b -= a
+        margin = np.float32(4) * error
+        return b - margin, b + margin
+    half, epsilon = np.float32(0.5), np.float32(_EPSILON)
+    low_a, low_b, low_c = ((half + half * (word - error)).clip(0, 1) for word in (a, b, c))
+    high_a, high_b, high_c = ((half + half * (word + error)).clip(0, 1) for word in (a, b, c))
+    return low_b * low_c / (high_a + epsilon), high_b * high_c / (low_a + epsilon)

@@ -2,7 +2,6 @@
 ridge regression.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated
@@ -11,7 +10,7 @@ import numpy as np
 
 from embstore.base.arrays import Int64Array
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import Column, Ids, LayerData, Result, Similarity
+from embstore.metrics.declaration import Column, Ids, Layers, Result, Similarity
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import GROUP, Option, share
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
@@ -64,8 +63,8 @@ source.
     drawn=lambda row: f"{row['folds']} folds",
 )
 def predictivity(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
+    left: Layers,
+    right: Layers | None,
     ids: Ids,
     *,
     groups: Numbers | None = None,

@@ -6,16 +6,14 @@ import numpy as np
 
 from embstore.base.arrays import slices
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import Ids, LayerData
+from embstore.metrics.declaration import Ids, LayerData, Layers
 from embstore.metrics.numerics.layer_pairs import Pair, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, moments
 
 _ROWS = 1024  # vectors of every layer that are in memory at a time
 
 
-def svcca(
-    layers: Sequence[LayerData], pairs: Sequence[Pair], ids: Ids, kept: float
-) -> dict[Pair, float]:
+def svcca(layers: Layers, pairs: Sequence[Pair], ids: Ids, kept: float) -> dict[Pair, float]:
     """Return the mean canonical correlation of pairs of layers (Raghu et al. 2017), in [0, 1].
 
     Each layer is reduced to its fewest principal components that have a share of its variance. The

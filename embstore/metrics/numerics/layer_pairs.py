@@ -25,7 +25,7 @@ from typing import TypeVar
 import numpy as np
 
 from embstore.base.arrays import Float64Array, batches, has_direction
-from embstore.metrics.declaration import Ids, LayerData, NotComputable
+from embstore.metrics.declaration import Ids, LayerData, Layers, NotComputable
 
 T = TypeVar("T")
 Pair = tuple[int, int]
@@ -49,7 +49,7 @@ class Grid:
     right: range
 
     @classmethod
-    def of(cls, left: Sequence[LayerData], right: Sequence[LayerData] | None) -> "Grid":
+    def of(cls, left: Layers, right: Layers | None) -> "Grid":
         """Return the comparison of ``left`` with ``right``; None for ``left`` with each other."""
         n_left = len(left)
         if right is None:
@@ -179,7 +179,7 @@ class PairSums:
 
 
 def pair_forms(
-    layers: Sequence[LayerData],
+    layers: Layers,
     pairs: Sequence[Pair],
     ids: Ids,
     form: Callable[[PairSums], float],
@@ -212,7 +212,7 @@ def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
 
 
 def reduce_pairs(
-    layers: Sequence[LayerData],
+    layers: Layers,
     pairs: Sequence[Pair],
     ids: Ids,
     reduce: Callable[[PairSums], T],
@@ -344,7 +344,7 @@ def unit_gram(vectors: Float64Array, gram: Callable[[CentredVectors], GramMatrix
 
 
 def gram_forms(
-    layers: Sequence[LayerData],
+    layers: Layers,
     pairs: Sequence[Pair],
     ids: Ids,
     gram: Callable[[CentredVectors], GramMatrix],
