@@ -176,7 +176,7 @@ def metric_command(
     own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
     taken = {*own, *(["quiet"] if "q" in own else [])}  # -q is that of the metric
     others = [parameter for parameter in shared if parameter.name not in taken]
-    if metric.needs == "layers":  # of which the query says what is meant
+    if metric.compares_layers:  # of which the query says what is meant
         hidden = Annotated[str | None, Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY
         others.append(inspect.Parameter("versus", kind, default=None, annotation=hidden))

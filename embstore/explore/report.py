@@ -124,7 +124,7 @@ def report(
     if reproduction is not None:
         sections.insert(0, _reproduction(reproduction, recipe, store, options or {}))
     # Drift has a section of its own, of the items that change most.
-    metrics = [metric for metric in all_metrics()[0].values() if metric.name != "drift"]
+    metrics = [metric for metric in all_metrics()[0].values() if not metric.is_of_items]
     commands = {space: commands_of(store, space, folder=_folder(store)) for space in info["space"]}
     maps = []
     total = len(metrics) + 1 + len(commands)

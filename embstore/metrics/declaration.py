@@ -457,6 +457,12 @@ class Metric:
     # Whether the function takes all groups of ``by``, as name and ids, instead of one, and
     # ``is_ordered``: whether they are numbers or intervals.
     compares_groups: bool = False
+    # Whether rows of a metric of ``layers`` are of items, each over all pairs of layers, instead of
+    # pairs of layers.
+    is_of_items: bool = False
+    # Whether the values of ``labels`` may be numbers instead of classes.
+    predicts_numbers: bool = False
+    packages: tuple[str, ...] = ()  # other packages that its values depend on
 
     def __call__(self, *data: Any, **arguments: Any) -> Any:
         """Compute the metric of vectors in memory: call its function, and return its row or rows,
@@ -489,6 +495,11 @@ class Metric:
                 for p in self.parameters
             ),
         )
+
+    @property
+    def compares_layers(self) -> bool:
+        """Whether a result is of two layers."""
+        return self.needs == "layers"
 
     @property
     def key_names(self) -> list[str]:
@@ -558,9 +569,7 @@ class Metric:
         by_neighbours = self.needs in ("neighbours", "labels", "layers")
         own = {column.name: column for column in self.columns}
         # A similarity is at most 1: what goes beyond that says how far apart two layers are.
-        distances = tuple(
-            c.name for c in numbers if self.needs == "layers" and (c.maximum or 0) > 1
-        )
+        distances = tuple(c.name for c in numbers if self.compares_layers and (c.maximum or 0) > 1)
         return Chart(
             tuple(dict.fromkeys((*self.drawn_values, *(() if is_bars else more)))),
             title=self.label or self.name.replace("-", " ").capitalize(),

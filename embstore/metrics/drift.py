@@ -93,6 +93,7 @@ class _Change(NamedTuple):
     references=("gonen2020", "hamilton2016"),
     needs="layers",
     label="Drift of neighbourhoods",
+    is_of_items=True,
     version=2,
     options=(
         Parameter(

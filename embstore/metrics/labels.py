@@ -254,6 +254,7 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
     needs="labels",
     best="ami",
     label="Agreement of clusters with a label",
+    packages=("scikit-learn",),
     drawn=lambda row: f"{row['runs']} random starts of k-means",
 )
 def clusters(

@@ -97,6 +97,8 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
     versus=True,
     options=(GROUP,),
     label="Linear probe",
+    predicts_numbers=True,
+    packages=("scikit-learn",),
     version=4,
     drawn=_describe_draws,
 )

@@ -147,5 +147,5 @@ def _missing_columns(metric: Metric, row: Mapping[str, Any]) -> list[str]:
     """Return the columns of a metric's results that a row does not have."""
     own = [column.name for column in metric.columns]
     settings = [parameter.name for parameter in metric.row_parameters]
-    second = ["space_2", "layer_2", "layer_name_2"] if metric.needs == "layers" else []
+    second = ["space_2", "layer_2", "layer_name_2"] if metric.compares_layers else []
     return [name for name in (*second, *own, *settings) if name not in row]

@@ -186,8 +186,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
         # what columns are made from
         hashes["columns"] = hash_of([*catalog.item_tables, _installed("wordfreq")])
-    if metric.name in ("clusters", "probe"):
-        hashes["scikit-learn"] = hash_of([minor_version(_installed("scikit-learn"))])
+    for package in metric.packages:
+        hashes[package] = hash_of([minor_version(_installed(package))])
     return hashes
 
 

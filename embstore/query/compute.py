@@ -11,6 +11,7 @@ from embstore.base.messages import first_of
 from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.data import Words
+from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.numerics.linear_algebra import one_thread
 from embstore.query.averages import average
 from embstore.query.estimates import Estimator
@@ -235,7 +236,7 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: MetricI
     and the reason.
     """
     metric = request.metric
-    if metric.needs in ("pairs", "analogies", "lexicon", "word sets", "word contexts"):
+    if metric.needs in UNGROUPED:
         no_vectors = cast("LayerData", NoVectors(str(error)))
         try:
             return rows_of(metric(no_vectors, **case.inputs, **request.arguments))

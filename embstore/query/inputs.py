@@ -442,13 +442,13 @@ def item_labels(catalog: Catalog, request: MetricRequest, card: Card) -> list[Me
     classes.
     """
     values, ids = request.parameters, catalog.ids(card.space)
-    name, bins, is_probe = values["label"], values["label_bins"], request.metric.name == "probe"
+    name, bins = values["label"], values["label_bins"]
     has_numbers = item_column_types(catalog, card.space).get(name) in NUMBERS
     if bins is not None and not has_numbers:
         raise UsageError(
             f"`label_bins` is for columns of numbers, and {name!r} has none: leave it out."
         )
-    if bins is None and has_numbers and not is_probe:
+    if bins is None and has_numbers and not request.metric.predicts_numbers:
         raise UsageError(
             f"{request.metric.name} needs classes, and {name!r} has numbers. Cut it: label_bins=4"
         )

@@ -234,7 +234,7 @@ def compare(
         if pair.card not in kept:
             continue
         if not pair.is_one_space:
-            form = "from {} to {}" if request.metric.name == "drift" else "{} down, {} across"
+            form = "from {} to {}" if request.metric.is_of_items else "{} down, {} across"
             more.append(form.format(pair.card.space, pair.other.space))
         word_columns, word_notes = missing_words(
             catalog, request.selection.words, pair.card, pair.other
@@ -288,7 +288,7 @@ def find_pairs(
     if name is None:
         chosen, missing = select_layers(cards, request.layers, request.spaces)
         others = {card.space: card for card in cards}
-        if request.metric.name == "drift":
+        if request.metric.is_of_items:
             single = [space for space, layers in chosen.items() if len(layers) == 1]
             if len(single) < len(chosen):
                 reason = "drift is between layers, and it has one of those chosen."
@@ -297,7 +297,7 @@ def find_pairs(
     else:
         against = compared_space(catalog.cards, name)
         cards = [card for card in cards if card.space != against.space] or cards
-        if cards == [against] and request.metric.name == "drift":
+        if cards == [against] and request.metric.is_of_items:
             raise UsageError(
                 f"`against` names another space than {name}: without it, drift is between its own"
                 " layers."
@@ -373,8 +373,7 @@ def _matrix(
     each over all pairs of layers, one row says why there are none.
     """
     metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
-    is_of_items = "text" in request.parameters
-    if is_of_items and failure is None:
+    if metric.is_of_items and failure is None:
         unfit = (layer for layer in (*down, *(across or ())) if isinstance(layer, NotComputable))
         failure = next(map(str, unfit), None)
     left, right = _computable(down), None if across is None else _computable(across)
@@ -395,7 +394,7 @@ def _matrix(
                     " Metric.function."
                 )
             rows = iter(found)
-    if failure and is_of_items:
+    if failure and metric.is_of_items:
         yield metric.empty(len(ids), failure) | {"pair": [0, len(across or down) - 1]}
         return
     for first, second in product(down, down if across is None else across):

@@ -36,7 +36,7 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
     several.
     """
     request, cards, left_out = _chosen(catalog, request)
-    if request.metric.needs == "layers":
+    if request.metric.compares_layers:
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
 
         measured = compare(catalog, request, cards, Answers(catalog, request, use=cache))
@@ -110,7 +110,7 @@ def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
     """
     request, cards, _ = _chosen(catalog, request)
     answers = Answers(catalog, request)
-    if request.metric.needs == "layers":
+    if request.metric.compares_layers:
         from embstore.query.layer_pairs import stored_pairs
 
         states = [*stored_pairs(catalog, request, cards, answers)]
@@ -285,8 +285,9 @@ def _tabulate(request: MetricRequest, measured: MetricRows, both: Sequence[str])
     metric, by, rows = request.metric, request.grouping, measured.rows
     group = () if by is None else ("group",)
     names = [column.name for column in metric.columns if not column.is_key]
-    is_of_pairs = metric.needs == "layers"
-    second = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2") if is_of_pairs else ()
+    second: tuple[str, ...] = ()
+    if metric.compares_layers:
+        second = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
     return table(
         rows,
         columns=[
@@ -306,7 +307,11 @@ def _tabulate(request: MetricRequest, measured: MetricRows, both: Sequence[str])
             for column in metric.columns
             if column.limits
         },
-        pivot=_pair_pivot(request, rows) if is_of_pairs else _layer_pivot(request, measured),
+        pivot=(
+            _pair_pivot(request, rows)
+            if metric.compares_layers
+            else _layer_pivot(request, measured)
+        ),
     )
 
 
@@ -346,7 +351,7 @@ def _layer_pivot(request: MetricRequest, measured: MetricRows) -> Pivot:
 def _pair_pivot(request: MetricRequest, rows: Sequence[Row]) -> Pivot:
     """Return the layout with layers down and layers across."""
     by, similarity = request.selection.by, request.metric.similarity
-    if "text" in request.parameters:
+    if request.metric.is_of_items:
         name = "context" if any(row["context"] for row in rows) else "text"
         across = ("space",) if len({row["space"] for row in rows}) > 1 else ()
         if not request.parameters["text"]:

@@ -285,7 +285,7 @@ def metric_request(
 
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
     known = [*(parameter.name for parameter in metric.parameters), *QueryOptions.__annotations__]
-    if metric.needs == "layers" and own.pop("versus", None) is not None:
+    if metric.compares_layers and own.pop("versus", None) is not None:
         raise UsageError(
             f"{metric.name} compares layers with each other: name another space with `against`, or"
             " test for likeness with `permutations`, where it has that, and leave out `versus`."

@@ -87,6 +87,7 @@ def test_alignment_is_its_definition(x, seed, alpha):
     assert found["alignment"] == pytest.approx(sum(powers) / len(powers), abs=1e-12)
     n = len(powers)
     assert found == {
+        "dataset": None,
         "alignment": found["alignment"],
         "n": n,
         "total": n,
@@ -101,6 +102,7 @@ def test_pairs_without_vectors_are_counted():
     pairs = pairs_of([0, 0, 0, 7, 0, 0], [1, 2, 9, 8, 0, 1], [5, 5, 5, 4, 3.9, math.nan])
     found = alignment(Arrays(x), pairs=pairs)
     assert found == {
+        "dataset": None,
         "alignment": pytest.approx(2),
         "n": 1,
         "total": 4,
