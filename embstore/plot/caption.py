@@ -9,8 +9,18 @@ from embstore.plot.plan import SAME, Plan, distinct
 
 BASELINE_STYLES = {"dotted": ":", "dashed": "--"}  # of the lines beside a curve
 
-_SELECTION = ("transform", "where", "words", "sample", "by", "bins", "baseline_of")
-_DRAWS = ("seed",)  # changes the value little: the metadata has them, no caption
+_SELECTION = (
+    "transform",
+    "where",
+    "words",
+    "sample",
+    "by",
+    "bins",
+    "baseline_of",
+    "versus",
+    "permutations",
+    "over",
+)
 
 
 def caption(plan: Plan, *, is_complete: bool = False) -> list[str]:
@@ -18,38 +28,38 @@ def caption(plan: Plan, *, is_complete: bool = False) -> list[str]:
 
     Of the settings it states those that are not the default, unless ``is_complete``.
     """
-    chart, value, rows = plan.chart, plan.value, plan.rows
-    shared = "" if is_complete else plan.shared
-    parts = [printable(text) for text in (shared, _against(plan)) if text]
+    rows = plan.rows
+    parts = [*_compared(plan)]
+    if plan.shared and not is_complete:
+        parts.insert(0, plan.shared)
     inputs = (*plan.panels, *(("layer_name",) if plan.kind == "strip" else ()))
     for column in dict.fromkeys(inputs):
         values = {row[column] for row in rows}
         if len(values) == 1 and column not in ("space", "space_2") and None not in values:
             name = column.removesuffix("_name").replace("_", " ")
-            parts.append(f"{name}: {printable(show(values.pop()))}")
+            parts.append(f"{name}: {show(values.pop())}")
     n = sorted({row["n"] for row in rows if row.get("n") is not None})
     if n:
         parts.append(f"n = {n[0]:,}" if len(n) == 1 else f"n = {n[0]:,}–{n[-1]:,}")
     parts += _intervals(plan)
     if plan.marks_best:
         parts.append("diamond: best layer")
-    parts += _tests(plan)
+    if any(row.get(SAME) for row in rows):
+        mark = "hollow" if plan.kind == "strip" else "circle"
+        parts.append(f"{mark}: no difference was found (adjusted p ≥ .05)")
     if plan.kind == "heat map" and any(row["space"] != row["space_2"] for row in rows):
         parts.append("outlined: equal depth")
-    parts += _calibration(plan)
-    defaults = chart.defaults
-    for column in dict.fromkeys((*_SELECTION, *plan.settings, *_DRAWS)):
-        if column in _DRAWS and not is_complete:
-            continue
-        settings = {
-            _setting(row[column]): row[column] for row in rows if row.get(column) is not None
-        }
-        is_default = column in defaults and [*settings] == [_setting(defaults[column])]
-        if len(settings) == 1 and (is_complete or not is_default):
-            [setting] = settings.values()
-            text = printable(_setting(setting, with_hash=is_complete))
-            parts.append(f"{column.replace('_', ' ')}: {text}")
-    return parts + _missing(plan, value)
+    defaults = {"seed": 0, "over": "pair", **plan.chart.defaults}
+    for column in dict.fromkeys((*_SELECTION, *plan.settings, "seed")):
+        stated = (row[column] for row in rows if row.get(column) is not None)
+        settings = {_setting(value, with_hash=is_complete) for value in stated}
+        default = _setting(defaults.get(column), with_hash=is_complete)
+        if len(settings) == 1 and (is_complete or settings != {default}):
+            parts.append(f"{column.replace('_', ' ')}: {settings.pop()}")
+    n_missing = len(rows) - len(plan.values)
+    if plan.values and n_missing:
+        parts.append(f"{n_missing} of {len(rows)} without a value")
+    return [*map(printable, parts)]
 
 
 def reasons(plan: Plan) -> list[str]:
@@ -85,70 +95,15 @@ def _intervals(plan: Plan) -> list[str]:
     return parts + [f"{pattern}: {plan.chart.name_of(column)}" for pattern, column in beside]
 
 
-def _against(plan: Plan) -> str:
-    """Return which space others are compared with, as ``A against B``, where neither an axis nor a
-    panel says it.
-    """
+def _compared(plan: Plan) -> list[str]:
+    """Return which spaces are compared, where neither an axis nor a panel says it."""
     if plan.kind == "heat map" or plan.x == "steps" or "space_2" not in plan.columns:
-        return ""
-    pairs = [pair for pair in distinct(plan.rows, ("space", "space_2")) if pair[0] != pair[1]]
-    first, others = ({pair[side]: None for pair in pairs} for side in (0, 1))
-    if not pairs:
-        return ""
-    return " ".join([*(first if len(first) == 1 else ()), "against", ", ".join(others)])
-
-
-def _tests(plan: Plan) -> list[str]:
-    """Return what the marks of a test say."""
-    if "p_holm" not in plan.columns:
         return []
-    others: list[str] = []
-    if "versus" in plan.columns:
-        others = [name for (name,) in distinct(plan.rows, ("versus",)) if name]
-    what = "change"
-    if others:
-        spaces = {row["space"] for row in plan.rows}
-        layer = "the same layer of" if {*others} <= spaces else "layer"
-        named = ", ".join(map(printable, others))
-        what = (
-            f"difference from {'the best layer' if [*others] == ['best'] else f'{layer} {named}'}"
-        )
-    if any(row.get(SAME) for row in plan.rows):
-        mark = "hollow" if plan.kind == "strip" else "circle"
-        return [f"{mark}: no {what} was found (adjusted p ≥ .05)"]
-    return [f"a {what} was found everywhere (adjusted p < .05)"]
+    pairs = distinct(plan.rows, ("space", "space_2"))
+    return [f"{first} against {second}" for first, second in pairs if first != second]
 
 
-def _calibration(plan: Plan) -> list[str]:
-    """Return what the column ``calibrated`` says, if it is drawn."""
-    settings = {
-        (row["permutations"], row["over"]) for row in plan.rows if row.get("over") is not None
-    }
-    if plan.value != "calibrated" or len(settings) != 1:
-        return []
-    [(n, over)] = settings
-    shuffles = f"5 % of {n:,} shuffles of the items"
-    highest = f"what the highest pair reaches in {shuffles}"
-    level = highest if over == "max" else f"what {shuffles} reach"
-    return [f"calibrated: 0 up to {level}, 1 for the highest possible value"]
-
-
-def _missing(plan: Plan, value: str) -> list[str]:
-    """Return which items have no value, and how many other rows."""
-    lost = [row for row in plan.rows if row[value] is None]
-    if len(lost) == len(plan.rows):
-        return []
-    item = plan.items
-    drawn = {row.get(item) for row in plan.rows if row[value] is not None} | {None}
-    items = list(dict.fromkeys(row[item] for row in lost if row.get(item) not in drawn))
-    n_lost = sum(row.get(item) in drawn for row in lost)
-    named = printable(show_parameter(items, with_hash=False))
-    return [f"without a value: {named}"] * bool(items) + (
-        [f"{n_lost} of {len(plan.rows)} without a value"] if n_lost else []
-    )
-
-
-def _setting(value: Any, *, with_hash: bool = True) -> str:
+def _setting(value: Any, *, with_hash: bool) -> str:
     """Return the value of a setting as the caption has it: 0.1 and 100,000."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return show_parameter(value, with_hash=with_hash)

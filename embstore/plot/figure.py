@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from embstore.base import __version__
@@ -21,14 +20,7 @@ from embstore.base.messages import first_of, printable
 from embstore.base.table import Row, Table, show
 from embstore.plot import charts
 from embstore.plot.caption import caption, description, reasons
-from embstore.plot.look import (
-    looks_of,
-    mark_colours,
-    quiet_about_glyphs,
-    style_context,
-    type_size,
-    without_glyph,
-)
+from embstore.plot.look import looks_of, mark_colours, notes_on_glyphs, style_context, type_size
 from embstore.plot.options import PlotOptions, check_file
 from embstore.plot.plan import Plan, distinct, make_plan, varies
 
@@ -74,7 +66,7 @@ class Picture(Figure):
             options.setdefault("format", Path(fname).suffix.lower().removeprefix("."))
         metadata = _metadata(options.get("format", "png"), self.about)
         options["metadata"] = metadata | options.get("metadata", {})
-        with matplotlib.rc_context(self.saved_with), quiet_about_glyphs():
+        with matplotlib.rc_context(self.saved_with), notes_on_glyphs():
             try:
                 super().savefig(fname, **options)
             except OSError as error:
@@ -105,23 +97,35 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
     plans = [make_plan(table, options) for table in tables]
     n_columns = max(1, min(len(plans), int(options.width / _NARROWEST_TABLE)))
     width = options.width / n_columns
-    with style_context(options.style, _characters(plans, options)):
-        figure = Picture(figsize=(options.width, 8), layout="constrained")
-        titles = [plan.chart.title for plan in plans]
-        title = (titles[0] if len(plans) == 1 else "") if options.title is None else options.title
-        size = matplotlib.rcParams["figure.titlesize"]
-        heading = _text(figure, printable(title), va="top", fontsize=size, fontweight="bold")
-        foot = _text(figure, _caption(plans, options), va="bottom", fontsize="medium")
+    titles = [printable(plan.chart.title) for plan in plans]
+    title = (titles[0] if len(plans) == 1 else "") if options.title is None else options.title
+    with style_context(options.style), notes_on_glyphs() as glyph_notes:
+        figure = Picture(figsize=(options.width, 8))
+        figure.set_layout_engine("constrained", h_pad=_MARGIN, w_pad=_MARGIN)
+        texts_height = 0.0
+        for write, text, style in (
+            (figure.suptitle, printable(title), {"fontweight": "bold"}),
+            (figure.supxlabel, _caption(plans, options), {"fontsize": "medium"}),
+        ):
+            if text:
+                written = write(
+                    _escaped(text),
+                    x=_MARGIN / options.width,
+                    ha="left",
+                    wrap=True,
+                    parse_math=True,
+                    **style,
+                )
+                texts_height += written.get_window_extent().height / figure.dpi + _MARGIN
         heights = [_natural_height(plan, options, width) for plan in plans]
         rows = [max(heights[at : at + n_columns]) for at in range(0, len(heights), n_columns)]
-        height = options.height or sum(rows) + heading[1] + foot[1]
-        _place_texts(figure, height, heading, foot)
+        figure.set_figheight(options.height or sum(rows) + texts_height)
         parts: list[Figure | SubFigure] = [figure]
         if len(plans) > 1:
             grid = figure.subfigures(len(rows), n_columns, squeeze=False, height_ratios=rows)
             parts = list(grid.flat)
             for part, name in zip(parts, titles, strict=False):
-                part.suptitle(printable(name), x=0.01, ha="left")
+                part.suptitle(name, x=0.01, ha="left")
         notes = [note for plan in plans for note in plan.notes]
         for part, plan in zip(parts, plans, strict=False):
             axes, more = _fill(part, plan, options, width, rows[0])
@@ -132,18 +136,14 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
         for part, plan in zip(parts, plans, strict=False):
             unnamed |= _finish(part, plan, options)
         if unnamed:
-            legend = _add_legend(figure, unnamed, foot[1] / height)
-            height += 0.0 if options.height else legend
-            _place_texts(figure, height, heading, foot, legend)
+            _add_legend(figure, unnamed, options)
         if any(plan.kind == "map" for plan in plans):
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # which would move apart what is placed now
             covering = [text for ax in figure.panels for text in charts.separate_labels(ax)]
             if covering:
                 notes.append(f"not written, as they would cover others: {first_of(covering)}.")
-        _as_text(figure)
-        notes += _note_on_glyphs(figure)
-    figure.notes = tuple(dict.fromkeys(notes))
+    figure.notes = tuple(dict.fromkeys(notes + glyph_notes))
     about = " ".join(description(plan) for plan in plans)
     figure.about = {"title": printable(title or ", ".join(titles)), "description": about}
     return figure
@@ -155,7 +155,7 @@ def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
     panels = split(plan)
     if len(panels) != len(axes):
         raise UsageError(f"this figure has {len(panels)} panels: give as many Axes, or none.")
-    with style_context(options.style, _characters([plan], options)):
+    with style_context(options.style):
         for ax, (title, rows) in zip(axes, panels, strict=True):
             charts.draw_panel(ax, plan, rows, options)
             default = title or plan.chart.title
@@ -173,44 +173,13 @@ def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
             figure, list(axes), plan, options, figure.bbox.height / figure.get_figure(root=True).dpi
         )
         for ax in axes:
-            _as_text(ax)
+            for text in ax.findobj(Text):
+                text.set_parse_math(False)  # type: ignore[attr-defined]
 
 
-def _wrapped(text: str) -> dict[str, Any]:
-    """Return the arguments of a text that matplotlib wraps: where it has two dollars that are not
-    escaped, it would be measured as TeX.
-    """
-    return {"s": text.replace("$", r"\$"), "wrap": True, "parse_math": True}
-
-
-def _text(figure: Figure, text: str, **style: Any) -> tuple[Text | None, float]:
-    """Add a text as wide as the figure; return it and its height in inches."""
-    if not text:
-        return None, 0.0
-    written = figure.text(_MARGIN / figure.get_figwidth(), 0.5, **_wrapped(text), **style)
-    return written, written.get_window_extent().height / figure.dpi + _MARGIN
-
-
-def _place_texts(
-    figure: Figure,
-    height: float,
-    heading: tuple[Text | None, float],
-    foot: tuple[Text | None, float],
-    legend: float = 0.0,
-) -> None:
-    """Set the height of a figure, and the texts at its top and bottom, which the layout leaves
-    out.
-    """
-    figure.set_figheight(height)
-    for (text, _), y in ((heading, 1 - _MARGIN / height), (foot, _MARGIN / height)):
-        if text is not None:
-            text.set_y(y)
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    bottom, top = (foot[1] + legend) / height, heading[1] / height
-    for each in figure.legends:
-        each.set_bbox_to_anchor((0, foot[1] / height), figure.transFigure)
-    engine.set(rect=(0, bottom, 1, max(0.1, 1 - top - bottom)), h_pad=0.05, w_pad=0.05)
+def _escaped(text: str) -> str:
+    """Return a text that matplotlib wraps, which would measure it as TeX between two dollars."""
+    return text.replace("$", r"\$")
 
 
 def _caption(plans: Sequence[Plan], options: PlotOptions) -> str:
@@ -365,7 +334,7 @@ def _say_why(part: Figure | SubFigure, plan: Plan) -> Axes:
     why = reasons(plan) or ["no rows"]
     more = [f"… and {len(why) - 4} other reasons"] if len(why) > 4 else []
     lines = ["No values to draw.", *why[:4], *more]
-    ax.text(0.02, 0.95, **_wrapped("\n".join(lines)), va="top")
+    ax.text(0.02, 0.95, _escaped("\n".join(lines)), wrap=True, parse_math=True, va="top")
     ax.set(xticks=[], yticks=[])
     return ax
 
@@ -458,45 +427,21 @@ def _label_curves(axes: Sequence[Axes], plan: Plan, options: PlotOptions) -> boo
     return True
 
 
-def _add_legend(figure: Figure, curves: dict[str, Any], bottom: float) -> float:
-    """Add a legend of curves above the caption, and return its height in inches."""
+def _add_legend(figure: Figure, curves: dict[str, Any], options: PlotOptions) -> None:
+    """Add a legend of curves between the panels and the caption."""
     widest = 0.6 * type_size("legend.fontsize") * max(map(len, curves)) + 32
     n_columns = max(1, min(len(curves), int(72 * figure.get_figwidth() / widest)))
+    caption_height = 0.0
+    if figure.get_supxlabel():
+        caption_height = figure.texts[-1].get_window_extent().height / figure.dpi + _MARGIN
     legend = figure.legend(
-        list(curves.values()),
-        list(curves),
-        loc="lower left",
-        bbox_to_anchor=(0, bottom),
-        ncols=n_columns,
-        handlelength=3,
+        [*curves.values()], [*curves], loc="lower left", ncols=n_columns, handlelength=3
     )
-    return float(legend.get_window_extent().height) / figure.dpi
-
-
-def _characters(plans: Sequence[Plan], options: PlotOptions) -> set[str]:
-    """Return the characters of all texts that may be drawn."""
-    values = (value for plan in plans for row in plan.rows for value in row.values())
-    texts = [value for value in values if isinstance(value, str)]
-    given = (options.title, options.caption, options.x_label, options.y_label)
-    return set().union(*texts, *filter(None, given))
-
-
-def _note_on_glyphs(figure: Figure) -> list[str]:
-    """Return a note on the characters that are drawn as boxes, if there are any."""
-    texts: list[Any] = figure.findobj(Text)
-    missing = set().union(
-        *(without_glyph({*text.get_text()}, text.get_fontproperties()) for text in texts)
-    )
-    if not missing:
-        return []
-    return [
-        "no font here has these characters, which are drawn as boxes:"
-        f" {first_of(sorted(missing), 8)}."
-        " Install one that has them, such as Noto Sans CJK."
-    ]
-
-
-def _as_text(artist: Any) -> None:
-    """Draw all texts of a figure as they are, whatever they look like to TeX."""
-    for text in artist.findobj(Text):
-        text.set_parse_math(text.get_wrap())
+    legend_height = legend.get_window_extent().height / figure.dpi
+    if options.height is None:
+        figure.set_figheight(figure.get_figheight() + legend_height)
+    height = figure.get_figheight()
+    legend.set_bbox_to_anchor((0, caption_height / height), figure.transFigure)
+    bottom = legend_height / height
+    rect = (0, bottom, 1, 1 - bottom)
+    figure.set_layout_engine("constrained", h_pad=_MARGIN, w_pad=_MARGIN, rect=rect)

@@ -1,8 +1,9 @@
 """Styles of figures, and the colour, dashes and mark of each curve."""
 
+import re
 import warnings
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -12,10 +13,11 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.font_manager import FontProperties, fontManager
 
 from embstore.base.errors import UsageError
 from embstore.base.labels import model_of
+from embstore.base.messages import first_of
 from embstore.plot.options import STYLES, PlotOptions
 from embstore.plot.plan import NO_VALUE, Plan, distinct
 
@@ -24,6 +26,7 @@ _DASHES: tuple[Any, ...] = (
     "-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (3, 1)), (0, (1, 2)),
 )  # fmt: skip
 N_PLACES = len(_MARKS)
+_NO_GLYPH = re.compile(r"Glyph (\d+) .*missing from font")
 # for characters that the font of a style lacks; of these, those that are installed
 _FALLBACK_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Hiragino Sans", "PingFang SC",
@@ -44,45 +47,46 @@ class Look:
 
 
 @contextmanager
-def style_context(style: str | None, characters: Collection[str] = ()) -> Iterator[None]:
+def style_context(style: str | None) -> Iterator[None]:
     """Set a style within a ``with`` block: one of ``STYLES``, a file, or None for the rcParams as
-    set.
-
-    Fonts are added only for characters that the style's own lack: other figures are the same on
-    every machine.
+    set. Texts are no TeX, and installed fonts are added for what the fonts of a style lack.
     """
-    with quiet_about_glyphs():
-        if style is None:
-            yield
-            return
-        named = f"embstore.plot.{style}" if style in STYLES else style
-        with matplotlib.style.context(["default", named]):
-            bold = FontProperties(weight="bold")  # of titles
-            if without_glyph(characters) or without_glyph(characters, bold):
-                installed = {font.name for font in fontManager.ttflist}
-                fallbacks = [name for name in _FALLBACK_FONTS if name in installed]
-                families = [*matplotlib.rcParams["font.family"], *fallbacks]
-                matplotlib.rcParams["font.family"] = families
-            yield
-
-
-@contextmanager
-def quiet_about_glyphs() -> Iterator[None]:
-    """Suppress matplotlib's warnings of missing glyphs, which a note of the figure replaces."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    parameters: Any = matplotlib.rcParams
+    styles: list[Any] = []
+    if style is not None:
+        styles = ["default", f"embstore.plot.{style}" if style in STYLES else style]
+    with matplotlib.style.context(styles):
+        parameters["text.parse_math"] = False
+        if style is not None:
+            installed = {font.name for font in fontManager.ttflist}
+            fallbacks = [name for name in _FALLBACK_FONTS if name in installed]
+            parameters["font.family"] = [*parameters["font.family"], *fallbacks]
         yield
 
 
-def without_glyph(characters: Collection[str], face: FontProperties | None = None) -> list[str]:
-    """Return the printable characters that no font of a face has, by default that of the style."""
-    fonts = []
-    for name in (face or FontProperties()).get_family():
-        family = FontProperties() if face is None else face.copy()
-        family.set_family([name])
-        fonts.append(get_font(findfont(family)))
-    printed = filter(str.isprintable, sorted(characters))
-    return [each for each in printed if not any(font.get_char_index(ord(each)) for font in fonts)]
+@contextmanager
+def notes_on_glyphs() -> Iterator[list[str]]:
+    """Give a list that gets a note, in place of matplotlib's warnings, on characters without a
+    glyph.
+    """
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message=_NO_GLYPH.pattern)
+        yield notes
+    missing = set()
+    for warning in caught:
+        match = _NO_GLYPH.match(str(warning.message))
+        if match:
+            missing.add(chr(int(match[1])))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if missing:
+        notes.append(
+            "no font here has these characters, which are drawn as boxes:"
+            f" {first_of(sorted(missing), 8)}. Install one that has them, such as Noto Sans CJK."
+        )
 
 
 def type_size(name: str) -> float:

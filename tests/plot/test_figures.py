@@ -93,7 +93,8 @@ def test_the_metadata_has_the_title_and_every_setting():
     )
     figure = figure_of(found)
     assert "raw" not in caption(figure)
-    assert "seed" not in caption(figure)
+    assert "seed: 7" in caption(figure)
+    assert "seed" not in caption(figure_of(result(rows_of(seed=0))))
     for part in (MODELS[0], MODELS[1], "n = 100", "variant: raw", "seed: 7"):
         assert part in figure.about["description"]
     svg, png, pdf = (saved(figure, kind) for kind in ("svg", "png", "pdf"))
