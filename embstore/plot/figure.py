@@ -1,7 +1,6 @@
 """Compose a figure of one or several tables: panels, title, caption, labels or a legend."""
 
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -174,7 +173,7 @@ def draw_on(table: Table, options: PlotOptions, axes: Sequence[Axes]) -> None:
         )
         for ax in axes:
             for text in ax.findobj(Text):
-                text.set_parse_math(False)  # type: ignore[attr-defined]
+                text.set_parse_math(False)
 
 
 def _escaped(text: str) -> str:
@@ -186,7 +185,7 @@ def _caption(plans: Sequence[Plan], options: PlotOptions) -> str:
     """Return the caption: what holds for all tables once, the rest with the name of its table."""
     if options.caption is not None:
         return printable(options.caption)
-    parts = [[_together(part) for part in caption(plan)] for plan in plans]
+    parts = [[_unbroken(part) for part in caption(plan)] for plan in plans]
     if len(parts) == 1:
         return _BETWEEN.join(parts[0])
     shared = [part for part in parts[0] if all(part in each for each in parts)]
@@ -197,13 +196,9 @@ def _caption(plans: Sequence[Plan], options: PlotOptions) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _together(part: str) -> str:
-    """Return a part of a caption that is broken between lines only if it is long, and then not
-    within brackets.
-    """
-    if len(part) <= _LONGEST_PART:
-        return part.replace(" ", "\u00a0")
-    return re.sub(r"\(.{1,40}?\)", lambda found: found[0].replace(" ", "\u00a0"), part)
+def _unbroken(part: str) -> str:
+    """Return a part of a caption that is broken between lines only if it is long."""
+    return part.replace(" ", "\u00a0") if len(part) <= _LONGEST_PART else part
 
 
 def split(plan: Plan) -> Panels:
@@ -262,7 +257,7 @@ def _fill(
 ) -> tuple[list[Axes], list[str]]:
     """Draw the panels of a plan; return their Axes, and notes."""
     if not plan.values:
-        return [_say_why(part, plan)], []
+        return [_draw_empty_panel(part, plan)], []
     panels = split(plan)
     n_rows, n_columns = _grid(plan, width, len(panels))
     is_one_map = plan.kind == "map" and not varies(plan.rows, "space")
@@ -283,7 +278,7 @@ def _fill(
         prefix = f"{title}: " if title and plan.kind != "map" else ""  # its notes are of all layers
         notes += [prefix + note for note in found]
         if title:
-            ax.set_title(_title_lines(title, most))
+            ax.set_title(textwrap.fill(title, most))
         ax.xaxis.set_tick_params(labelbottom=True)
         if plan.kind in ("curves", "bars", "strip"):
             if at + n_columns >= len(axes):
@@ -292,18 +287,6 @@ def _fill(
                 ax.set_ylabel(_broken(_y_title(plan, options), height / n_rows - 0.4))
     _add_key(part, axes, plan, options, height)
     return axes, notes
-
-
-def _title_lines(title: str, most: int) -> str:
-    """Return the title of a panel in lines that end after a word, or a dot or a hyphen in the name
-    of a space.
-    """
-    lines = [""]
-    for part in re.split(r"(?<=[ .-])", title):
-        if lines[-1] and len(lines[-1] + part.rstrip()) > most:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(charts.cut(line.rstrip(), most) for line in lines)
 
 
 def _broken(text: str, inches: float) -> str:
@@ -328,7 +311,7 @@ def _value_title(plan: Plan, options: PlotOptions) -> str:
     return plan.value_title if options.title == "" else name + plan.unit
 
 
-def _say_why(part: Figure | SubFigure, plan: Plan) -> Axes:
+def _draw_empty_panel(part: Figure | SubFigure, plan: Plan) -> Axes:
     """Write into an empty panel why there are no values."""
     ax = part.subplots()
     why = reasons(plan) or ["no rows"]

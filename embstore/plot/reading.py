@@ -1,7 +1,6 @@
 """Read a stored result, as ``embstore query METRIC --format json`` writes it."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,10 @@ from embstore.base.table import Table
 from embstore.metrics import Metric, all_metrics, get_metric
 
 _REMEDY = "Write one: embstore query METRIC --format json -o result.json"
+_NUMBER = int | float
+_TYPE_NAMES: Mapping[Any, str] = {
+    str: "text", int: "a whole number", _NUMBER: "a number", list: "an array",
+}  # fmt: skip
 
 
 def read_result(path: str | Path, metric: str | None = None) -> Table:
@@ -22,19 +25,19 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
     """
     path = Path(path)
     rows = read_rows(path)
+    columns = tuple(rows[0])
     if metric is None and _is_cosine(rows[0]):
-        for name in COSINE.panels:
-            _check(path, rows, name, str, "text", nullable=False)
-        _check(path, rows, "cosine", int | float, "of type number")
-        return Table(tuple(rows[0]), tuple(rows), chart=COSINE)
+        _check(path, rows, dict.fromkeys(COSINE.panels, str), nullable=False)
+        _check(path, rows, {"cosine": _NUMBER})
+        return Table(columns, tuple(rows), chart=COSINE)
     declared = _metric(path, rows[0], metric)
-    for column in declared.columns:
-        if column.type == "number" or column.type.startswith("array"):
-            kind = list if column.type.startswith("array") else int | float
-            _check(path, rows, column.name, kind, f"of type {column.type}")
-    optional = (column for column in declared.optional if column.name in rows[0])
+    numbers = [column for column in declared.columns if column.type == "number"]
+    arrays = [column for column in declared.columns if column.type.startswith("array")]
+    _check(path, rows, {column.name: _NUMBER for column in numbers})
+    _check(path, rows, {column.name: list for column in arrays})
+    optional = (column for column in declared.optional if column.name in columns)
     chart = replace(declared, columns=(*declared.columns, *optional)).chart
-    return Table(tuple(rows[0]), tuple(rows), chart=chart, types=declared.types)
+    return Table(columns, tuple(rows), chart=chart, types=declared.types)
 
 
 def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
@@ -86,56 +89,36 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             f"{path} is no result of embstore query: it must be a list of rows with the same"
             f" columns. {_REMEDY}"
         )
-    required = ("space", "layer", "layer_name", *(() if _is_cosine(rows[0]) else ("n",)), "reason")
-    missing = [name for name in required if name not in rows[0]]
+    required: dict[str, Any] = {"space": str, "layer": int, "layer_name": str}
+    optional = [] if _is_cosine(rows[0]) else ["n"]
+    missing = [name for name in (*required, *optional, "reason") if name not in rows[0]]
     if missing:
-        columns = ", ".join(missing)
         raise UsageError(
-            f"{path} is no result of embstore query: it has no column {columns}. {_REMEDY}"
+            f"{path} is no result of embstore query: it has no column {', '.join(missing)}."
+            f" {_REMEDY}"
         )
-    for name, kind in (
-        ("space", str),
-        ("layer", int),
-        ("layer_name", str),
-        ("n", int),
-        ("step", int),
-    ):
-        for column in (name, f"{name}_2"):
-            if column in rows[0]:
-                expected, is_step = "text" if kind is str else "a whole number", name == "step"
-                _check(
-                    path,
-                    rows,
-                    column,
-                    kind,
-                    expected,
-                    nullable=is_step,
-                    least=0 if is_step else -math.inf,
-                )
+    second = {f"{name}_2": kind for name, kind in required.items() if f"{name}_2" in rows[0]}
+    _check(path, rows, required | second, nullable=False)
+    _check(path, rows, {name: int for name in ("n", "step") if name in rows[0]})
     return rows
 
 
 def _check(
     path: Path,
     rows: Sequence[Mapping[str, Any]],
-    column: str,
-    kind: Any,
-    expected: str,
+    types: Mapping[str, Any],
     *,
     nullable: bool = True,
-    least: float = -math.inf,
 ) -> None:
     """Raise UsageError for the first value of a column that is of another type."""
     for number, row in enumerate(rows, start=1):
-        value = row[column]
-        if value is None and nullable:
-            continue
-        if (
-            not isinstance(value, kind)
-            or isinstance(value, bool)
-            or (kind is int and value < least)
-        ):
-            raise UsageError(f"{path}: row {number}: {column} must be {expected}, not {value!r}.")
+        for column, kind in types.items():
+            value = row[column]
+            is_of_type = isinstance(value, kind) and not isinstance(value, bool)
+            if not is_of_type and not (value is None and nullable):
+                raise UsageError(
+                    f"{path}: row {number}: {column} must be {_TYPE_NAMES[kind]}, not {value!r}."
+                )
 
 
 def _is_cosine(row: Mapping[str, Any]) -> bool:

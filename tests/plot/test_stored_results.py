@@ -30,7 +30,7 @@ def test_a_stored_result_is_recognised_by_its_columns(tmp_path):
         ("[]", "list of rows"),
         (json.dumps([ROW | {"layer": "x"}]), "row 1: layer must be a whole number, not 'x'"),
         (json.dumps([ROW | {"layer_name": None}]), "row 1: layer_name must be text"),
-        (json.dumps([ROW | {"step": -1}]), "row 1: step must be a whole number"),
+        (json.dumps([ROW | {"step": "1"}]), "row 1: step must be a whole number"),
         ('[{"a": 1}]', "has no column space"),
         (json.dumps([ROW | {"anisotropy": "x"}]), "anisotropy .* number"),
         (json.dumps([{k: v for k, v in ROW.items() if k != "std"}]), "no metric has its columns"),
