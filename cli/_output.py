@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
 
 _NUMBER = re.compile(r"([+-]?\d[\d,.]*(e[+-]?\d+)?\*?|-|)")
-_LONG = re.compile(r"(?=\S{31})(\S{8,29}[-./=,])")  # the part of a long name on a line of a table
 # What a spreadsheet takes for the beginning of a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -296,66 +295,46 @@ def _tab_separated(table: "Table") -> str:
 
 
 def _for_terminal(table: "Table", width: int) -> str:
-    """Return the layout as tables that fit a width: one for each unit of the spaces across, and if
-    that is too wide, for each space, or for some of them.
+    """Return the layout as tables of as many columns as fit a width; rows without an order of
+    columns, where no table fits, as a line for each cell.
     """
     from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
-    if table.pivot and "space" in table.pivot.across:
-        units = dict.fromkeys(str(row.get("unit")) for row in table.rows)
-        if len(units) > 1:
-            parts = {
-                unit: replace(table, rows=tuple(r for r in table.rows if str(r["unit"]) == unit))
-                for unit in units
-            }
-            names = {unit: dict.fromkeys(part["space"]) for unit, part in parts.items()}
-            titles = {unit: unit if len(of) > 1 else next(iter(of)) for unit, of in names.items()}
-            return "\n".join(
-                f"{titles[unit]}\n\n{_for_terminal(part, width)}" for unit, part in parts.items()
-            )
     header, lines = table.layout()
     columns = [
         [_shortened(printable(cell), 2 * width) for cell in column]
         for column in zip(header, *lines, strict=True)
     ]
-    if not table.pivot and _width(columns) > width:  # names of files and columns on several lines
-        columns = [[_LONG.sub(r"\1\n", cell) for cell in column] for column in columns]
-        if _width([" ".join(column).split() for column in columns]) > width + 3:
-            return _records(columns, width)
-    n_naming = len(table.pivot.down) if table.pivot else len(columns)
-    naming, values = columns[:n_naming], columns[n_naming:]
-    together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
-    groups = [("", values)]
-    if together == 1 and _width(columns) > width:  # names of spaces on several lines
-        values = [[name.replace(".", ".\n"), *cells] for name, *cells in values]
+    parts: list[RichTable] = []
+    if table.pivot:
+        n_naming, n_values = len(table.pivot.down), len(table.pivot.values)
+        naming, values = columns[:n_naming], columns[n_naming:]
         groups = [("", values)]
-    if together > 1 and _width(columns) > width:
-        starts = range(0, len(values), together)
-        groups = [_titled(values[start : start + together]) for start in starts]
-    shown = io.StringIO()
-    console = Console(file=shown, width=width)
-    for title, group in groups:
-        for part in _that_fit(group, width - _width(naming)):
-            if title:
-                console.out(title, highlight=False)
-            console.print(_rich_table(naming, part), end="\n")
-            console.print()
-    return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().rstrip().splitlines())
-
-
-def _records(columns: Sequence[Sequence[str]], width: int) -> str:
-    """Return rows of more columns than fit a width as a line for each cell, the column first."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
+        room = 10_000
+        if table.pivot.across and _width(columns) > width:
+            room = width - 3 - _width(naming)
+            if table.pivot.joined or n_values == 1:  # names of spaces on several lines
+                groups = [("", [[name.replace(".", ".\n"), *cells] for name, *cells in values])]
+            else:  # tables for each space
+                starts = range(0, len(values), n_values)
+                groups = [_titled(values[start : start + n_values]) for start in starts]
+        for title, group in groups:
+            for fitting in _that_fit(group, room):
+                parts.append(_rich_table([*naming, *fitting], n_naming, title))
+    elif _width([" ".join(column).split() or [""] for column in columns]) <= width:
+        parts.append(_rich_table(columns, 0))
+    else:
+        names, *rows = zip(*columns, strict=True)
+        for row in rows:
+            record = RichTable.grid(padding=(0, 3))
+            for name, cell in zip(names, row, strict=True):
+                record.add_row(name, Text(cell))
+            parts.append(record)
     console = Console(file=(shown := io.StringIO()), width=width)
-    names, *rows = zip(*columns, strict=True)
-    for row in rows:
-        record = RichTable.grid(padding=(0, 3))
-        for name, cell in zip(names, row, strict=True):
-            record.add_row(name.replace("\n", ""), Text(cell))
-        console.print(record)
+    for part in parts:
+        console.print(part)
         console.print()
     return "".join(f"{line.rstrip()}\n" for line in shown.getvalue().rstrip().splitlines())
 
@@ -364,15 +343,23 @@ def _shortened(cell: str, longest: int) -> str:
     return cell if len(cell) <= longest else f"{cell[:longest]}…"
 
 
-def _titled(columns: Sequence[Sequence[str]]) -> tuple[str, list[list[str]]]:
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    """Return the width of columns, with the space between; a heading has a line a word."""
+    from rich.cells import cell_len
+
+    widths = (max(map(cell_len, [*name.split(), "", *cells])) for name, *cells in columns)
+    return sum(3 + widest for widest in widths) - 3
+
+
+def _titled(columns: Sequence[list[str]]) -> tuple[str, list[list[str]]]:
     """Return what the headings of columns begin with, and the columns without it."""
     title = columns[0][0].rpartition(" ")[0]
     return title, [[name.removeprefix(f"{title} "), *cells] for name, *cells in columns]
 
 
-def _that_fit(columns: Sequence[Sequence[str]], width: int) -> list[list[Sequence[str]]]:
+def _that_fit(columns: Sequence[list[str]], width: int) -> list[list[list[str]]]:
     """Return columns in groups that fit a width, of at least one."""
-    groups: list[list[Sequence[str]]] = [[]]
+    groups: list[list[list[str]]] = [[]]
     for column in columns:
         if groups[-1] and _width([*groups[-1], column]) > width:
             groups.append([])
@@ -380,23 +367,17 @@ def _that_fit(columns: Sequence[Sequence[str]], width: int) -> list[list[Sequenc
     return groups
 
 
-def _width(columns: Sequence[Sequence[str]]) -> int:
-    """Return the width of columns, with the space beside each; a heading has a line a word."""
-    from rich.cells import cell_len
-
-    return sum(
-        3 + max(map(cell_len, [*name.split(), *cells]), default=0) for name, *cells in columns
-    )
-
-
-def _rich_table(naming: Sequence[Sequence[str]], values: Sequence[Sequence[str]]) -> "RichTable":
+def _rich_table(columns: Sequence[Sequence[str]], n_naming: int, title: str = "") -> "RichTable":
     """Return a table of columns, each with its heading first; numbers stand at the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    made = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name, *cells in [*naming, *values]:
+    made = RichTable(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=Text(title) if title else None,
+        title_justify="left",
+    )  # fmt: skip
+    for name, *cells in columns:
         are_numbers = all(_NUMBER.fullmatch(cell) for cell in cells)
         made.add_column(
             Text(name),
@@ -404,9 +385,10 @@ def _rich_table(naming: Sequence[Sequence[str]], values: Sequence[Sequence[str]]
             overflow="fold",
             no_wrap=not any(" " in cell for cell in [name, *cells]),  # others give way
         )
-    for row in list(zip(*naming, *values, strict=True))[1:]:
-        # A space with fewer rows than another has empty lines.
-        if not values or any(row[len(naming) :]):
+    for row in list(zip(*columns, strict=True))[1:]:
+        if not row[n_naming:] or any(
+            row[n_naming:]
+        ):  # a space with fewer rows than another has empty lines
             made.add_row(*map(Text, row))
     return made
 
