@@ -76,19 +76,9 @@ def index(
             raise Exit(NO)
 
 
-@app.command(epilog=examples("how-to/maintenance.md", "embstore verify --deep"))
+@app.command(epilog=examples("how-to/maintenance.md", "embstore verify --quick"))
 @with_groups(opened=opened_store, out=plain_output)
 def verify(
-    deep: Annotated[
-        bool,
-        Option(
-            "--deep",
-            help=(
-                "Also compute each id from its text, and compare the vectors in the indexes, and"
-                " the sums of a space, with the shards."
-            ),
-        ),
-    ] = False,
     quick: Annotated[
         bool,
         Option(
@@ -103,14 +93,14 @@ def verify(
     opened: "Store",
     out: Output,
 ) -> None:
-    """Check every file of a store: hashes, columns, finite values, ids and indexes.
+    """Check every file of a store: its size and its SHA-256.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
     with out.progress():
         if not quick and not out.quiet:
             say_fetched(opened, "add --quick.")
-        result = opened.verify(deep=deep, quick=quick)
+        result = opened.verify(quick=quick)
     for line in () if out.quiet else result.lines():
         say(line)
     if not result.ok or out.form is not Format.TABLE or out.file is not None:

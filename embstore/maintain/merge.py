@@ -20,7 +20,6 @@ from embstore.storage import keys, sums
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.check import repeats
 from embstore.storage.compact import in_place
 from embstore.storage.copy import copy_files, explaining_changes, open_source, write_new
 from embstore.storage.manifest import Change, Entry, Files, ItemSet, Manifest
@@ -139,8 +138,6 @@ def _plan(source: Catalog, stored: Catalog, card: Card) -> _NewItems:
     whole: list[StoredFile] = []
     others = [np.empty(0, np.int64)]
     shards = source.shards(space, layers[0])
-    if repeated := repeats([shard.ids for shard in shards]):
-        raise shards[min(repeated)].file.damage("it has an item that another shard has too")
     n_items = 0
     for shard in shards:
         ids = shard.ids[~is_among(shard.ids, known)]

@@ -1,29 +1,59 @@
-"""Check every file of a store."""
+"""Check every file of a store against its size and SHA-256 in the manifest."""
 
 import html
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
-from embstore import index
-from embstore.base.errors import DamagedError, UnsupportedFormatError
+from embstore.base import disk
+from embstore.base.errors import (
+    DamagedError,
+    MissingObjectError,
+    UnsupportedFormatError,
+    system_reason,
+)
 from embstore.base.messages import count, printable
-from embstore.base.progress import task
+from embstore.base.progress import finish_part, task
 from embstore.base.table import Table, table
-from embstore.index import faiss_index
-from embstore.index.card import IndexCard
-from embstore.index.exact_search import unit_vectors, with_direction
 from embstore.storage import keys
 from embstore.storage.cache import StoredFile, StoreFiles
-from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
-from embstore.storage.check import Ids, Problem, StoreCheck, unexpected_entries
-from embstore.storage.vectors import LayerVectors
+from embstore.storage.manifest import Manifest
 
-_UNIT_ERROR = 1e-5
-"""Largest difference between a component of a unit vector in an index and the one computed now."""
+_FOREIGN = (
+    "it is not of the store: embstore writes no file of that name, and never touches it. Move it"
+    " elsewhere"
+)
+_FOLDERS = {keys.DAMAGED, *(kind.folder.partition("/")[0] for kind in keys.KINDS)}
+_THREADS = min(8, os.cpu_count() or 1)
+
+State = Literal["damaged", "missing", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Problem of a file.
+
+    Attributes:
+        file: Path of the file; of a store at a URL, its key.
+        problem: What is wrong, as a sentence.
+        state: Whether it was read and found wrong, is missing, or could not be read.
+    """
+
+    file: Path
+    problem: str
+    state: State = "damaged"
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether the content is lost or wrong; a file that the system does not let embstore read
+        may be intact.
+        """
+        return self.state != "unreadable"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,7 +94,8 @@ class Verification:
         if self.ok:
             return [f"{self.store}: {count(self.n_files, 'file')}, {sound}.", *self.notes]
         problems = count(len(self.problems), "problem")
-        return [f"{self.store}: {problems} in {count(self.n_files, 'file')}."]
+        remedy = " Run embstore repair." if self.is_damaged else ""
+        return [f"{self.store}: {problems} in {count(self.n_files, 'file')}.{remedy}"]
 
     def __repr__(self) -> str:
         return printable(
@@ -83,14 +114,10 @@ class Verification:
         return table(rows, columns=("file", "problem"))
 
 
-def verify(place: Path | StoreFiles, *, deep: bool = False, quick: bool = False) -> Verification:
-    """Check a store: hashes, columns, finite values, equal ids in every layer, indexes against
-    vectors.
+def verify(place: Path | StoreFiles, *, quick: bool = False) -> Verification:
+    """Compare every file with its size and SHA-256, or only with its size if ``quick``.
 
-    With ``deep``, every item id is also computed from its text, the sums from the vectors, and the
-    vectors in the indexes are compared with those in the shards; with ``quick``, only sizes are
-    checked. An outdated index is no damage: queries then scan the vectors. Other processes may
-    write to the store during the check.
+    Other processes may write to the store during the check.
     """
     files = StoreFiles.of_folder(place)
     store = files.root if files.is_local else files.name
@@ -105,75 +132,97 @@ def verify(place: Path | StoreFiles, *, deep: bool = False, quick: bool = False)
         except DamagedError as error:
             path, _, problem = str(error).partition(" is damaged: ")
             return Verification(store, 1, (Problem(Path(path), problem),), quick)
-        check = StoreCheck(files, named)
-        try:
-            with task("verify", str(store), 1 if quick else len(named.files)):
-                if quick:
-                    check.check_sizes()
-                else:
-                    _check_all(check, deep=deep)
-        except (DamagedError, FileNotFoundError):  # of a file that was sound a moment ago
-            if not files.is_outdated(named):
-                raise
-            continue
-        if not check.problems or not files.is_outdated(named):
-            problems = (*foreign, *check.problems.values())
-            stale = () if problems or quick else tuple(Catalog(files).stale().values())
-            return Verification(store, len(named.files) + 1, problems, quick, stale)
-        # Another process has replaced files: check again.
+        with task("verify", str(store), 1 if quick else len(named.files)):
+            problems = find_problems(files, named, quick=quick)
+        if problems and files.is_outdated(named):
+            continue  # another process has replaced files
+        found = (*foreign, *problems.values())
+        stale = () if found or quick else tuple(Catalog(files).stale().values())
+        return Verification(store, len(named.files) + 1, found, quick, stale)
 
 
-def _check_all(check: StoreCheck, *, deep: bool) -> None:
-    """Check all files, each by itself and against the others."""
-    check.check_contents()
-    texts = check.check_tables()
-    for card in check.cards.values():
-        ids = check.check_space(card, texts)
-        check_indexes(check, card, ids, deep=deep)
-        if deep:
-            check.check_sums(card)
-    if deep:
-        check.check_ids()
-
-
-def check_indexes(check: StoreCheck, card: Card, ids: Ids | None, *, deep: bool = False) -> None:
-    """Check the indexes of a space that cover its current items, given by ascending ids, unless a
-    shard is damaged.
+def find_problems(files: StoreFiles, named: Manifest, *, quick: bool = False) -> dict[str, Problem]:
+    """Return the problems of the files that a manifest names, by key, ascending; if ``quick``, none
+    is read.
     """
-    for layer in card.layers.ids:
-        items = check.named.items_of(card.space, layer)
-        for file in check.sound(keys.INDEXES, card.space, layer):
-            facts = IndexCard.from_entry(file.entry)
-            if ids is None or not facts.covers(items):
-                continue
-            try:
-                stored = index.stored_ids(file)
-                if (
-                    facts.dim != card.dim
-                    or len(stored) != facts.n
-                    or len(np.setdiff1d(stored, ids))
-                ):
-                    check.add(
-                        file.key, "its item ids, or its dimension, are not those of the layer"
-                    )
-                elif deep:
-                    vectors = LayerVectors(check.shards(card, layer), card.dim)
-                    for item in _differing_items(file, facts, vectors):
-                        check.add(
-                            file.key, f"the vector of item {item} in it is not the one in the shard"
-                        )
-            except DamagedError as error:
-                check.add_error(file, error)
+    stored = files.files_of(named, sorted(named.files))
+    found = _compare_sizes(files, stored) if quick else _compare_contents(stored)
+    return {
+        file.key: Problem(_path(files, file.key), *problem)
+        for file, problem in zip(stored, found, strict=True)
+        if problem is not None
+    }
 
 
-def _differing_items(file: StoredFile, facts: IndexCard, vectors: LayerVectors) -> Iterator[int]:
-    """Yield the ids of items whose vector in an index is not the unit vector of the stored one."""
-    loaded = faiss_index.load(file, facts)
-    ids, units = faiss_index.ids_of(loaded), faiss_index.units_of(faiss_index.inner_of(loaded))
-    order = np.argsort(ids)
-    for item_ids, block in vectors:
-        own_ids, own = with_direction(item_ids, block)
-        places = order[np.searchsorted(ids, own_ids, sorter=order)]
-        with np.errstate(invalid="ignore"):
-            differs = ~(np.abs(units[places] - unit_vectors(own)) <= _UNIT_ERROR).all(axis=1)
-        yield from own_ids[differs].tolist()
+_MISSING: tuple[str, State] = ("it is missing, and the manifest names it", "missing")
+
+
+def _compare_sizes(
+    files: StoreFiles, stored: Iterable[StoredFile]
+) -> Iterator[tuple[str, State] | None]:
+    """Yield the problem of each file in a listing of the folder or bucket; None if its size is
+    right.
+    """
+    folders = dict.fromkeys(kind.folder for kind in keys.KINDS if not kind.is_derived)
+    sizes = {info.key: info.size for folder in folders for info in files.objects.list(folder)}
+    for file in stored:
+        size, expected = sizes.get(file.key), file.entry["bytes"]
+        if size is None:
+            yield _MISSING
+        elif size != expected:
+            problem = f"it has {size:,} bytes, and the manifest says {expected:,}"
+            yield f"{problem}: it was truncated or altered", "damaged"
+        else:
+            yield None
+
+
+def _compare_contents(stored: Iterable[StoredFile]) -> Iterator[tuple[str, State] | None]:
+    """Yield the problem of each file, several of which are read at the same time."""
+    with ThreadPoolExecutor(_THREADS, "embstore-check") as pool:
+        for problem in pool.map(_compare_content, stored):
+            finish_part()
+            yield problem
+
+
+def _compare_content(file: StoredFile) -> tuple[str, State] | None:
+    """Return the problem of a file, which is read whole; None if it is sound."""
+    try:
+        if not file.files.is_local:  # a copy in the cache says nothing of the object
+            file.files.fetch_again(file)
+        is_sound = file.has_content(file.path)
+    except (FileNotFoundError, MissingObjectError):
+        return _MISSING
+    except OSError as error:
+        return f"it could not be read: {system_reason(error)}", "unreadable"
+    except DamagedError:
+        is_sound = False
+    if is_sound:
+        return None
+    return "it was altered or truncated: its size or SHA-256 is not that in the manifest", "damaged"
+
+
+def unexpected_entries(files: StoreFiles) -> tuple[list[Problem], list[Problem]]:
+    """Return the links, pipes and devices in the folders of a store, and the foreign files.
+
+    Files beside those folders are of no concern, nor are hidden ones, which file managers leave.
+    """
+    irregular, foreign = [], []
+    for entry in disk.entries_below(files.root) if files.is_local else ():
+        path = Path(entry.path)
+        key = path.relative_to(files.root).as_posix()
+        top, _, rest = key.partition("/")
+        if top not in _FOLDERS or entry.name.startswith("."):
+            continue
+        is_own = keys.parse(key) is not None
+        with suppress(FileNotFoundError):  # it was deleted meanwhile
+            is_file = entry.is_file(follow_symlinks=False)
+            if problem := disk.irregular(entry, folder=not rest or not (is_own or is_file)):
+                irregular.append(Problem(path, problem))
+            elif is_file and not is_own and top != keys.DAMAGED:
+                foreign.append(Problem(path, _FOREIGN))
+    return irregular, foreign
+
+
+def _path(files: StoreFiles, key: str) -> Path:
+    """Return how problems name a file."""
+    return files.root / key if files.is_local else Path(key)

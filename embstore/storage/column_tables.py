@@ -80,7 +80,10 @@ def joined(files: Sequence[StoredFile]) -> pa.Table:
     """Return tables of columns of one store as one, with a row per item, by ascending id."""
     reader = Reader(files[0].files.root)
     for file, problem in contradictions(reader, files):
-        raise file.damage(problem)
+        raise DamagedError(
+            f"{file.place} is damaged: {problem}. Remove that column, with: embstore remove"
+            " --column NAME"
+        )
     stored = ColumnTables(reader, files)
     ids = _ids_of(reader, files)
     return _table(ids, stored.values([*stored.types], ids))

@@ -155,7 +155,7 @@ def _gathered(
 
 def _damage(files: StoreFiles, card: Card, problem: str) -> DamagedError:
     place = f"{files.name}/{keys.folder_of(keys.VECTORS, card.space)}"
-    return DamagedError(f"{place} is damaged: {problem}. To repair it, run embstore repair")
+    return DamagedError(f"{place} is damaged: {problem}. Remove the space, and build it again")
 
 
 def in_place(files: StoreFiles, base: Manifest, added: Files, removed: Collection[str]) -> Change:

@@ -70,30 +70,23 @@ class MaintenanceMethods(OpenStore):
         with self._writing() as files, observing(progress):
             return reindex(files, spaces, as_layers(layers), choice)
 
-    def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
-        """Read every file, and check hashes, columns, finite values, ids and indexes against each
-        other.
+    def verify(self, *, quick: bool = False) -> "Verification":
+        """Read every file, and compare its size and SHA-256 with those in the manifest.
 
         Args:
-            deep: Whether to compute each id from its text, and compare the vectors in the indexes,
-                and the sums of a space, with those in the shards.
             quick: Whether to check instead only that each file is there with its size: of a store
                 in a bucket a listing, not all of it.
 
         Returns:
-            The numbers of files and bytes read, and the problems found.
+            The number of files, and the problems found.
         """
         from embstore.maintain.verify import verify
 
-        if quick and deep:
-            raise UsageError(
-                "quick=True reads no content, and deep=True all of it. Leave one of them out."
-            )
         if quick and not self._files.objects.takes_changes:
             raise UsageError(
                 f"{self.url} lists no files, so that no check of it is quick. Leave quick=True out."
             )
-        return verify(self._files, deep=deep, quick=quick)
+        return verify(self._files, quick=quick)
 
     def repair(self, *, dry_run: bool = False, progress: bool | Observer = False) -> Table:
         """Repair what can be repaired: take out damaged files, rebuild sums and indexes, and remove

@@ -4,6 +4,7 @@ them.
 
 import numpy as np
 import pytest
+from sound_stores import problems_of
 
 from embstore import Store
 
@@ -23,11 +24,11 @@ def test_removed_items_are_embedded_again(build, tmp_path, unit):
     removed = store.remove(where="text LIKE '%r%'")
     n = removed["items"][0]
     assert 0 < n < len(ids)
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
     [run] = build(str(tmp_path / "texts.csv"), **options).spaces
     assert (run.embedded, run.present) == (n, len(ids) - n)
     again = store.vectors(space, "top")
     assert (again[0].tolist(), again[1]) == (ids.tolist(), texts)
     np.testing.assert_allclose(again[2], before, atol=1e-5)
     assert [store.sql(f"SELECT * FROM {each} ORDER BY ALL").fetchall() for each in tables] == whole
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []

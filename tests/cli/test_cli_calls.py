@@ -40,7 +40,7 @@ CALLS = [
     ("info", "info"),
     ("info --skipped", "skipped"),
     ("info --columns", "columns"),
-    ("verify --deep", "verify"),
+    ("verify", "verify"),
     ("verify --quick", "verify"),
     ("repair --dry-run", "repair"),
     ("compact --dry-run", "compact"),

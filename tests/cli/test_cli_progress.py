@@ -168,7 +168,7 @@ WHERE = ["--where", "text <> 'x'"]
 QUIET = [
     ["query", "norms", *WHERE], ["query", "cka", "--space", "toy.word.last"], ["neighbours", "dog",
     "--exact"],
-    ["info"], ["verify", "--deep"], ["index"], ["compact"], ["repair"], ["datasets", "missing",
+    ["info"], ["verify"], ["index"], ["compact"], ["repair"], ["datasets", "missing",
     "words.txt"],
     ["merge", "{}"], ["remove", "--space", "toy.word.last", "--dry-run"], ["info", "--skipped"],
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from hanging import HUNG_SECONDS, wait_until
 from object_servers import moto_server, new_bucket
 from ray_nodes import started_cluster
+from sound_stores import problems_of
 from sweep import STEPS, write_run
 from tiny_checkpoint import assert_same_content, named
 
@@ -106,7 +107,7 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster,
     assert named(tmp_path / "ray", "vectors/") == named(tmp_path / "local", "vectors/")
     assert_same_content(tmp_path / "ray", tmp_path / "local")
     assert not _temporaries(tmp_path / "ray")
-    assert Store(tmp_path / "ray").verify(deep=True).ok
+    assert problems_of(Store(tmp_path / "ray")) == []
     encoded = [progress for progress in seen if progress.stage == "encode"]
     assert {progress.subject for progress in encoded} == {"minilm on 2 workers"}
     assert encoded[-1].done == encoded[-1].total
@@ -134,7 +135,7 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(
             iter(uses), **options, on="ray", workers=1, ray_address=cluster.address
         )
         assert ([space.embedded for space in report.spaces], report.store) == ([40, 40], bucket.url)
-        assert store.verify(deep=True).ok
+        assert problems_of(store) == []
         Store(tmp_path / "pulled").pull(bucket.url, options=bucket.options)
     assert named(tmp_path / "pulled", "vectors/") == named(tmp_path / "local", "vectors/")
     assert_same_content(tmp_path / "pulled", tmp_path / "local")
@@ -163,7 +164,7 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
     words.write_text(words.read_text().replace("poison\n", ""))
     report = store.build(str(words), models=str(checkpoint))
     assert (report.spaces[0].embedded, report.spaces[0].present) == (0, 2)
-    assert store.verify(deep=True).ok
+    assert problems_of(store) == []
 
 
 def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
@@ -224,7 +225,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     assert any(ends_soon in each.subject for each in seen)
     n_encoded = sum(n for _, n in _encoded(cluster))
     assert 0 < Store(root).info()["items"][0] == n_encoded < 120
-    assert Store(root).verify(deep=True).ok
+    assert problems_of(Store(root)) == []
     report = Store(root).build(str(words), models=str(checkpoint), shard_bytes=3000)
     assert (report.spaces[0].embedded, report.spaces[0].present) == (120 - n_encoded, n_encoded)
 
@@ -251,7 +252,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(cluster, words, check
     assert report.spaces[0].embedded + report.spaces[0].present == 120
     assert report.spaces[0].embedded > 0
     assert report.spaces[0].present > 0
-    assert Store(root).verify(deep=True).ok
+    assert problems_of(Store(root)) == []
     assert not _temporaries(root)
 
 
@@ -311,7 +312,7 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(cluster, word
     assert named(root, "vectors/") == named(local, "vectors/")
     assert_same_content(root, local)
     assert not _temporaries(root)
-    assert Store(root).verify(deep=True).ok
+    assert problems_of(Store(root)) == []
 
 
 def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
@@ -338,7 +339,7 @@ def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
             cluster.add_node()
     assert is_killed
     assert report.spaces[0].embedded == 120
-    assert Store(root).verify(deep=True).ok
+    assert problems_of(Store(root)) == []
     assert not _temporaries(root)
 
 

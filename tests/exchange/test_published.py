@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from sound_stores import problems_of
 from store_damage import flipped
 from web_server import serving
 
@@ -42,7 +43,7 @@ def server(made, tmp_path):
 def test_answers_equal_those_of_the_folder(made, server):
     for ask in QUESTIONS:
         assert ask(Store(server.url)) == ask(made.store)
-    assert Store(server.url).verify(deep=True).ok
+    assert problems_of(Store(server.url)) == []
 
 
 def test_only_what_is_needed_is_fetched(make_store, tmp_path):
@@ -144,12 +145,12 @@ def test_a_store_that_is_only_read_is_not_written(server, make_store):
 def test_a_store_is_pulled_from_a_web_server(made, server, tmp_path):
     here = Store(tmp_path / "here")
     here.pull(server.url)
-    assert here.verify(deep=True).ok
+    assert problems_of(here) == []
     assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
     assert not len(here.pull(server.url))
     part = Store(tmp_path / "part")
     part.pull(server.url, spaces=made.space, layers="top")
-    assert part.verify(deep=True).ok
+    assert problems_of(part) == []
     assert [row["space"] for row in part.info()] == [made.space]
 
 
@@ -175,7 +176,7 @@ def test_a_dataset_repository_is_read_and_pulled_and_a_revision_pinned(
     before, opened, here = made.store.query("anisotropy").rows, Store(URL), Store(tmp_path / "here")
     here.pull(URL)
     assert here.query("anisotropy").rows == before
-    assert here.verify(deep=True).ok
+    assert problems_of(here) == []
     opened.info()
     make_store(texts=["new"])
     made.store.push(URL)

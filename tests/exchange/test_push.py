@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sound_stores import problems_of
 from store_damage import committed, damaged, flipped
 
 from embstore import Store
@@ -46,7 +47,7 @@ def test_a_pushed_store_has_the_same_files_and_answers(made, tmp_path):
     part = made.store.push(tmp_path / "part", spaces=made.space, layers=0)
     assert "1 index, 3 shards" in [row["detail"] for row in part]
     assert sum(row["bytes"] for row in done) == sum(map(len, committed(made.root).values()))
-    assert Store(copy).verify(deep=True).ok
+    assert problems_of(Store(copy)) == []
     assert Store(copy).query("anisotropy").rows == made.store.query("anisotropy").rows
     published = manifest.parse((copy / "manifest.json").read_bytes(), "manifest.json")
     assert published.files == Store(copy).catalog.manifest.files
@@ -68,7 +69,7 @@ def test_only_what_is_missing_travels(made, make_store, copied, tmp_path):
     made.store.push(copy)
     assert {*copied} == new
     assert committed(copy) == committed(made.root)
-    assert Store(copy).verify(deep=True).ok
+    assert problems_of(Store(copy)) == []
 
 
 def test_what_another_store_made_of_the_same_is_not_copied(made, copied, tmp_path):
@@ -88,7 +89,7 @@ def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made, make_store):
     )
     made.store.push(other.root, spaces=made.space)
     store = Store(other.root)
-    assert store.verify(deep=True).ok
+    assert problems_of(store) == []
     assert [row["space"] for row in store.info()] == sorted(["mine", made.space])
     here, there = (each.query("anisotropy", spaces=made.space).rows for each in (made.store, store))
     assert here == there
@@ -100,7 +101,7 @@ def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made, make_store):
 def test_some_layers_are_pushed_with_their_indexes(made, tmp_path):
     copy = Store(tmp_path / "copy")
     made.store.push(copy.path, spaces=made.space, layers="0,top")
-    assert copy.verify(deep=True).ok
+    assert problems_of(copy) == []
     assert [row["layer"] for row in copy.query("anisotropy")] == [
         row["layer"] for row in made.store.query("anisotropy", spaces=made.space, layers="0,top")
     ]
@@ -140,7 +141,7 @@ def test_a_space_with_fewer_layers_is_brought_up_to_date(made, make_store, tmp_p
     assert "up to date" not in str(caught.value), "the copy does not have the layers"
     made.store.push(copy.path, spaces="toy.word.last", layers="0,3")
     assert copy.query("anisotropy", layers="top")["n"] == [61]
-    assert copy.verify(deep=True).ok
+    assert problems_of(copy) == []
     copy.remove("toy.word.last")
     made.store.push(copy.path)
     assert copy.query("anisotropy").rows == made.store.query("anisotropy").rows
@@ -162,7 +163,7 @@ def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_s
         order, expected_order = np.argsort(ids), np.argsort(expected_ids)
         np.testing.assert_array_equal(vectors[order], expected[expected_order])
     assert len(copy.catalog.shards(made.space, 0)) == 2, "the compacted shard and the new one"
-    assert copy.verify(deep=True).ok
+    assert problems_of(copy) == []
     assert copy.info()["items"] == [3, 61]
     assert not len(made.store.push(copy.path, spaces=made.space, layers=layers))
 
@@ -181,7 +182,7 @@ def test_no_damaged_file_is_pushed(made, tmp_path):
             found = StoreFiles.of_folder(copy).find_manifest()
             assert found is None or not found.files
     made.store.push(copy)
-    assert Store(copy).verify(deep=True).ok
+    assert problems_of(Store(copy)) == []
 
 
 def test_other_content_stays(made, make_store):
@@ -189,11 +190,11 @@ def test_other_content_stays(made, make_store):
     other = make_store("other", space="mine", n=3)
     made.store.push(other.root)
     assert {*other.catalog.cards} == {"mine", *made.catalog.cards}
-    assert other.store.verify(deep=True).ok
+    assert problems_of(other.store) == []
     more = make_store("more", n=61, n_shards=2)
     made.store.push(more.root)
     assert more.store.query("anisotropy", spaces=made.space, layers="0")["n"] == [61]
-    assert more.store.verify(deep=True).ok
+    assert problems_of(more.store) == []
     copy = make_store("copy", n=3)
     columns = {"item_id": made.ids[:1], "text": list(made.texts[:1]), "score": np.ones(1)}
     write_dataset(copy.files, "own", "lexicon", Unit.WORD, columns)
@@ -205,7 +206,7 @@ def test_other_content_stays(made, make_store):
     assert copy.store.sql("SELECT count(*), count(DISTINCT item_id) FROM items").fetchall() == [
         (62, 62)
     ]
-    assert copy.store.verify(deep=True).ok
+    assert problems_of(copy.store) == []
 
 
 def test_what_contradicts_is_refused(made, make_store):

@@ -9,6 +9,7 @@ import json
 
 import pytest
 from kept_columns import write_columns
+from sound_stores import problems_of
 from store_damage import committed, flip
 
 from embstore import Store
@@ -126,7 +127,7 @@ def test_a_compacted_space_with_new_items_replaces_its_earlier_copy(made, make_s
     assert copy.query("anisotropy", layers="top").rows == (
         made.store.query("anisotropy", spaces=made.space, layers="top").rows
     )
-    assert copy.verify(deep=True).ok
+    assert problems_of(copy) == []
     with pytest.raises(SpaceMismatchError, match=r"layers=.0,3..* name another place$"):
         made.store.push(URL)
 
@@ -138,7 +139,7 @@ def test_other_content_stays(made, make_store, hub):
     other.store.push(URL)
     assert {*_tree(hub)} > {*before}
     assert {*Store(URL).catalog.cards} == {"mine", *made.catalog.cards}
-    assert Store(URL).verify(deep=True).ok
+    assert problems_of(Store(URL)) == []
     assert "| mine |" in _tree(hub)["README.md"].decode()
     apart = make_store("apart", texts=["text1", "only there"])
     before = _tree(hub)

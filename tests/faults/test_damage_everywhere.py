@@ -12,6 +12,7 @@ import pytest
 from fault_figures import WRONG, share
 from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
 from kept_columns import write_columns
+from sound_stores import problems_of
 from store_damage import KINDS, bits, damaged, flipped, the
 
 from embstore import Store
@@ -83,9 +84,8 @@ def test_a_flipped_bit_or_a_cut(store, right, kind, tally):
         counts["faults"] += 1
         with damaged(path, after):
             named = [problem.file for problem in Store(store).verify().problems]
-            # A bit of its footer that nothing depends on.
-            is_unread = kind == "map" and after in others
-            assert named == [path.resolve()] or (is_unread and not named)
+            is_derived = kind in ("answer", "map")  # which may be deleted
+            assert named == ([] if is_derived else [path.resolve()])
             recorder, opened = ErrorRecorder(), Store(store)
             wrong = wrong_answers(opened, recorder)
             found = {
@@ -104,7 +104,7 @@ def test_a_flipped_bit_or_a_cut(store, right, kind, tally):
                 for text in recorder.messages
                 if path.name not in text and path.parent.name not in text
             ] == []
-    assert Store(store).verify(deep=True).ok
+    assert problems_of(Store(store)) == []
 
 
 class ErrorRecorder:

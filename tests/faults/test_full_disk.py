@@ -28,6 +28,7 @@ from fault_stores import (
 )
 from file_operations import LINK, REPLACE, watched
 from killing import CONTEXT
+from sound_stores import problems_of
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -205,7 +206,7 @@ def _must_fail(name, root, stores, tally):
     assert not wrong
     if name == "repair":  # which takes out what is damaged
         return
-    problems = store.verify(deep=True).problems
+    problems = problems_of(store)
     assert problems == (), problems
     after = stored_ids(root)
     tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
@@ -222,7 +223,7 @@ def _must_fail(name, root, stores, tally):
 def _must_go_through(name, root, stores, tally):
     _command(name)(root)
     (real_builds.build_one_space if name in REAL else build)(root)
-    problems = Store(root).verify(deep=True).problems
+    problems = problems_of(Store(root))
     tally[UNSOUND] += bool(problems)
     assert problems == ()
     if name in REAL:

@@ -23,6 +23,7 @@ from fault_stores import (
     wrong_answers,
 )
 from killing import CONTEXT, Work
+from sound_stores import problems_of
 from store_writing import NewItems
 from synthetic import synthetic_card, synthetic_items
 from tiny_checkpoint import content, texts
@@ -85,7 +86,7 @@ def test_readers_beside_all_commands(tmp_path):
     assert n_reads.value >= 5
     assert len(seen) >= 3, "it looked at several states"
     assert min(seen) >= len(WORDS), "what was there stays"
-    assert Store(root).verify(deep=True).problems == ()
+    assert problems_of(Store(root)) == []
 
 
 def _unless_removed(question):
@@ -112,7 +113,7 @@ def test_verify_beside_compact(tmp_path):
     n_checks = 0
     try:
         while work.is_alive:
-            assert Store(root).verify(deep=n_checks % 2 == 1).problems == ()
+            assert Store(root).verify().problems == ()
             n_checks += 1
         assert not work.was_killed()
     finally:
@@ -143,7 +144,7 @@ def test_of_several_commands_one_writes_and_the_others_are_refused(tmp_path):
             time.sleep(0.05)
     for work in works:
         assert not work.was_killed()
-    assert Store(root).verify(deep=True).problems == ()
+    assert problems_of(Store(root)) == []
     assert wrong_answers(Store(root)) == []
     assert len(stored_ids(root)["toy.word.last"]) == len({*WORDS, *fault_stores.MORE})
 
@@ -224,7 +225,7 @@ def test_rivals_without_a_lock(tmp_path, tally):
         counts[LOST] += sum(item not in known for _, item in wanted)
         wrong = wrong_answers(Store(root))
         counts[WRONG] += len(wrong)
-        problems = Store(root).verify(deep=True).problems
+        problems = problems_of(Store(root))
         counts[UNSOUND] += len(problems)
         assert not [*wrong, *problems]
         if not any(killed):

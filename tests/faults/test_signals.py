@@ -21,6 +21,7 @@ from fault_stores import (
     wrong_answers,
 )
 from killing import INTERRUPTED, moments, run_command
+from sound_stores import problems_of
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -73,7 +74,6 @@ CASES = {
     "info": Case("info --format csv"),
     "datasets missing": Case("datasets missing ../words.txt --unit word --format csv"),
     "verify": Case("verify --format csv"),
-    "verify --deep": Case("verify --deep --format csv"),
     "sql": Case(
         "", code=f"from embstore import Store; print(Store('store').sql({_SQL!r}).fetchall())"
     ),
@@ -197,7 +197,7 @@ def _check_store(case, root, before, ended, counts):
 
 def _check_whole(root, whole, counts):
     """Look at a store after the same command was run again: it is as if nothing had happened."""
-    problems = Store(root).verify(deep=True).problems
+    problems = problems_of(Store(root))
     left = [path for path in root.rglob("*.tmp") if not (whole / path.relative_to(root)).exists()]
     counts[UNSOUND] += bool(problems or left)
     assert not [*problems, *left]

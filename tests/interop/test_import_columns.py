@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from kept_columns import stored_columns
+from sound_stores import problems_of
 
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
@@ -56,7 +57,7 @@ def test_columns_are_those_of_a_build(store, table, tmp_path, checkpoint):
     assert store.query("norms", where="freq > 2 AND rare", spaces="mine")["n"] == [1]
     assert store.query("norms", by="pos", spaces="mine")["n"] == [3, 1]
     assert store.sql("SELECT sum(freq) FROM columns").fetchall() == [(10,)]
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
 
 
 def test_a_note_ends_after_20_names(store, tmp_path):

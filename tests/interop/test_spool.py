@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sound_stores import problems_of
 
 from embstore import Store
 from embstore.interop.staging import Spool
@@ -35,4 +36,4 @@ def test_a_shard_of_several_blocks_is_that_of_whole_layers(tmp_path, dtype):
         expected = vectors[layer, [int(text.removeprefix("word")) for text in texts]]
         assert sorted(texts) == sorted(words)
         np.testing.assert_array_equal(found, expected.astype(dtype).astype(np.float32))
-    assert store.verify(deep=True).ok
+    assert problems_of(store) == []

@@ -7,9 +7,10 @@ import re
 import pandas as pd
 import pytest
 from kept_columns import stored_columns, write_columns
+from sound_stores import problems_of
 
 from embstore import Store
-from embstore.base.errors import StoreError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
 
 
@@ -32,23 +33,21 @@ def test_compact_unites_the_tables(made):
     made.store.compact()
     assert len(Catalog(made.root).column_files) == 1
     pd.testing.assert_frame_equal(stored_columns(made.root), before)
-    assert made.store.verify(deep=True).ok
+    assert problems_of(made.store) == []
     assert not [row for row in made.store.compact() if "columns" in row["file"]]
 
 
 @pytest.mark.parametrize("name", ["late", "place", "found", "differing", 'a "quoted" one'])
-def test_an_item_with_two_values_is_a_problem(made, name):
+def test_an_item_with_two_values_is_refused_by_compact(made, name):
     """Also of a column whose name the SQL of the check has."""
     write_columns(made, {name: [0], "other": ["same"]})
     write_columns(made, {"other": ["same"], name: [99]})
-    problems = made.store.verify().problems
-    assert [
-        (f"another value of the column {name!r}" in problem.problem) for problem in problems
-    ] == [True]
-    made.store.repair()
-    assert made.store.verify().ok
-    assert len(Catalog(made.root).column_files) == 4
-    assert problems[0].file not in [file.path for file in Catalog(made.root).column_files]
+    with pytest.raises(DamagedError, match=re.escape(f"another value of the column {name!r}")):
+        made.store.compact()
+    made.store.remove(columns=name)
+    made.store.compact()
+    assert problems_of(made.store) == []
+    assert len(Catalog(made.root).column_files) == 1
 
 
 def test_merge_takes_the_values_that_are_new(made, make_store):
@@ -61,7 +60,7 @@ def test_merge_takes_the_values_that_are_new(made, make_store):
     assert ("columns", 11) in [(row["file"], row["items"]) for row in done]
     after = stored_columns(made.root)
     pd.testing.assert_frame_equal(after, with_other[after.columns], check_dtype=False)
-    assert made.store.verify(deep=True).ok
+    assert problems_of(made.store) == []
     assert not [row for row in made.store.merge(other.root) if row["file"] == "columns"]
 
 
@@ -112,7 +111,7 @@ def test_remove_takes_a_column_of_all_items(made):
     made.store.remove(columns=["freq", "share"])
     after = stored_columns(made.root)
     pd.testing.assert_frame_equal(after, before[["pos"]].reindex(after.index))
-    assert made.store.verify(deep=True).ok
+    assert problems_of(made.store) == []
     assert len(Catalog(made.root).column_files) == 2
 
 
@@ -126,4 +125,4 @@ def test_push_and_pull_carry_columns(made, tmp_path):
     write_columns(made, {"late": [True]})
     Store(tmp_path / "pulled").pull(made.root, spaces=[made.space])
     pd.testing.assert_frame_equal(stored_columns(tmp_path / "pulled"), stored_columns(made.root))
-    assert Store(tmp_path / "pulled").verify(deep=True).ok
+    assert problems_of(Store(tmp_path / "pulled")) == []

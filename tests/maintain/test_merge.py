@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from kept_columns import write_columns
+from sound_stores import problems_of
 from store_damage import KINDS, flip, named_files, reseal
 from store_writing import SkippedText, write_skipped
 from tiny_checkpoint import content, texts
@@ -66,7 +67,7 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
     for name, data in before.items():
         if name.startswith(("vectors/", "sums/", "spaces/", "indexes/")):
             assert after[name] == data, name
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []
     assert mine.store.info()["index"] == ["flat", "flat"]
     assert texts(mine.root) == {**{item.id: item.text for item in mine.items}, **texts(other.root)}
     assert len(mine.store.merge(other.root)) == 0
@@ -81,7 +82,7 @@ def test_of_a_space_that_is_here_only_new_items_are_taken(make_store, dtype):
     done = mine.store.merge(other.store)
     assert done["items"][0] == 30
     assert done["detail"][0] == "15 shards, 4 items of other shards"
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []
     assert stored(mine.root, mine.space) == {**vectors_of(other), **vectors_of(mine)}
     assert mine.store.info()["items"] == [60]
     assert mine.store.info()["index"] == ["flat"]
@@ -117,7 +118,7 @@ def test_only_the_spaces_that_are_named(make_store):
             i for i, text in texts(other.root).items() if text == "the bank of the river"
         ): "the bank of the river",
     }
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []
     with pytest.raises(UnknownNameError, match=r"unknown space 'markd'. Did you mean 'marked'"):
         mine.store.merge(other.root, spaces="markd")
 
@@ -154,7 +155,7 @@ def test_datasets_and_skipped_texts(make_store):
         "SELECT unit, count(*) FROM datasets.both GROUP BY unit ORDER BY unit"
     ).fetchall() == [("sentence", 2), ("word", 4)]
     assert len(mine.store.skipped()) == 6
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []
     assert "taken in" not in mine.store.merge(other.root)["action"]
 
 
@@ -236,7 +237,7 @@ def test_a_damaged_index_of_the_other_is_made_anew(make_store):
         "the indexes of 4 of 5 layers",
         "the indexes of 1 of 5 layers",
     ]
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []
 
 
 def test_a_rival_that_stores_items_of_the_space_meanwhile_is_named(make_store, monkeypatch):
@@ -258,7 +259,7 @@ def test_a_rival_that_stores_items_of_the_space_meanwhile_is_named(make_store, m
     assert mine.store.info()["items"] == [6]
     mine.store.merge(other.root)
     assert mine.store.info()["items"] == [40]
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []
 
 
 def test_what_an_interrupted_copy_has_left_is_not_copied_again(make_store, monkeypatch):
@@ -277,4 +278,4 @@ def test_what_an_interrupted_copy_has_left_is_not_copied_again(make_store, monke
     assert [key for key in taken if key.startswith("vectors/")] == [
         other.shard_files[0].relative_to(other.root).as_posix()
     ]
-    assert mine.store.verify(deep=True).problems == ()
+    assert problems_of(mine.store) == []

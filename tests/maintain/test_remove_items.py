@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from every_metric import INPUTS, SENTENCES, WORDS, write_inputs
 from kept_columns import stored_columns, write_columns
+from sound_stores import problems_of
 from store_writing import SkippedText, write_skipped
 from synthetic import synthetic_items, synthetic_store
 
@@ -149,7 +150,7 @@ def test_what_is_left_is_a_store_without_the_items(stores):
     for text in (WORDS[0], SENTENCES[0]):
         near = [each.neighbours(text, k=5, layers="all").rows for each in stores]
         assert_same(*near, text)
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
     assert len(store.repair(dry_run=True)) == 0
 
 
@@ -199,7 +200,7 @@ def test_texts_ids_and_conditions_choose_the_same_items(stores, tmp_path):
     assert row["items"] == 2
     rows = store.remove(items="extra,", dry_run=True)
     assert sum(row["items"] for row in rows if row["action"] == "would remove") == len(stored) == 3
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
     assert store.catalog.count("toy.word.last") == len(WORDS) + 4
 
 
@@ -226,17 +227,17 @@ def test_what_another_space_or_item_needs_stays(stores):
     store.remove("toy.sentence.mean", items=[line])
     assert store.catalog.count("toy.sentence.mean") == len(SENTENCES) + 1
     assert rows_of(store, with_line) == [("sentence",)]  # occurrences are in it
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
     synthetic_store(store.path, texts=EXTRA, space="other", index=False)
     store.remove("toy.word.last", items=EXTRA)
     assert {*store.vectors("other", 0)[1]} == {*EXTRA}
     assert stored_columns(store.path)["pos"].notna().sum() == (len(WORDS) + 4) // 2
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
     context = f"context_id IN (SELECT item_id FROM items WHERE text = '{line}')"
     ids = [str(item) for (item,) in rows_of(store, f"SELECT item_id FROM items WHERE {context}")]
     store.remove(items=ids)
     assert rows_of(store, with_line) == []
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
 
 
 def test_a_dataset_goes_and_its_texts_stay(stores):
@@ -251,7 +252,7 @@ def test_a_dataset_goes_and_its_texts_stay(stores):
     store.remove(datasets="pairs")
     assert store.catalog.datasets().keys() == before.keys() - {"pairs"}
     assert len(rows_of(store, "SELECT * FROM items")) == n
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_a_change_meanwhile_is_no_loss(stores, monkeypatch):
     assert store.catalog.count("toy.word.last") == len(WORDS) + 4
     store.remove("toy.word.last", items=EXTRA)
     assert store.vectors("rival", 0)[1] == ["extra"]
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
 
 
 def test_a_build_at_work_writes_the_texts_again(stores):
@@ -350,7 +351,7 @@ def test_space_is_free_a_day_later(stores, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
     store.compact()
     assert not [key for key in gone if (store.path / key).exists() and not key.startswith("sums")]
-    assert store.verify(deep=True).problems == ()
+    assert problems_of(store) == []
 
 
 def test_stale_spaces_say_so(stores):
@@ -370,4 +371,4 @@ def test_a_space_without_indexes_gets_none(make_store):
     ids, texts, found = made.store.vectors(made.space, 1)
     assert "text3" not in texts
     assert np.array_equal(found, [vectors[item] for item in ids.tolist()])
-    assert made.store.verify(deep=True).problems == ()
+    assert problems_of(made.store) == []

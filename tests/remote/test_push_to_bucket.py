@@ -15,6 +15,7 @@ import pytest
 from fault_proxy import FAULTS, FaultProxy
 from kept_columns import stored_columns, write_columns
 from pandas.testing import assert_frame_equal
+from sound_stores import problems_of
 from store_damage import damaged, flip
 
 from embstore import Store
@@ -36,7 +37,7 @@ def test_a_store_is_pushed_pulled_and_merged(made, make_store, bucket, tmp_path)
     done = made.store.push(bucket.url, options=bucket.options)
     assert {row["action"] for row in done} == {"pushed"}
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
-    assert bucket.store.verify(deep=True).ok
+    assert problems_of(bucket.store) == []
     assert (
         len(bucket.store.catalog.select("freq < 3"))
         == len(made.store.catalog.select("freq < 3"))
@@ -45,7 +46,7 @@ def test_a_store_is_pushed_pulled_and_merged(made, make_store, bucket, tmp_path)
     here = Store(tmp_path / "here")
     here.pull(bucket.url, options=bucket.options)
     assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
-    assert here.verify(deep=True).ok
+    assert problems_of(here) == []
     assert_frame_equal(stored_columns(here.path), stored_columns(made.root))
     assert not len(here.pull(bucket.url, options=bucket.options))
     other = make_store("other", n=5, space="other").store
@@ -54,7 +55,7 @@ def test_a_store_is_pushed_pulled_and_merged(made, make_store, bucket, tmp_path)
         other.query("anisotropy", spaces=made.space).rows
         == made.store.query("anisotropy", spaces=made.space).rows
     )
-    assert other.verify(deep=True).ok
+    assert problems_of(other) == []
 
 
 def test_only_what_is_missing_travels(made, make_store, bucket):
@@ -91,7 +92,7 @@ def test_a_refused_push_leaves_a_new_bucket_empty(made, bucket):
         assert bucket.objects().newest_manifest() is None
     shard.write_bytes(whole)
     assert len(made.store.push(bucket.url, options=bucket.options))
-    assert bucket.store.verify(deep=True).ok
+    assert problems_of(bucket.store) == []
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
@@ -105,7 +106,7 @@ def test_two_stores_are_pushed_to_a_new_place_at_once(made, make_store, bucket):
         ]:
             job.result()
     store = bucket.store
-    assert store.verify(deep=True).ok
+    assert problems_of(store) == []
     assert {*store.catalog.cards} == {*made.catalog.cards, "late.word.last"}
     for each in (made, late):
         rows = [
@@ -119,7 +120,7 @@ def test_a_push_through_a_network_that_fails(made, bucket):
     with FaultProxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.03), seed=3) as proxy:
         made.store.push(bucket.url, options=replace(bucket, endpoint=proxy.endpoint).options)
     assert sum(proxy.counts[fault] for fault in FAULTS) >= 3, proxy.counts
-    assert bucket.store.verify(deep=True).ok
+    assert problems_of(bucket.store) == []
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
@@ -155,5 +156,5 @@ def test_a_killed_push_goes_on(made, bucket):
         )
         assert max(sent.values()) <= 2
         assert sum(sent.values()) < 1.5 * len(sent), "only what was on its way is sent again"
-    assert bucket.store.verify(deep=True).ok
+    assert problems_of(bucket.store) == []
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows

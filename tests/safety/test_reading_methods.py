@@ -92,7 +92,7 @@ CALLS = {
     "sql_views": [of()],
     "encode": [of("dog", SPACE)],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
-    "verify": [of(), of(deep=True), of(quick=True)],
+    "verify": [of(), of(quick=True)],
 }
 WRITING = {
     "add_vectors",

@@ -19,7 +19,6 @@ def commands(folder, checkpoint):
     store = ("--store", folder / "store")
     return {
         "verify": ("verify", *store),
-        "verify --deep": ("verify", "--deep", *store),
         "info": ("info", *store),
         "info --skipped": ("info", "--skipped", *store),
         "anisotropy": ("query", "anisotropy", *store),
@@ -97,8 +96,8 @@ def test_no_command_is_led_outside(case, template, checkpoint, tmp_path, monkeyp
         assert _elsewhere(name, after) == _elsewhere(name, before), outcome
         assert os.listdir(tmp_path) == ["all"], outcome
         before = after
-        if name.startswith("verify"):
-            assert (result.exit_code == 0) == case.sound, outcome
+        if name == "verify":
+            assert (result.exit_code == 0) == (case.sound or case.hidden), outcome
         elif name in case.refusing or (case.refusing == EVERY and name != "explain"):
             assert result.exit_code == 2, outcome
         if result.exit_code == 2 and not case.sound:

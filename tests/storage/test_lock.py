@@ -96,7 +96,7 @@ assert store.query("hubness").rows == store.query("hubness", cache=False).rows, 
 store.query("rogue-dims"); store.neighbours("text1"); store.vectors("toy.word.last", 0)
 store.neighbours("text1", spaces="plain"); store.info(); store.skipped()
 store.sql("SELECT count(*) FROM embeddings").fetchall()
-assert store.verify(deep=True).ok
+assert store.verify().ok
 assert len(store.repair(dry_run=True)) == 0
 assert store.compact(dry_run=True) is not None
 assert len(store.remove("plain", dry_run=True)) == 1

@@ -1,0 +1,71 @@
+"""What is wrong with a store beyond the hashes of its files: ids, layers, sums and indexes are each
+computed from the texts and vectors.
+"""
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from embstore.index import stored_ids
+from embstore.storage import keys
+from embstore.storage.catalog import Catalog
+from embstore.storage.items import has_its_id
+
+
+def problems_of(store):
+    """Return the problems that verify finds; if there are none, contradictions in the content."""
+    found = [*store.verify().problems]
+    return found or [*_contradictions(store)]
+
+
+def _contradictions(store):
+    catalog = Catalog(store._files)
+    ids, texts = set(), {}
+    rows = [row for file in catalog.item_files for row in _table(file).to_pylist()]
+    texts |= {row["item_id"]: row["text"] for row in rows}
+    for row in rows:
+        if row["item_id"] in ids:
+            yield f"{row} is there twice"
+        ids.add(row["item_id"])
+        values = [row[name] for name in ("item_id", "unit", "text", "context_id", "start", "end")]
+        values[3] = texts.get(row["context_id"])
+        if not has_its_id(tuple(values)):
+            yield f"the id of {row} is not that of its text"
+    for space, card in catalog.cards.items():
+        sums = catalog.summaries(space)
+        for layer in card.layers.ids:
+            yield from _layer_contradictions(catalog, space, layer, ids, sums[layer])
+
+
+def _layer_contradictions(catalog, space, layer, known, stored):
+    """Compare a layer with the first one, with the known items, with its sums and its index."""
+    named, place = catalog.manifest, f"layer {layer} of {space}"
+    tables = [_table(file) for file in _files(catalog, keys.VECTORS, space, layer)]
+    ids = np.concatenate(
+        [np.zeros(0, np.int64), *(table["item_id"].to_numpy() for table in tables)]
+    )
+    if len({*ids.tolist()}) < len(ids) or not {*ids.tolist()} <= known:
+        yield f"{place} has an item twice, or one without a text"
+    if not np.array_equal(np.sort(ids), catalog.ids(space)):
+        yield f"{place} has other items than the first layer"
+    rows = [row for table in tables for row in table["vector"].to_pylist()]
+    vectors = np.array(rows, np.float64).reshape(len(ids), catalog.cards[space].dim)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors[norms[:, 0] > 0] / norms[norms > 0][:, None]
+    if (stored.n, stored.n_zero) != (len(ids), len(ids) - len(units)):
+        yield f"the sums of {place} are of {stored.n} vectors"
+    if not np.allclose(stored.total, vectors.sum(0), atol=1e-4 * (1 + norms.sum())):
+        yield f"the sums of {place} are not those of its vectors"
+    if not np.allclose(stored.unit_total, units.sum(0), atol=1e-5 * (1 + len(ids))):
+        yield f"the sums of {place} are not those of its directions"
+    for key in named.keys_with(named.items_of(space, layer), keys.INDEXES, space, layer):
+        found = stored_ids(catalog.files.file(key, named.files[key]))
+        if {*found.tolist()} != {*ids[norms[:, 0] > 0].tolist()}:
+            yield f"the index of {place} has other items"
+
+
+def _files(catalog, kind, space, layer):
+    return catalog.files.files_of(catalog.manifest, catalog.manifest.keys_of(kind, space, layer))
+
+
+def _table(file):
+    return pq.ParquetFile(file.path).read()
