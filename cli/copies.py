@@ -42,7 +42,7 @@ def merge(
     ):
         with out.progress():
             done = opened.merge(other, spaces=spaces or (), dry_run=dry_run)
-        out.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
+        out.emit_actions(done, nothing="There is nothing new to merge.", dry_run=dry_run)
 
 
 @app.command(

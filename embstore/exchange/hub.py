@@ -11,7 +11,8 @@ from embstore.base.errors import MissingObjectError
 from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.table import Table
-from embstore.exchange.copies import Selection, make_plan, report, stored_catalog
+from embstore.exchange.copies import Plan, Selection, stored_catalog
+from embstore.maintain.upkeep import tabulate
 from embstore.sources.datasets import DATASETS
 from embstore.storage import keys, manifest
 from embstore.storage.cache import StoreFiles
@@ -39,12 +40,12 @@ def push_to_hub(
         exists = True
     with TemporaryDirectory(prefix="embstore-") as folder, explaining_changes(source):
         stored = stored_catalog(StoreFiles(hub)) if exists else None
-        plan = make_plan(source, stored, selection, StoreFiles.of_folder(Path(folder)), url)
+        plan = Plan(source, stored, selection, StoreFiles.of_folder(Path(folder)), "push")
         base = stored.manifest if stored is not None else manifest.EMPTY
         new = manifest.apply(
             base, Change({file.key: file.entry for file in plan.files}, plan.removed)
         )
-        table = report("would push" if dry_run else "pushed", plan.files)
+        table = tabulate(plan.report(), Path(), dry_run=dry_run)
         if dry_run or new is base:
             return table
         added, n_files = [], len(plan.files)
@@ -56,7 +57,8 @@ def push_to_hub(
             added += hub.dataset.upload({file.key: file.path for file in batch})
         last: dict[str, Path | bytes] = {keys.PUBLISHED: manifest.to_bytes(new)}
         if _is_own(hub):
-            cards = {**(stored.cards if stored is not None else {}), **plan.cards}
+            cards = {} if stored is None else dict(stored.cards)
+            cards |= {card.space: card for card in plan.cards}
             last[_README] = dataset_card(cards, new, url, _columns(source, stored, new)).encode()
         message = (
             f"embstore push: {count(n_files, 'file')}"

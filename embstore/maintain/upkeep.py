@@ -68,9 +68,9 @@ _SHOWN_ACTIONS = (
 
 
 _PLANNED = {
-    "kept": "would keep", "merged": "would merge", "rebuilt": "would rebuild",
-    "removed": "would remove",
-    "rewritten": "would rewrite", "taken in": "would take in", "taken out": "would take out",
+    "kept": "would keep", "merged": "would merge", "pulled": "would pull", "pushed": "would push",
+    "rebuilt": "would rebuild", "removed": "would remove", "rewritten": "would rewrite",
+    "taken out": "would take out",
 }  # fmt: skip
 """The verb of a planned action, by that of a done one."""
 

@@ -5,6 +5,7 @@ has left is found again by the next one. Of tables, the rows that are missing ar
 tables.
 """
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,8 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore.base import disk
-from embstore.base.arrays import Ids, concatenated, distinct
+from embstore.base.arrays import Ids, concatenated
 from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.storage import keys, tables
 from embstore.storage.arrow import to_numpy
@@ -29,8 +29,7 @@ from embstore.storage.column_tables import new_columns
 from embstore.storage.datasets import name_of
 from embstore.storage.item_columns import ColumnTables
 from embstore.storage.keys import Kind
-from embstore.storage.manifest import EMPTY, GARBAGE_SECONDS, Files
-from embstore.storage.sql.reader import Reader
+from embstore.storage.manifest import EMPTY, GARBAGE_SECONDS, Entry, Files
 
 _BATCH = 32
 """Number of files that are copied at the same time, and stored together."""
@@ -96,24 +95,23 @@ def _left_by_earlier_copy(target: StoreFiles, files: Sequence[StoredFile]) -> se
     """
     expected = {file.key: file for file in files}
     oldest = time.time() - GARBAGE_SECONDS / 2
-    folders = {parts.kind.folder for key in expected if (parts := keys.parse(key)) is not None}
-    found = set()
-    for info in (info for folder in sorted(folders) for info in target.objects.list(folder)):
-        file = expected.get(info.key)
-        if file is None or info.size != file.entry["bytes"] or info.modified.timestamp() < oldest:
-            continue
-        if not target.is_local or disk.sha256(target.root / file.key) == file.entry["sha256"]:
-            found.add(info.key)
-    return found
+    present = set()
+    for folder in sorted({key.partition("/")[0] for key in expected}):
+        for info in target.objects.list(folder):
+            file = expected.get(info.key)
+            if file is None or info.modified.timestamp() < oldest:
+                continue
+            is_whole = info.size == file.entry["bytes"]
+            if target.is_local:
+                is_whole = file.has_content(target.root / file.key)
+            if is_whole:
+                present.add(info.key)
+    return present
 
 
-def open_source(place: Path | StoreFiles) -> Catalog:
+def open_source(files: StoreFiles) -> Catalog:
     """Return the catalog of a store that is copied, which has a space."""
-    files = StoreFiles.of_folder(place)
-    try:
-        source = Catalog(files)
-    except DamagedError as error:
-        raise _of_source(error, files) from error
+    source = Catalog(files)
     if not source.cards:
         raise StoreError(f"{source.name} holds no space: there is nothing to copy.")
     return source
@@ -137,97 +135,88 @@ def explaining_changes(source: Catalog) -> Iterator[None]:
 
 def _of_source(error: DamagedError, source: StoreFiles) -> DamagedError:
     """Return an error whose commands name the store that is read, if a file of that is damaged."""
-    message = str(error.args[0])
-    if type(error) is not DamagedError or source.name not in message:
+    message = str(error)
+    if source.name not in message:
         return error
-    for verb in ("repair", "verify"):
-        command = shlex.join(["embstore", verb, "--store", source.name])
-        message = message.replace(f"embstore {verb}", command)
-    return DamagedError(message)
+    option = f" --store {shlex.quote(source.name)}"
+    named = re.sub("embstore (repair|verify)", lambda command: command.group() + option, message)
+    return DamagedError(named)
 
 
-class New(NamedTuple):
-    """What a store does not have of the tables of a kind, or of a dataset.
+class NewRows(NamedTuple):
+    """What a store does not have of the tables and datasets of another one.
 
     Attributes:
-        place: Key of the folder of the tables, or name of the dataset's.
-        label: What the rows are.
-        n_rows: Number of new rows.
-        added: Tables with these rows; empty if nothing was written.
+        added: Tables with the new rows, which were written.
         removed: Keys of the tables in whose place these are.
-        differing: Units of which both stores have rows of a dataset, and other ones.
+        differing: Names of datasets, each with a unit of which both have rows, and other ones.
     """
 
-    place: str
-    label: str
-    n_rows: int
     added: Files
-    removed: Sequence[str] = ()
-    differing: Sequence[str] = ()
+    removed: Sequence[str]
+    differing: Sequence[tuple[str, str]]
 
 
-def write_new(
+def write_new_rows(
     source: Catalog,
     stored: Catalog | None,
     cards: Collection[Card],
     requested: Ids | None,
     target: StoreFiles,
-    *,
-    dry_run: bool = False,
-) -> Iterator[New]:
-    """Write what a store does not have of texts, columns, skipped texts and datasets.
+) -> NewRows:
+    """Write the rows of texts, columns, skipped texts and datasets that a store does not have.
 
     Args:
         source: The other store.
         stored: This store; None if it is a new one.
         cards: Spaces of which the skipped texts and the numbers of tokens are taken.
         requested: Ids of the items of which rows are taken, ascending; None for all.
-        target: Files of this store.
-        dry_run: Whether to write nothing.
+        target: Store that the tables are written to.
     """
-    here = target.name if stored is None else stored.name  # a copy is written elsewhere first
     spaces = {card.space for card in cards}
-    known = stored.manifest.files if stored is not None else {}
     ours = {kind: _tables(stored, kind) for kind in keys.TABLES}
-    theirs = {kind: _tables(source, kind, known) for kind in keys.TABLES}
-    own_columns = ColumnTables(Reader(target.root), ours[keys.COLUMNS])
-    columns = ColumnTables(Reader(source.root), theirs[keys.COLUMNS])
-    skipped_of = spaces if requested is not None else {*spaces, None}
-    rows = (
-        (keys.ITEMS, "texts", _new_items(theirs[keys.ITEMS], ours[keys.ITEMS], requested)),
-        (
-            keys.COLUMNS,
-            "values of columns",
-            new_columns(own_columns, columns, (here, source.name), spaces, requested),
+    known = {file.key for files in ours.values() for file in files}
+    theirs = {
+        kind: [file for file in _tables(source, kind) if file.key not in known]
+        for kind in keys.TABLES
+    }
+    columns = ColumnTables(source.reader, theirs[keys.COLUMNS])
+    here = source if stored is None else stored
+    own_columns = ColumnTables(here.reader, ours[keys.COLUMNS])
+    names = (here.name, source.name)
+    rows = {
+        keys.ITEMS: _new_items(theirs[keys.ITEMS], ours[keys.ITEMS], requested),
+        keys.COLUMNS: new_columns(own_columns, columns, names, spaces, requested),
+        keys.SKIPPED: _new_skipped(
+            theirs[keys.SKIPPED],
+            ours[keys.SKIPPED],
+            spaces if requested is not None else {*spaces, None},
         ),
-        (
-            keys.SKIPPED,
-            "skipped texts",
-            _new_skipped(theirs[keys.SKIPPED], ours[keys.SKIPPED], skipped_of),
-        ),
-    )
-    for kind, label, new in rows:
-        if dry_run:
-            yield New(kind.folder, label, sum(map(len, new)), {})
-        else:
-            added = tables.write_all(target, kind, new)
-            yield New(kind.folder, label, sum(entry["n"] for entry in added.values()), added)
+    }
+    added: dict[str, Entry] = {}
+    for kind, tables_of_kind in rows.items():
+        added |= tables.write_all(target, kind, tables_of_kind)
+    removed: list[str] = []
+    differing: list[tuple[str, str]] = []
     units = {card.unit.value for card in cards} if requested is not None else None
-    own_datasets = (
-        {name_of(file): file for file in stored.dataset_files} if stored is not None else {}
-    )
+    own_datasets = {} if stored is None else {name_of(file): file for file in stored.dataset_files}
     for file in source.dataset_files:
-        yield _new_rows_of_dataset(
-            file, own_datasets.get(name_of(file)), units, None if dry_run else target
-        )
+        own = own_datasets.get(name_of(file))
+        new, differing_units = _new_rows_of_dataset(file, own, units)
+        differing += [(name_of(file), unit) for unit in differing_units]
+        if new is not None:
+            kind = (own or file).entry["kind"]
+            table = new.replace_schema_metadata({"kind": kind})
+            added |= tables.write(target, keys.DATASETS, table, name=name_of(file), kind=kind)
+            removed += [] if own is None else [own.key]
+    return NewRows(added, removed, differing)
 
 
-def _tables(catalog: Catalog | None, kind: Kind, known: Collection[str] = ()) -> list[StoredFile]:
-    """Return the tables of a kind, without those of known keys, which have the same rows."""
+def _tables(catalog: Catalog | None, kind: Kind) -> list[StoredFile]:
+    """Return the tables of a kind."""
     if catalog is None:
         return []
-    named = catalog.manifest.keys_of(kind)
-    return catalog.files.files_of(catalog.manifest, (key for key in named if key not in known))
+    return catalog.files.files_of(catalog.manifest, catalog.manifest.keys_of(kind))
 
 
 def _new_items(
@@ -236,83 +225,54 @@ def _new_items(
     """Yield, for each table of items of another store, the requested rows that are new to this
     store.
     """
-    seen = _ids_in(ours) if theirs else np.empty(0, np.int64)
     if requested is not None:
         sentences = [requested]  # and the sentences of occurrences
         for file in theirs:
             table = tables.read(file, ["item_id", "context_id"])
             occurrences = table.filter(pa.array(np.isin(to_numpy(table["item_id"]), requested)))
             sentences.append(to_numpy(occurrences["context_id"].drop_null()))
-        requested = np.unique(np.concatenate(sentences))
+        requested = np.concatenate(sentences)
+    seen = concatenated(to_numpy(tables.read(file, ["item_id"])["item_id"]) for file in ours)
     for file in theirs:
         table = tables.read(file)
         ids = to_numpy(table["item_id"])
         is_new = ~np.isin(ids, seen)
         if requested is not None:
             is_new &= np.isin(ids, requested)
-        if is_new.any():
-            yield table.filter(pa.array(is_new))
-            seen = np.union1d(seen, ids[is_new])
-
-
-def _ids_in(files: Sequence[StoredFile]) -> Ids:
-    """Return the ids of the items in some tables, ascending."""
-    parts = [to_numpy(tables.read(file, ["item_id"])["item_id"]) for file in files]
-    return distinct(concatenated(parts))
+        yield table.filter(pa.array(is_new))
+        seen = np.concatenate([seen, ids[is_new]])
 
 
 def _new_skipped(
     theirs: Sequence[StoredFile], ours: Sequence[StoredFile], spaces: Collection[str | None]
 ) -> Iterator[pa.Table]:
-    """Yield the rows of skipped texts of some spaces, None for none, that are new here, as at most
-    one table.
-    """
-    if not theirs:
-        return
-    listed = {tuple(row.values()) for file in ours for row in tables.read(file).to_pylist()}
-    table = pa.concat_tables([tables.read(file) for file in theirs])
-    is_new = []
-    for row in table.to_pylist():
-        values = tuple(row.values())
-        is_new.append(row["space"] in spaces and values not in listed)
-        listed.add(values)
-    if any(is_new):
+    """Yield the rows of skipped texts of some spaces, None for none, that are new here."""
+    seen = {tuple(row.values()) for file in ours for row in tables.read(file).to_pylist()}
+    for file in theirs:
+        table = tables.read(file)
+        is_new = []
+        for row in table.to_pylist():
+            values = tuple(row.values())
+            is_new.append(row["space"] in spaces and values not in seen)
+            seen.add(values)
         yield table.filter(pa.array(is_new, pa.bool_()))
 
 
 def _new_rows_of_dataset(
-    theirs: StoredFile,
-    ours: StoredFile | None,
-    units: Collection[str] | None,
-    target: StoreFiles | None,
-) -> New:
-    """Add the rows of units that a dataset does not have, or of some of them; write nothing without
-    a target.
+    theirs: StoredFile, ours: StoredFile | None, units: Collection[str] | None
+) -> tuple[pa.Table | None, list[str]]:
+    """Return a dataset with the rows of units, or of some of them, that it does not have, None if
+    there are none; and the units of which both have rows, and other ones.
     """
     table = tables.read(theirs)
-    rows = {
-        unit: table.filter(pc.equal(table["unit"], unit))
-        for unit in table["unit"].unique().to_pylist()
-    }
-    rows = {unit: part for unit, part in rows.items() if units is None or unit in units}
-    parts, differing = [], []
-    if ours is not None:
-        stored = tables.read(ours)
-        parts.append(stored)
-        for unit in [*rows]:
-            own_rows = stored.filter(pc.equal(stored["unit"], unit))
-            if len(own_rows) or not stored.schema.equals(table.schema):
-                if not own_rows.equals(rows[unit]):
-                    differing.append(unit)
-                del rows[unit]
-    added: Files = {}
-    if rows and target is not None:
-        kind = (ours or theirs).entry.get("kind", "")
-        whole = pa.concat_tables(
-            [part.replace_schema_metadata({"kind": kind}) for part in (*parts, *rows.values())]
-        )
-        added = tables.write(target, keys.DATASETS, whole, name=name_of(theirs), kind=kind)
-    place = f"{keys.DATASETS.folder}/{name_of(theirs)}"
-    n_rows = sum(map(len, rows.values()))
-    removed = [ours.key] if ours is not None and added else []
-    return New(place, "rows of the dataset", n_rows, added, removed, differing)
+    stored = table.slice(0, 0) if ours is None else tables.read(ours)
+    parts, differing = [stored], []
+    for unit in table["unit"].unique().to_pylist():
+        if units is not None and unit not in units:
+            continue
+        rows, own_rows = (part.filter(pc.equal(part["unit"], unit)) for part in (table, stored))
+        if not len(own_rows) and stored.schema.equals(table.schema):
+            parts.append(rows)
+        elif not own_rows.equals(rows):
+            differing.append(unit)
+    return pa.concat_tables(parts) if len(parts) > 1 else None, differing

@@ -158,7 +158,7 @@ class MaintenanceMethods(OpenStore):
         datasets and skips.
 
         Each file is checked against its hash while it is copied; nothing is visible before all is
-        copied.
+        copied. Then the indexes that a space has here are brought up to date.
 
         Args:
             other: The other store, or its folder or URL; it is only read.
@@ -168,18 +168,18 @@ class MaintenanceMethods(OpenStore):
 
         Returns:
             One row per space, table and dataset with something new: action, file, items, bytes,
-            detail.
+            detail; ``kept`` for a dataset that has other rows here.
 
         Raises:
             SpaceMismatchError: A space of the same name was made differently there; shows the
                 differences.
             StoreError: See :mod:`embstore.base.errors`. Nothing was taken.
         """
-        from embstore.maintain.merge import merge
+        from embstore.exchange.copies import Selection, copy_store
 
-        source = _source(other)._files  # noqa: SLF001
+        source, selection = _source(other)._files, Selection(as_names(spaces))  # noqa: SLF001
         with self._writing(dry_run=dry_run) as files, observing(progress):
-            return merge(files, source, as_names(spaces), dry_run=dry_run)
+            return copy_store(source, files, selection, "merge", dry_run=dry_run)
 
     def remove(
         self,
@@ -291,7 +291,7 @@ class MaintenanceMethods(OpenStore):
                 f"{place} takes no changes. Push into a folder that the web server serves."
             )
         with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(progress):  # noqa: SLF001
-            return copy_store(self._files, files, selection, dry_run=dry_run)
+            return copy_store(self._files, files, selection, "push", dry_run=dry_run)
 
     def pull(
         self,

@@ -129,19 +129,16 @@ def test_verify_tells_each_file(make_store):
     assert last.done == last.total == len(named(made.root))
 
 
-def test_a_merge_tells_each_shard_of_each_space(make_store):
-    ours = make_store(texts=["dog"])
-    for model, n_shards in (("a", 3), ("b", 2)):
-        theirs = make_store("other", n=30, model=model, n_shards=n_shards)
+def test_a_merge_tells_its_files(make_store, monkeypatch):
+    monkeypatch.setattr("embstore.storage.copy._BATCH", 4)
+    ours, theirs = make_store(texts=["dog"]), make_store("other", n=30, model="a", n_shards=3)
     found = []
     ours.store.merge(theirs.root, progress=found.append)
-    reported = [(each.subject, each.done, each.total) for each in found if each.stage == "merge"]
-    for model, total in (("a", 15), ("b", 10)):
-        of_space = [
-            done for subject, done, n in reported if (subject, n) == (f"{model}.word.last", total)
-        ]
-        assert (of_space[0], of_space[-1]) == (0, total)
-        assert of_space == sorted(of_space)
+    shares = [(each.done, each.total) for each in found if each.stage == "merge"]
+    assert shares == [(n, 22) for n in (0, 4, 8, 12, 16, 20, 22)], (
+        "card, sums, 15 shards, 5 indexes"
+    )
+    assert {each.subject for each in found if each.stage == "merge"} == {str(ours.root)}
 
 
 def test_a_compaction_tells_the_shards_that_it_has_merged(make_store):

@@ -22,7 +22,7 @@ from embstore.base.errors import (
 )
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.maintain import merge
+from embstore.exchange import copies
 from embstore.storage import copy
 from embstore.storage.objects import Folder
 from embstore.storage.writer import StoreWriter, write_dataset
@@ -56,12 +56,10 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store):
     )
     before = visible(other.root)
     done = mine.store.merge(other.root)
-    assert [(row["action"], row["items"]) for row in done] == [
-        ("taken in", 7),
-        ("taken in", 9),
-        ("taken in", None),
+    assert [(row["action"], row["items"], row["detail"]) for row in done] == [
+        ("merged", 9, "1 table of texts"),
+        ("merged", 7, "5 indexes, 15 shards"),
     ]
-    assert done["detail"][0] == "15 shards, a new space"
     assert visible(other.root) == before
     after = visible(mine.root)
     for name, data in before.items():
@@ -80,8 +78,12 @@ def test_of_a_space_that_is_here_only_new_items_are_taken(make_store, dtype):
         "other", texts=[f"text{place}" for place in range(25, 60)], n_shards=4, seed=2, dtype=dtype
     )
     done = mine.store.merge(other.store)
-    assert done["items"][0] == 30
-    assert done["detail"][0] == "15 shards, 4 items of other shards"
+    assert [(row["action"], row["items"], row["detail"]) for row in done] == [
+        ("merged", 30, "1 table of texts"),
+        ("merged", 30, "20 shards"),
+        ("rebuilt", 60, f"the sums of {mine.space}"),
+        ("rebuilt", 60, "the indexes of 5 layers"),
+    ]
     assert problems_of(mine.store) == []
     assert stored(mine.root, mine.space) == {**vectors_of(other), **vectors_of(mine)}
     assert mine.store.info()["items"] == [60]
@@ -137,16 +139,19 @@ def test_datasets_and_skipped_texts(make_store):
     write_dataset(other.files, "theirs", "word list", Unit.WORD, rows)
     planned = mine.store.merge(other.root, dry_run=True).to_pylist()
     done = mine.store.merge(other.root).to_pylist()
-    verbs = {"would take in": "taken in", "would keep": "kept"}
-    assert [row for row in done if "indexes" not in row["file"]] == [
-        {**row, "action": verbs[row["action"]]} for row in planned
+    verbs = {"would merge": "merged", "would keep": "kept"}
+    assert [row["items"] for row in done if row["action"] != "rebuilt"] == [
+        row["items"] for row in planned
+    ]
+    assert [row["action"] for row in done if row["action"] != "rebuilt"] == [
+        verbs[row["action"]] for row in planned
     ]
     assert [
         (row["action"], row["file"], row["items"]) for row in done if "datasets" in row["file"]
     ] == [
-        ("taken in", "datasets/both", 2),
+        ("merged", "datasets/both", 6),
+        ("merged", "datasets/theirs", 6),
         ("kept", "datasets/both", None),
-        ("taken in", "datasets/theirs", 6),
     ]
     assert [(row["file"], row["items"]) for row in done if row["file"] == "skipped"] == [
         ("skipped", 2)
@@ -156,17 +161,17 @@ def test_datasets_and_skipped_texts(make_store):
     ).fetchall() == [("sentence", 2), ("word", 4)]
     assert len(mine.store.skipped()) == 6
     assert problems_of(mine.store) == []
-    assert "taken in" not in mine.store.merge(other.root)["action"]
+    assert mine.store.merge(other.root)["action"] == ["kept"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"weights": "9"}, 'weights_sha256 is "0000'),
-        ({"revision": "beef"}, 'here its revision is "c0ffee", not "beef" there'),
-        ({"template": "a {text}"}, 'here its template is "{text}", not "a {text}" there'),
-        ({"layers": "0,1"}, "here its layers is 0,1,2,3,raw, not 0,1 there"),
-        ({"dtype": "float16"}, 'here its dtype is "float32", not "float16" there'),
+        ({"revision": "beef"}, 'there its revision is "c0ffee", not "beef"'),
+        ({"template": "a {text}"}, 'there its template is "{text}", not "a {text}"'),
+        ({"layers": "0,1"}, "there its layers is 0,1,2,3,raw, not 0,1"),
+        ({"dtype": "float16"}, 'there its dtype is "float32", not "float16"'),
     ],
 )
 def test_spaces_that_differ_are_refused_with_the_difference(make_store, change, message):
@@ -177,7 +182,7 @@ def test_spaces_that_differ_are_refused_with_the_difference(make_store, change, 
     with pytest.raises(SpaceMismatchError) as caught:
         mine.store.merge(other.root)
     assert message in str(caught.value)
-    assert "Nothing was taken. To take other spaces, name them" in str(caught.value)
+    assert "Nothing was copied. Name other spaces with `spaces`" in str(caught.value)
     assert visible(mine.root) == before
     mine.store.merge(other.root, spaces="another")
     assert mine.store.info()["space"] == ["another", mine.space]
@@ -228,44 +233,31 @@ def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind
     assert mine.store.info().to_pylist() == before
 
 
-def test_a_damaged_index_of_the_other_is_made_anew(make_store):
-    mine, other = make_store("mine", n=5, space="small"), make_store("other", n=20)
-    path = other.index_file(0)
-    path.write_bytes(path.read_bytes()[:-1])
-    done = mine.store.merge(other.root).to_pylist()
-    assert [row["detail"] for row in done if "indexes" in row["file"]] == [
-        "the indexes of 4 of 5 layers",
-        "the indexes of 1 of 5 layers",
-    ]
-    assert problems_of(mine.store) == []
-
-
-def test_a_rival_that_stores_items_of_the_space_meanwhile_is_named(make_store, monkeypatch):
+def test_items_that_a_rival_stores_meanwhile_are_not_copied(make_store, monkeypatch):
     mine, other = make_store("mine", n=5), make_store("other", n=40, n_shards=4)
+    rivals = []
 
-    def write_new(*arguments, **options):
-        if not monkeypatch_done:
-            monkeypatch_done.append(1)
-            make_store("mine", texts=["text20"], index=False)
-        yield from copy.write_new(*arguments, **options)
+    def copy_files(*arguments):
+        if not rivals:
+            rivals.append(make_store("mine", texts=["text20"], index=False))
+        return copy.copy_files(*arguments)
 
-    monkeypatch_done = []
-    monkeypatch.setattr(merge, "write_new", write_new)
+    monkeypatch.setattr(copies, "copy_files", copy_files)
     monkeypatch.setattr("embstore.storage.writer.write_lock", lambda *_: nullcontext())
-    with pytest.raises(
-        StoreError, match=f"another process has stored items of {mine.space} in .*mine meanwhile"
-    ):
-        mine.store.merge(other.root)
-    assert mine.store.info()["items"] == [6]
     mine.store.merge(other.root)
     assert mine.store.info()["items"] == [40]
+    assert stored(mine.root, mine.space) == {
+        **vectors_of(other),
+        **vectors_of(rivals[0]),
+        **vectors_of(mine),
+    }
     assert problems_of(mine.store) == []
 
 
 def test_what_an_interrupted_copy_has_left_is_not_copied_again(make_store, monkeypatch):
     mine, other = make_store("mine", n=5, space="small"), make_store("other", n=40, n_shards=4)
     with monkeypatch.context() as patch:
-        patch.setattr(merge, "_change", lambda *_: pytest.exit())
+        patch.setattr(copies, "Change", lambda *_: pytest.exit())
         with pytest.raises(pytest.exit.Exception):
             mine.store.merge(other.root)
     taken = []

@@ -77,8 +77,9 @@ def test_only_what_is_missing_travels(made, make_store, bucket):
 
 def test_a_refused_push_leaves_a_new_bucket_empty(made, bucket):
     """Whatever is found before something is copied is found before there is a store; damage commits
-    nothing.
+    nothing. All files are copied at the same time.
     """
+    made.store.remove("toy.sentence.last")
     for part in ({"spaces": "toy.word.lost"}, {"spaces": made.space, "layers": "9"}):
         with pytest.raises(UnknownNameError):
             made.store.push(bucket.url, options=bucket.options, **part)
