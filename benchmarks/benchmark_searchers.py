@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from embstore import Store
-from embstore.index import open_graph, readable_card, search_exact
+from embstore.index import open_index, readable_card, search_exact
 
 CORES = os.cpu_count() or 1
 _WIDTHS = tuple(dict.fromkeys(int(10 * 1.2**step) for step in range(27)))  # 10 … 1144
@@ -81,7 +81,7 @@ class Embstore(Searcher):
         file = catalog.index(card.space, layer)
         facts = readable_card(catalog.manifest, card.space, layer)
         self.how = f"{facts.kind} index" if facts else "no index"
-        self._graph = open_graph(file) if file and facts and not facts.is_exact else None
+        self._graph = open_index(file) if file and facts and not facts.is_exact else None
         self._by_id = np.argsort(made.ids)
         self._ids = made.ids[self._by_id]
 

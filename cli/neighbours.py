@@ -51,7 +51,7 @@ def neighbours(
     ] = "3cosadd",
     k: Annotated[int, Option("-k", "--k", metavar="N", help="Number of neighbours.")] = 10,
     exact: Annotated[
-        bool, Option("--exact", help="Scan the vectors, whatever indexes there are.")
+        bool, Option("--exact", help="Compare all vectors, whatever indexes there are.")
     ] = False,
     embed: Embed = False,
     download: Download = False,

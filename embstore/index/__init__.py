@@ -15,10 +15,10 @@ from embstore.index.card import (
     shown_parameters,
 )
 from embstore.index.exact_search import search_exact, unit_vectors, with_squares
-from embstore.index.searching import is_few, open_graph, stored_ids
+from embstore.index.searching import open_index
 
 __all__ = [
-    "AUTO", "KINDS", "IndexCard", "choose", "is_few", "open_graph", "parse_memory",
+    "AUTO", "KINDS", "IndexCard", "choose", "open_index", "parse_memory",
     "readable_card", "search_exact",
-    "shown_parameters", "stored_ids", "unit_vectors", "with_squares",
+    "shown_parameters", "unit_vectors", "with_squares",
 ]  # fmt: skip

@@ -14,8 +14,15 @@ import numpy as np
 from embstore.base.arrays import Float64Array, Ids, Vectors, cosine_error, slices
 from embstore.index import faiss_index
 from embstore.index.card import Design, IndexCard
-from embstore.index.exact_search import Blocks, Gather, batches, sample, with_direction
-from embstore.index.searching import TUNED_K, Graph
+from embstore.index.exact_search import (
+    Blocks,
+    Gather,
+    batches,
+    sample,
+    unit_vectors,
+    with_direction,
+)
+from embstore.index.searching import TUNED_K, SearchedIndex
 from embstore.storage.manifest import ItemSet
 from embstore.storage.vectors import LayerVectors
 
@@ -40,6 +47,8 @@ FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
 _FLAT_BATCH_BYTES = 1 << 20  # smaller, because adding to a flat index copies the batch
 _ADDING_SHARE = 0.9
+# Vectors whose mean is subtracted: that of all would make what is left shorter by a thousandth.
+_MEAN_OF = 1000
 
 
 class IndexOptions(NamedTuple):
@@ -54,7 +63,6 @@ class IndexOptions(NamedTuple):
 def build_index(
     read: Read,
     items: ItemSet,
-    dim: int,
     options: IndexOptions,
     old: tuple["faiss.IndexIDMap", IndexCard] | None = None,
 ) -> tuple["faiss.IndexIDMap", IndexCard]:
@@ -67,7 +75,6 @@ def build_index(
     Args:
         read: Function that returns the vectors of the layer.
         items: Their items.
-        dim: Number of components of a vector.
         options: Kind, parameters and wanted recall.
         old: Index of some of the items, and its card.
     """
@@ -76,26 +83,29 @@ def build_index(
     start_time = time.perf_counter()
     if old is None:
         design, new_ids = options.design, None
-        index = faiss_index.make(design, dim, items.n)
+        some = read(sample(read(None).ids(), _MEAN_OF)).gather()[1]
+        index, error = faiss_index.make(design, unit_vectors(some).mean(axis=0), items.n), 0.0
     else:
         index, card = old
+        error = card.error
         design = Design(card.kind, card.parameters)
         new_ids = np.setdiff1d(read(None).ids(), faiss_index.ids_of(index), assume_unique=True)
         faiss_index.prepare(index, design)
     measured: dict[str, Any] = {}
     if design.kind == "flat":
-        _add(index, read(new_ids), options, items.n, _FLAT_BATCH_BYTES)
+        error = _add(index, read(new_ids), options, items.n, error, _FLAT_BATCH_BYTES)
     else:
         new_ids = read(None).ids() if new_ids is None else new_ids
-        held_out = with_direction(*read(sample(new_ids, n_queries(items.n, dim))).gather())
-        _add(index, read(np.setdiff1d(new_ids, held_out[0], assume_unique=True)), options, items.n)
-        if old is not None and len(held_out[0]) < n_needed(items.n, dim):
+        held_out = with_direction(*read(sample(new_ids, n_queries(items.n, index.d))).gather())
+        others = read(np.setdiff1d(new_ids, held_out[0], assume_unique=True))
+        error = _add(index, others, options, items.n, error)
+        if old is not None and len(held_out[0]) < n_needed(items.n, index.d):
             measured = {
                 name: getattr(old[1], name)
                 for name in ("effort", "recall", "n_queries", "n_measured")
             }
         else:
-            graph = Graph(index, {})
+            graph = SearchedIndex(index, {}, error)
             recall = tune(
                 graph,
                 recall_queries(*held_out, read(None)),
@@ -109,16 +119,17 @@ def build_index(
                 "n_measured": items.n,
             }
         measured["wanted_recall"] = options.recall
-        _add(index, [held_out], options, items.n)
+        error = _add(index, [held_out], options, items.n, error)
         faiss_index.reorder(index)
     options.progress(1.0)
     return index, IndexCard(
         items,
         design.kind,
         items.n - index.ntotal,
-        dim,
+        index.d,
         faiss.__version__,
         datetime.now(UTC).isoformat(timespec="seconds"),
+        error,
         options.requested_kind,
         design.parameters,
         build_seconds=round(time.perf_counter() - start_time, 3),
@@ -131,12 +142,16 @@ def _add(
     blocks: Blocks,
     options: IndexOptions,
     n: int,
+    error: float,
     n_bytes: int = _BATCH_BYTES,
-) -> None:
-    """Add vectors to an index of n in the end, in batches of a size; zero vectors are skipped."""
+) -> float:
+    """Add vectors to an index of n in the end, in batches of a size, and return the error of its
+    distances, given that of those before; zero vectors are skipped.
+    """
     for ids, units in batches(blocks, max(256, n_bytes // (4 * index.d))):
-        index.add_with_ids(units, ids)
+        error = max(error, faiss_index.add(index, ids, units))
         options.progress(_ADDING_SHARE * index.ntotal / max(n, index.ntotal))
+    return error
 
 
 class RecallQueries(NamedTuple):
@@ -147,7 +162,7 @@ class RecallQueries(NamedTuple):
     tenth_cosine: Float64Array
     n_nearest: int  # number of exact neighbours of each query: 10, or fewer
 
-    def recall(self, graph: Graph, gather: Gather) -> tuple[float, float]:
+    def recall(self, graph: SearchedIndex, gather: Gather) -> tuple[float, float]:
         """Return the recall@10 of a graph at its current effort, and the standard error.
 
         A found item is a hit if its cosine is that of the tenth exact neighbour or higher, up to
@@ -155,7 +170,7 @@ class RecallQueries(NamedTuple):
         """
         if not len(self.vectors) or not self.n_nearest:
             return 1.0, 0.0
-        found = graph.search(self.vectors, self.n_nearest, gather)
+        found = graph.search_graph(self.vectors, self.n_nearest, gather)
         assert found is not None  # all items may be found
         recalls = (found[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(
             axis=1
@@ -206,7 +221,9 @@ def _normalized(vectors: Vectors) -> Float64Array:
     return wide
 
 
-def tune(graph: Graph, queries: RecallQueries, target_recall: float, gather: Gather) -> float:
+def tune(
+    graph: SearchedIndex, queries: RecallQueries, target_recall: float, gather: Gather
+) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its
     measured recall.
 

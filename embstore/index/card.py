@@ -1,9 +1,9 @@
 """Choose the kind and parameters of a layer's index, and state them in the manifest with its
 measured recall.
 
-An exact scan reads all vectors at memory speed. Above ``FLAT_BYTES`` it is too slow, and a graph
-(HNSW) answers in a fraction of a millisecond, with memory for the vectors and their links. Where
-that does not fit, the scan stays.
+A flat index compares a query with all vectors. Above ``FLAT_COMPONENTS`` that is too slow, and a
+graph (HNSW) answers in a fraction of a millisecond, with memory for the vectors and their links.
+Where that does not fit, the flat index stays.
 """
 
 import math
@@ -19,10 +19,8 @@ AUTO = "auto"
 STORED_KINDS = ("flat", "hnsw")
 KINDS = (AUTO, *STORED_KINDS, "none")
 
-FLAT_BYTES = 250_000_000
-"""A flat index is scanned by one core at memory speed: 50 ms at 5 GB/s, or 17 ms at the 14 GB/s
-that were measured.
-"""
+FLAT_COMPONENTS = 600_000_000
+"""Up to so many components a search of all vectors in half precision takes about 50 ms."""
 
 # HNSW: up to 2 m links per vector on the ground level, chosen from ef_construction candidates. For
 # 100,000 x 384 clustered vectors, recall 0.99 takes half the time that it takes with 24, 120 and
@@ -56,7 +54,9 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
     """Choose the kind and the parameters of an index of n vectors."""
     check_known("kind of index", kind, STORED_KINDS if kind != AUTO else KINDS)
     if kind == AUTO:
-        kind = "flat" if 4 * n * dim <= FLAT_BYTES or memory_of("hnsw", n, dim) > memory else "hnsw"
+        kind = (
+            "flat" if n * dim <= FLAT_COMPONENTS or memory_of("hnsw", n, dim) > memory else "hnsw"
+        )
     if memory_of(kind, n, dim) > memory:
         raise UsageError(_memory_message(kind, n, dim, memory))
     return Design(kind, {"m": M, "ef_construction": EF_CONSTRUCTION} if kind == "hnsw" else {})
@@ -64,10 +64,10 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
 
 def memory_of(kind: str, n: int, dim: int) -> int:
     """Return an estimate of the memory, in bytes, that building an index of n vectors takes."""
-    vector = 4 * dim
-    # Links grow by doubling, and are copied when the vectors are reordered.
-    links = 2 * 4 * (2 * M + 2) + 16 if kind == "hnsw" else 0
-    return n * (vector + 8 + links) + min(_WORK_BYTES, 3 * n * vector)
+    vector = 2 * dim
+    # Links grow by doubling, and are copied with the vectors when these are reordered.
+    reordered = 2 * 4 * (2 * M + 2) + 16 + vector if kind == "hnsw" else 0
+    return n * (vector + 8 + reordered) + min(_WORK_BYTES, 6 * n * vector)
 
 
 def parse_memory(text: str) -> int:
@@ -126,6 +126,8 @@ class IndexCard:
     Attributes:
         items: Items that the index covers: all of the layer, also those whose vector is zero.
         kind: ``flat`` (exact) or ``hnsw`` (a graph over the vectors).
+        error: Bound on the error of a distance between a unit vector of the index and one of a
+            query; infinite if unknown, as of an index of full precision, which is rebuilt.
         n_zero: Number of zero vectors, which have no direction and are not in the file.
         dim: Number of components of the vectors.
         faiss: Version of FAISS that wrote it.
@@ -146,6 +148,7 @@ class IndexCard:
     dim: int
     faiss: str
     created: str
+    error: float = math.inf
     requested_kind: str = AUTO
     parameters: Mapping[str, int] = field(default_factory=dict)
     effort: Mapping[str, int] = field(default_factory=dict)
@@ -183,8 +186,8 @@ class IndexCard:
         return self.kind == "flat"
 
     def covers(self, items: ItemSet) -> bool:
-        """Return whether the index was built from exactly these items."""
-        return self.items == items
+        """Return whether the index was built from exactly these items, and can be searched."""
+        return self.items == items and self.error < math.inf
 
 
 def readable_card(manifest: Manifest, space: str, layer: int) -> IndexCard | None:

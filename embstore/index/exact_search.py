@@ -7,6 +7,7 @@ that are returned, and that SQL gives. Equal ones are ordered by ascending id. S
 product of cosines, are searched in the same way.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -239,22 +240,23 @@ def inner_products(units: Units, queries: Units) -> Units:
     return products
 
 
-def candidates_by_distance(squares: Floats, k: int, dim: int) -> Positions:
-    """Return the positions of all vectors that can be among the k nearest, given the rounding error
-    of the distances.
+def reach(squares: Floats, k: int, dim: int, error: float) -> float:
+    """Return a computed squared distance that those of the k nearest items do not exceed.
 
     Unlike a product, a distance that is computed from differences has a small error where all
-    vectors are nearly parallel. That of the unit vectors themselves is added to it.
+    vectors are nearly parallel.
 
     Args:
-        squares: Float32 squared distances (n,) of unit vectors to a query.
+        squares: Computed squared distances (n,) of unit vectors, in float32, to a query: n ≥ k.
         k: Number of neighbours.
         dim: Dimension of the vectors.
+        error: Bound on the error of a distance, but for that of the sum of squares.
     """
-    distances = np.sqrt(squares, dtype=np.float64)
-    errors = distances * rounding_error_bound(dim, np.float32) + 2 * UNIT_ROUNDING
-    farthest = np.sort(distances + errors)[:k].max(initial=0.0)
-    return np.flatnonzero(distances - errors <= farthest)
+    relative = rounding_error_bound(dim, np.float32)
+    kth = math.sqrt(np.partition(squares, k - 1)[k - 1]) * (1 + relative) + error
+    # Cosines that differ by their own error alone are compared, too.
+    farthest = math.sqrt(kth**2 + 4 * cosine_error(dim)) + error
+    return (farthest * (1 + relative)) ** 2
 
 
 def above(values: Floats, k: int, error: float) -> Positions:

@@ -1,8 +1,8 @@
 """Make, reorder, save, load and search the FAISS indexes; vectors are addressed by position.
 
-All vectors are unit vectors, so that their inner products are cosines. A graph is linked and
-searched by Euclidean distances, which are in the same order: where a dimension dominates, all
-cosines are nearly 1, and float32 products cannot tell them apart.
+An index holds the unit vectors of a layer, less their mean, in half precision. Their Euclidean
+distances are in the order of the cosines, and do not depend on what is subtracted; what is left of
+vectors that are nearly parallel is small, and so is its rounding error.
 """
 
 import math
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base import disk
-from embstore.base.arrays import Float32Array, Ids, Mask, Positions
+from embstore.base.arrays import Float32Array, Ids, Mask, Positions, rounding_error_bound
 from embstore.index.card import Design, IndexCard
-from embstore.index.exact_search import Units
+from embstore.index.exact_search import UNIT_ROUNDING, Units
 from embstore.storage.cache import StoredFile
 
 if TYPE_CHECKING:
-    import faiss
+    from faiss import IndexIDMap
 
 # Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32
 # followers on average.
@@ -27,122 +28,132 @@ _UNDIVIDED, _FOLLOWERS = 64, 32
 _DEPTH = 4  # limit of the recursion, for vectors that cannot be divided well
 _ASSIGNED_BYTES = 8 << 20  # size of the vectors that are assigned at once
 
+# Bound on the norm of the error of a vector less the mean, before it is halved: that of the unit
+# vector, and that of the difference, whose norm is at most 2.
+_ROUNDING = 3 * UNIT_ROUNDING
 
-def similarity_order(units: Units) -> Positions:
+Residuals = NDArray[np.float16]
+"""Unit vectors less their mean."""
+
+
+def similarity_order(residuals: Residuals) -> Positions:
     """Return a permutation (n,) of the vectors in which similar ones are adjacent.
 
     Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups
     are divided recursively in the same way, and the members of the last groups are sorted by their
-    cosine to the leader. Cost: n √n products.
+    distance to the leader. Cost: n √n distances.
     """
-    return np.concatenate([*_ordered(units, np.arange(len(units)), _DEPTH)])
+    return np.concatenate([*_ordered(residuals, np.arange(len(residuals)), _DEPTH)])
 
 
-def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions]:
+def _ordered(residuals: Residuals, members: Positions, depth: int) -> Iterator[Positions]:
     """Yield groups of similar members, divided recursively down to a depth."""
     leaders = members[:: max(_FOLLOWERS, math.isqrt(len(members)))]
-    leader, cosine = _nearest(units, members, leaders)
-    order = np.lexsort((-cosine, leader))
+    leader, square = _nearest(residuals, members, leaders)
+    order = np.lexsort((square, leader))
     groups = np.split(members[order], np.flatnonzero(np.diff(leader[order])) + 1)
     for group in groups:
         if len(group) <= _UNDIVIDED or len(group) == len(members) or depth == 1:
             yield group
         else:
-            yield from _ordered(units, group, depth - 1)
+            yield from _ordered(residuals, group, depth - 1)
 
 
 def _nearest(
-    units: Units, members: Positions, leaders: Positions
+    residuals: Residuals, members: Positions, leaders: Positions
 ) -> tuple[Positions, Float32Array]:
-    """Return the index of the nearest leader of each member (n,), and the cosine with it."""
+    """Return the index of the nearest leader of each member (n,), and the squared distance to
+    it.
+    """
     import faiss
 
     leader = np.empty(len(members), np.int64)
-    cosine = np.empty(len(members), np.float32)
-    rows = max(256, _ASSIGNED_BYTES // (4 * units.shape[1]))
+    square = np.empty(len(members), np.float32)
+    centres = residuals[leaders].astype(np.float32)
+    rows = max(256, _ASSIGNED_BYTES // (4 * residuals.shape[1]))
     for start in range(0, len(members), rows):
         part = slice(start, start + rows)
-        found = faiss.knn(units[members[part]], units[leaders], 1, faiss.METRIC_INNER_PRODUCT)
-        cosine[part], leader[part] = found[0][:, 0], found[1][:, 0]
-    return leader, cosine
+        found = faiss.knn(residuals[members[part]].astype(np.float32), centres, 1)
+        square[part], leader[part] = found[0][:, 0], found[1][:, 0]
+    return leader, square
 
 
-_COLUMNS = 16  # components that are permuted at once: a line of the processor's cache
-
-
-def make(design: Design, dim: int, n: int = 0) -> "faiss.IndexIDMap":
-    """Return an empty index with room for n vectors."""
-    import faiss
-
-    inner: Any = faiss.IndexFlatIP(dim)
+def make(design: Design, mean: Float32Array, n: int = 0) -> "IndexIDMap":
+    """Return an empty index with room for n vectors, from which a mean (dim,) is subtracted."""
+    faiss = _library()
+    dim, half = len(mean), faiss.ScalarQuantizer.QT_fp16
+    inner = faiss.IndexScalarQuantizer(dim, half, faiss.METRIC_L2)
     if design.kind == "hnsw":
-        inner = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_L2)
-    _reserve(storage_of(inner), n)
-    index = faiss.IndexIDMap(inner)
+        inner = faiss.IndexHNSWSQ(dim, half, design.parameters["m"], faiss.METRIC_L2)
+    # A buffer that grows by doubling takes up to three times its size meanwhile.
+    codes = storage_of(inner).codes
+    codes.resize(2 * dim * n)
+    codes.resize(0)
+    centering = faiss.CenteringTransform(dim)
+    faiss.copy_array_to_vector(mean, centering.mean)
+    centering.is_trained = True  # which training on vectors would set
+    index: IndexIDMap = faiss.IndexIDMap(faiss.IndexPreTransform(centering, inner))
     prepare(index, design)
     return index
 
 
-def _reserve(flat: Any, n: int) -> None:
-    """Reserve memory for n vectors: a buffer that grows by doubling takes up to three times its
-    size meanwhile.
+def _library() -> Any:
+    """Return FAISS, whose stubs lack what its Python layer adds."""
+    import faiss
+
+    return faiss
+
+
+def add(index: "IndexIDMap", ids: Ids, units: Units) -> float:
+    """Add unit vectors (n, dim) to an index, and return a bound on the error of distances between
+    them and queries.
     """
-    flat.codes.resize(n * flat.code_size)
-    flat.codes.resize(0)
+    n = index.ntotal
+    index.add_with_ids(units, ids)
+    errors = units - mean_of(index) - residuals_of(inner_of(index))[n:]
+    largest = float(np.vecdot(errors, errors).max(initial=0.0))
+    return math.sqrt(largest) * (1 + rounding_error_bound(index.d, np.float32)) + 2 * _ROUNDING
 
 
-def prepare(index: "faiss.IndexIDMap", design: Design) -> None:
+def prepare(index: "IndexIDMap", design: Design) -> None:
     """Set the construction parameters of a graph, which its file does not store."""
     if design.kind == "hnsw":
         inner_of(index).hnsw.efConstruction = design.parameters["ef_construction"]
 
 
-def reorder(index: "faiss.IndexIDMap") -> None:
+def reorder(index: "IndexIDMap") -> None:
     """Reorder the vectors of a graph so that similar ones are adjacent in memory and on disk.
 
     The links between vectors, and so the results of a search, do not change.
     """
-    import faiss
-
-    graph = inner_of(index)
-    units = units_of(graph)
-    order = similarity_order(units)
-    graph.hnsw.permute_entries(faiss.swig_ptr(order))
-    # Column by column, since FAISS would copy all vectors.
-    for start in range(0, graph.d, _COLUMNS):
-        columns = slice(start, start + _COLUMNS)
-        units[:, columns] = units[order, columns]
-    ids = ids_of(index)
+    graph, ids = inner_of(index), ids_of(index)
+    order = similarity_order(residuals_of(graph))
+    graph.permute_entries(order)
     ids[:] = ids[order]
 
 
-def save(index: "faiss.IndexIDMap", path: Path) -> None:
+def save(index: "IndexIDMap", path: Path) -> None:
     """Write an index to a file."""
-    import faiss as untyped  # its stubs lack what its Python layer adds
-
-    faiss: Any = untyped
-    with disk.writing(
-        path
-    ) as file:  # FAISS itself only prints a line where the closing of a file fails
+    faiss = _library()
+    # FAISS itself only prints a line where the closing of a file fails.
+    with disk.writing(path) as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
-def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
+def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "IndexIDMap":
     """Return the index in a file: a flat index, or a graph over one, of as many vectors as its card
     says.
 
     FAISS reads whatever a file declares: any kind of index nested in any other, with lists in other
     files.
     """
-    import faiss as untyped
-
-    faiss: Any = untyped
+    faiss = _library()
     # The first flag maps the vectors. With it, the second makes FAISS refuse lists that are in
     # another file.
     flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
     try:
         with file.opened() as path:
-            index: untyped.IndexIDMap = faiss.read_index(str(path), flags)
+            index: IndexIDMap = faiss.read_index(str(path), flags)
             if not _is_sound(index, card):
                 raise file.damage("it is no index of the kind and size in the manifest")
             return index if mapped else faiss.read_index(str(path))
@@ -153,37 +164,49 @@ def load(file: StoredFile, card: IndexCard, *, mapped: bool = True) -> "faiss.In
 
 def _is_sound(index: Any, card: IndexCard) -> bool:
     """Return whether an index and its parts have the kinds and sizes in its card."""
-    import faiss
-
+    faiss = _library()
     if type(index) is not faiss.IndexIDMap:
         return False
-    inner = inner_of(index)
-    storage = storage_of(inner)
-    kinds = (type(inner), type(storage))
-    if kinds != (
-        (faiss.IndexHNSWFlat, faiss.IndexFlatL2)
-        if card.kind == "hnsw"
-        else (faiss.IndexFlatIP,) * 2
-    ):
+    outer = faiss.downcast_index(index.index)
+    if type(outer) is not faiss.IndexPreTransform or outer.chain.size() != 1:
         return False
-    parts = (index, inner, storage)
-    sizes = {
-        index.id_map.size(),
-        storage.codes.size() // (4 * card.dim),
-        *(part.ntotal for part in parts),
-    }
-    is_same_metric = inner.metric_type == storage.metric_type
-    return is_same_metric and sizes == {card.n} and {part.d for part in parts} == {card.dim}
+    centering, inner = _centering(outer), faiss.downcast_index(outer.index)
+    storage = storage_of(inner)
+    quantizer = faiss.IndexScalarQuantizer
+    kind = faiss.IndexHNSWSQ if card.kind == "hnsw" else quantizer
+    if (type(centering), type(inner), type(storage)) != (faiss.CenteringTransform, kind, quantizer):
+        return False
+    parts = index, outer, inner, storage
+    dims = centering.d_in, centering.d_out, centering.mean.size(), *(part.d for part in parts)
+    return (
+        {*dims, storage.sq.d} == {card.dim}
+        and {index.id_map.size(), *(part.ntotal for part in parts)} == {card.n}
+        and {inner.metric_type, storage.metric_type} == {faiss.METRIC_L2}
+        and storage.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+        and {storage.sq.code_size, storage.code_size} == {2 * card.dim}
+        and storage.codes.size() == 2 * card.dim * card.n
+    )
 
 
-def inner_of(index: "faiss.IndexIDMap") -> Any:
-    """Return the wrapped FAISS index, which addresses vectors by position rather than by id."""
-    import faiss
+def inner_of(index: "IndexIDMap") -> Any:
+    """Return the FAISS index that addresses what is left of the vectors by position."""
+    faiss = _library()
+    return faiss.downcast_index(faiss.downcast_index(index.index).index)
 
-    return faiss.downcast_index(index.index)
+
+def mean_of(index: "IndexIDMap") -> Float32Array:
+    """Return the mean (dim,) that is subtracted from the vectors of an index."""
+    faiss = _library()
+    mean: Float32Array = faiss.vector_to_array(_centering(faiss.downcast_index(index.index)).mean)
+    return mean
 
 
-def ids_of(index: "faiss.IndexIDMap") -> Ids:
+def _centering(outer: Any) -> Any:
+    """Return the transform that subtracts the mean."""
+    return _library().downcast_VectorTransform(outer.chain.at(0))
+
+
+def ids_of(index: "IndexIDMap") -> Ids:
     """Return the item id of each position (n,) of an index, as a view."""
     import faiss
 
@@ -192,44 +215,55 @@ def ids_of(index: "faiss.IndexIDMap") -> Ids:
 
 
 def storage_of(inner: Any) -> Any:
-    """Return the flat index that stores the vectors: itself, or that of a graph."""
+    """Return the index that stores the vectors: itself, or that of a graph."""
     import faiss
 
-    return faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSWFlat) else inner
+    return faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else inner
 
 
-def units_of(inner: Any) -> Units:
-    """Return the vectors (n, dim) of an index, as a view; of one that is memory-mapped they may not
-    be aligned.
+def residuals_of(inner: Any) -> Residuals:
+    """Return the vectors less their mean (n, dim), as a view; of an index that is memory-mapped
+    they may not be aligned.
     """
     import faiss
 
     codes = storage_of(inner).codes
-    units: Units = (
+    residuals: Residuals = (
         faiss.rev_swig_ptr(codes.data(), codes.size())
-        .view(np.float32)
+        .view(np.float16)
         .reshape(inner.ntotal, inner.d)
     )
-    return units
+    return residuals
 
 
 def find(
-    graph: Any, units: Units, k: int, effort: int, members: Mask | None = None
+    inner: Any, residuals: Units, k: int, effort: int = 0, members: Mask | None = None
 ) -> tuple[Positions, Float32Array]:
-    """Search a graph by position with a search width, among the members of a mask (n_total,) or
-    all.
+    """Search by position, among the members of a mask (n_total,) or all: all vectors, or a graph if
+    its search width is given.
 
     Returns:
         Positions and squared distances, each (n, k), nearest first; position -1 where fewer were
         found.
     """
-    import faiss as untyped  # its stubs lack what its Python layer adds
-
-    faiss: Any = untyped
-    selected = {}
-    if members is not None:
-        selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
-    squares, positions = graph.search(
-        units, k, params=faiss.SearchParametersHNSW(efSearch=max(k, effort), **selected)
-    )
+    parameters = _library().SearchParametersHNSW(efSearch=max(k, effort), sel=_selector(members))
+    searched = inner if effort else storage_of(inner)
+    squares, positions = searched.search(residuals, k, params=parameters)
     return positions, squares
+
+
+def find_within(
+    inner: Any, residual: Float32Array, square: float, members: Mask | None = None
+) -> Positions:
+    """Return the positions of all vectors, or members, whose squared distance is below a number."""
+    parameters = _library().SearchParameters(sel=_selector(members))
+    _, _, positions = storage_of(inner).range_search(residual[None], square, params=parameters)
+    found: Positions = positions
+    return found
+
+
+def _selector(members: Mask | None) -> Any:
+    """Return what lets FAISS search the members of a mask only; None for all."""
+    if members is None:
+        return None
+    return _library().IDSelectorBitmap(np.packbits(members, bitorder="little"))

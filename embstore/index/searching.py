@@ -1,5 +1,5 @@
-"""Search a graph: candidates by float32 distances, ranked by the float64 cosines of their stored
-vectors.
+"""Search an index: candidates by distances in half precision, ranked by the float64 cosines of
+their stored vectors.
 """
 
 import math
@@ -10,36 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, Ids, Mask, Vectors, distinct
+from embstore.base.arrays import Float32Array, Float64Array, Ids, Mask, Vectors, distinct
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import FLAT_BYTES, IndexCard
-from embstore.index.exact_search import Gather, candidates_by_distance, nearest, unit_vectors
+from embstore.index.card import IndexCard
+from embstore.index.exact_search import Gather, Units, nearest, reach, unit_vectors
 from embstore.storage.cache import StoredFile
 
 if TYPE_CHECKING:
     import faiss
 
 TUNED_K = 10
-# A graph search computes about 16 distances per candidate; scanning all members may need fewer.
+_SLACK = 32  # candidates beside the k nearest: nearly always enough to prove that none is missed
+# Above so many candidates, or such a part of all items, a scan is faster.
+_FEW, _ONE_IN = 2000, 20
+_MANY_QUERIES = 8  # above, a scan is faster: it compares each vector with all queries at once
+# A graph search computes about 16 distances per candidate; searching all members may need fewer.
 _DISTANCES_PER_CANDIDATE = 16
-# Maximum number of open graphs. They are memory-mapped; each has its ids and levels in memory.
+# Maximum number of open indexes. They are memory-mapped; each has its ids in memory.
 _MAX_OPEN = 32
 
 
-class Graph:
-    """Searchable graph of one layer.
+class SearchedIndex:
+    """Searchable index of one layer.
 
     Attributes:
         ids: Item id of each position (n,).
-        effort: Search parameter ``ef_search``, tuned for 10 neighbours.
+        effort: Search parameter of a graph, ``ef_search``, tuned for 10 neighbours.
     """
 
     def __init__(
-        self, index: "faiss.IndexIDMap", effort: Mapping[str, int], file: StoredFile | None = None
+        self,
+        index: "faiss.IndexIDMap",
+        effort: Mapping[str, int],
+        error: float,
+        file: StoredFile | None = None,
     ) -> None:
         self._index, self.effort, self._file = index, effort, file
         self._inner: Any = faiss_index.inner_of(index)
+        self._mean = faiss_index.mean_of(index)
+        self._error = error
         self.dim: int = index.d
 
     @cached_property
@@ -50,7 +60,10 @@ class Graph:
     def search(
         self, queries: Vectors, k: int, gather: Gather, members: Mask | None = None
     ) -> tuple[Ids, Float64Array] | None:
-        """Return the nearest items of each query.
+        """Return exactly the nearest items of each query.
+
+        The distances in half precision find candidates; all that their error lets be among the
+        nearest are compared by their cosines in float64.
 
         Args:
             queries: Vectors (n, dim), not necessarily normalised.
@@ -59,36 +72,67 @@ class Graph:
             members: Mask (n_total,) of the positions that may be returned; None for all.
 
         Returns:
-            Item ids and cosines, each (n, k), best first, with fewer columns if the graph has fewer
-            items; id -1 where fewer were found. None if a scan of the members is faster, or the
-            graph does not lead to enough of them.
+            Item ids and cosines, each (n, k), best first, with fewer columns if there are fewer
+            items. None if a scan is faster, since there are many queries, or half precision does
+            not tell the items apart.
+        """
+        n = len(self.ids) if members is None else int(members.sum())
+        k = min(k, n)
+        width = min(n, k + _SLACK)
+        if not k or len(queries) > _MANY_QUERIES:
+            return None
+        residuals = unit_vectors(queries) - self._mean
+        found = self._find(residuals, width, 0, members)
+        near: list[Ids] = []
+        for residual, ids, squares in zip(residuals, *found, strict=True):
+            most = reach(squares, k, self.dim, self._error)
+            candidates = ids[squares <= most]
+            if len(candidates) == width < n:  # there may be others
+                candidates = self.ids[faiss_index.find_within(self._inner, residual, most, members)]
+            if len(candidates) > max(_FEW, n // _ONE_IN):
+                return None
+            near.append(candidates)
+        return self._ranked(queries, near, k, gather)
+
+    def search_graph(
+        self, queries: Vectors, k: int, gather: Gather, members: Mask | None = None
+    ) -> tuple[Ids, Float64Array] | None:
+        """Return the nearest items of each query that a graph leads to: see :meth:`search`.
+
+        Returns:
+            Item ids and cosines, each (n, k); id -1 where fewer were found. None if a search of all
+            members is faster, or the graph does not lead to enough of them.
         """
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, n)
         effort = self._effort(k, max(1, n))
         if members is not None and n <= _DISTANCES_PER_CANDIDATE * effort:
             return None
-        # Also those that were visited anyway: float32 may put some of the nearest behind others.
+        # Also those that were visited anyway: half precision may put some of the nearest behind.
         width = min(max(k, effort), n)
+        residuals = unit_vectors(queries) - self._mean
+        all_ids, all_squares = self._find(residuals, width, effort, members)
+        if members is not None and (all_ids[:, :k] < 0).any():
+            return None
+        near: list[Ids] = []
+        for ids, squares in zip(all_ids, all_squares, strict=True):
+            is_found = ids >= 0
+            most = reach(squares, min(k, int(is_found.sum())), self.dim, self._error)
+            near.append(ids[is_found & (squares <= most)])
+        return self._ranked(queries, near, k, gather)
+
+    def _find(
+        self, residuals: Units, width: int, effort: int, members: Mask | None
+    ) -> tuple[Ids, Float32Array]:
+        """Return the ids and squared distances that FAISS finds; an error of it is damage."""
         try:
-            positions, squares = faiss_index.find(
-                self._inner, unit_vectors(queries), width, effort, members
-            )
-            ids = np.where(positions >= 0, self.ids[positions], -1)
+            positions, squares = faiss_index.find(self._inner, residuals, width, effort, members)
+            return np.where(positions >= 0, self.ids[positions], -1), squares
         except (RuntimeError, IndexError) as error:
             if self._file is None:
                 raise
             self._file.compare()
             raise self._file.damage("FAISS cannot search it") from error
-        if members is not None and (ids[:, :k] < 0).any():
-            return None
-        n_found = (positions >= 0).sum(axis=1)
-        rows = zip(ids, squares, n_found, strict=True)
-        near = [
-            found[candidates_by_distance(square[:count], k, self.dim)]
-            for found, square, count in rows
-        ]
-        return self._ranked(queries, near, k, gather)
 
     def _effort(self, k: int, n: int) -> int:
         """Return the search width for k of n allowed items: in proportion, since other items are
@@ -119,30 +163,17 @@ class Graph:
 
 
 _lock = Lock()
-_open: dict[str, Graph] = {}
+_open: dict[str, SearchedIndex] = {}
 
 
-def open_graph(file: StoredFile) -> Graph:
-    """Return the graph in a file, memory-mapped; the last ones are kept open."""
+def open_index(file: StoredFile) -> SearchedIndex:
+    """Return the index in a file, memory-mapped; the last ones are kept open."""
     with _lock:  # else two threads would read the same file
-        graph = _open.pop(file.place, None)  # a key has the hash of the content
-        if graph is None:
+        index = _open.pop(file.place, None)  # a key has the hash of the content
+        if index is None:
             card = IndexCard.from_entry(file.entry)
-            graph = Graph(faiss_index.load(file, card), card.effort, file)
-        _open[file.place] = graph
+            index = SearchedIndex(faiss_index.load(file, card), card.effort, card.error, file)
+        _open[file.place] = index
         if len(_open) > _MAX_OPEN:
             del _open[next(iter(_open))]
-    return graph
-
-
-def stored_ids(file: StoredFile) -> Ids:
-    """Return the item ids in the file of an index, ascending."""
-    # Referenced until its ids are copied.
-    index = faiss_index.load(file, IndexCard.from_entry(file.entry))
-    ids: Ids = np.sort(faiss_index.ids_of(index))
-    return ids
-
-
-def is_few(n: int, dim: int) -> bool:
-    """Return whether n vectors are few enough for an exact scan, which then takes about 50 ms."""
-    return 4 * n * dim <= FLAT_BYTES
+    return index

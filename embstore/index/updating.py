@@ -235,7 +235,7 @@ class _Work:
         read = partial(self.catalog.vectors, self.card.space, self.layer.id)
         options = IndexOptions(self.design, self.requested_kind, self.recall, progress)
         old = self._old() if self.action == "extended" else None
-        built, card = build_index(read, self.items, self.card.dim, options, old)
+        built, card = build_index(read, self.items, options, old)
         added = files.add(
             keys.INDEXES,
             partial(faiss_index.save, built),
@@ -284,7 +284,7 @@ def _n_parallel(works: Sequence[_Work]) -> int:
     """
     if any(work.design.kind != "flat" for work in works):
         return 1
-    n_bytes = max(4 * work.items.n * work.card.dim for work in works)
+    n_bytes = max(2 * work.items.n * work.card.dim for work in works)
     return max(1, min((os.cpu_count() or 1) + 1, _PARALLEL_BYTES // max(1, n_bytes)))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.base.arrays import Float64Array
-from embstore.base.errors import NotStoredError, check_known
+from embstore.base.errors import DamagedError, MissingObjectError, NotStoredError, check_known
 from embstore.base.space import Layer, same_spelling
 from embstore.index import IndexCard
 from embstore.index.exact_search import search_products
@@ -142,34 +142,34 @@ class LayerSearch:
         """Search stored vectors; return ids, also those that will be left out, cosines and
         notes.
         """
-        hits, notes = (None, []) if self.exact else self._search_graph(card, layer, vectors, k)
+        hits, notes = self._search_index(card, layer, vectors, k)
         if hits is None:
             stored = self.catalog.vectors(card.space, layer.id, self.only)
             hits = index.search_exact(stored.with_squares(), vectors, k)
         return *hits, notes
 
-    def _search_graph(
+    def _search_index(
         self, card: Card, layer: Layer, vectors: Vectors, k: int
     ) -> tuple[tuple[Ids, Float64Array] | None, list[str]]:
-        """Return what the graph of a layer finds, None if a scan is to answer; and notes."""
-        where = f"{card.space} layer {layer.name}"
+        """Return what the index of a layer finds, None if a scan is to answer; and notes."""
         file = self.catalog.index(card.space, layer.id)
         facts = None if file is None else IndexCard.from_entry(file.entry)
-        is_current = facts is not None and facts.covers(self.catalog.items_of(card.space))
-        if file is None or facts is None or not is_current or facts.is_exact:
-            return None, []  # a scan of the vectors takes no longer than one of an exact index
-        kept = (
-            None
-            if self.only is None
-            else self.only[is_among(self.only, self.catalog.ids(card.space))]
-        )
-        if kept is None or not index.is_few(len(kept), card.dim):
-            graph = index.open_graph(file)
-            members = None if kept is None else is_among(graph.ids, kept)
-            hits = graph.search(vectors, k, StoredLayer(self.catalog, card, layer).gather, members)
-            if hits is not None:
-                return hits, [f"{where}: {_approximate(facts, filtered=kept is not None)}"]
-        return None, []
+        if file is None or facts is None or not facts.covers(self.catalog.items_of(card.space)):
+            return None, []
+        try:
+            opened = index.open_index(file)
+            members = None if self.only is None else is_among(opened.ids, self.only)
+            search = vectors, k, StoredLayer(self.catalog, card, layer).gather, members
+            hits = None if facts.is_exact or self.exact else opened.search_graph(*search)
+            if hits is None:
+                return opened.search(*search), []
+            note = _approximate(facts, filtered=members is not None)
+        # Damage of vectors shows itself in the scan.
+        except (DamagedError, MissingObjectError) as error:
+            if self.catalog.is_outdated:  # the index was replaced
+                raise
+            hits, note = None, f"all vectors are compared, since {error}"
+        return hits, [f"{card.space} layer {layer.name}: {note}"]
 
 
 def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array]:

@@ -266,8 +266,14 @@ committed meanwhile.
 """
 
 
+_INDEXES = f"{keys.INDEXES.folder}/"
+
+
 def commit(objects: Objects, edit: Edit, known: Manifest | None = None) -> Manifest:
-    """Commit a change, and return the new manifest; a change of nothing writes nothing."""
+    """Commit a change, and return the new manifest; a change of nothing writes nothing.
+
+    Indexes that it replaces are deleted; a reader that misses one looks at the newest manifest.
+    """
     n_lost = 0
     while True:
         base = read(objects, known) or EMPTY
@@ -278,6 +284,8 @@ def commit(objects: Objects, edit: Edit, known: Manifest | None = None) -> Manif
         if objects.put_new(key, to_bytes(new)):
             newest = objects.newest_manifest()
             if newest is not None and newest.key == key:
+                replaced = base.files.keys() - new.files.keys()
+                objects.delete(name for name in replaced if name.startswith(_INDEXES))
                 return replace(new, tag=newest.tag, n_bytes=newest.size)
             if _exists(objects, base):
                 return new
@@ -313,9 +321,9 @@ def apply(base: Manifest, change: Change) -> Manifest:
         for key, since in base.removed.items()
         if since > now - GARBAGE_SECONDS and key not in files
     }
-    # Sums are replaced by each commit of vectors; a reader that misses some looks at the newest
-    # manifest.
-    noted = {key for key in dropped if not key.startswith(f"{keys.SUMS.folder}/")}
+    # Sums are replaced by each commit of vectors, indexes after it; a reader that misses some looks
+    # at the newest manifest.
+    noted = {key for key in dropped if not key.startswith((f"{keys.SUMS.folder}/", _INDEXES))}
     return Manifest(base.number + 1, files, removed | dict.fromkeys(noted, now))
 
 

@@ -217,7 +217,7 @@ class LookupMethods(opened.OpenStore):
                 safetensors.
             transforms: Transforms, as in :meth:`query`, fitted on the items that ``where`` and the
                 other filters select; with any, vectors are scanned, whatever indexes there are.
-            exact: Whether to scan the vectors, whatever indexes there are.
+            exact: Whether to compare all vectors, whatever indexes there are.
             positive: Words to add, as ``["king", "woman"]``; a sentence with a word in brackets is
                 an occurrence.
             negative: Words to subtract, as ``["man"]``.

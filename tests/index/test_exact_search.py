@@ -15,8 +15,9 @@ from embstore.base.arrays import cosine_error, rounding_error_bound
 from embstore.index import exact_search, search_exact, with_squares
 from embstore.index.exact_search import (
     FLOAT32_ROUNDING,
-    candidates_by_distance,
+    UNIT_ROUNDING,
     float32_cosines,
+    reach,
     unit_vectors,
 )
 
@@ -123,7 +124,7 @@ def test_the_nearest_are_among_the_candidates_by_distance_which_are_few(seed, di
     )
     for query, row in zip(unit_vectors(data.queries), cosines, strict=True):
         squares = ((units - query) ** 2).sum(axis=1, dtype=np.float32)
-        found = candidates_by_distance(squares, 10, dim)
+        found = np.flatnonzero(squares <= reach(squares, 10, dim, 2 * UNIT_ROUNDING))
         assert {*np.argsort(-row)[:10]} <= {*found}
         assert len(found) < 20
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 import pytest
-from index_search import Clustered, close_graphs, recall
+from index_search import Clustered, close_indexes, recall
 
 from embstore.base.errors import DamagedError
-from embstore.index import IndexCard, faiss_index, open_graph, stored_ids
+from embstore.index import IndexCard, faiss_index, open_index
 from embstore.storage.cache import StoredFile
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def test_the_card_says_how_it_was_made_and_what_it_finds(made):
     assert ([*card.parameters], [*card.effort]) == (["m", "ef_construction"], ["ef_search"])
     assert (card.n_queries, card.n_measured) == (600, N)
     assert 0.99 <= card.recall < 1
-    assert stored_ids(made.file).tolist() == sorted(data.ids.tolist())
+    assert sorted(open_index(made.file).ids.tolist()) == sorted(data.ids.tolist())
     found = data.search(made.file, data.queries, 10)
     measured = recall(found[0], list(data.exact(data.queries, 10)))
     assert measured >= 0.98
@@ -78,10 +78,10 @@ def test_a_filter_is_applied_inside_the_search(made, share):
 
 
 @pytest.mark.parametrize("n_kept", [0, 1, 100])
-def test_few_items_that_a_filter_keeps_are_left_to_a_scan(made, n_kept):
-    data, graph = made.data, open_graph(made.file)
+def test_few_items_that_a_filter_keeps_are_left_to_a_search_of_all(made, n_kept):
+    data, graph = made.data, open_index(made.file)
     members = np.isin(graph.ids, data.ids[:n_kept])
-    assert graph.search(data.queries, 10, data.gather, members) is None
+    assert graph.search_graph(data.queries, 10, data.gather, members) is None
 
 
 def test_adding_is_as_good_as_making_anew(made, tmp_path):
@@ -90,7 +90,7 @@ def test_adding_is_as_good_as_making_anew(made, tmp_path):
     file = data.build(tmp_path, "hnsw", old=old)
     card = IndexCard.from_entry(file.entry)
     assert (card.n, card.parameters) == (N, made.card.parameters)
-    assert stored_ids(file).tolist() == sorted(data.ids.tolist())
+    assert sorted(open_index(file).ids.tolist()) == sorted(data.ids.tolist())
     assert card.recall >= 0.99
     found = data.search(file, data.vectors[9_000:9_200], 10)
     assert (found[0][:, 0] == data.ids[9_000:9_200]).mean() >= 0.995
@@ -99,7 +99,7 @@ def test_adding_is_as_good_as_making_anew(made, tmp_path):
 
 
 def test_an_index_is_opened_memory_mapped_and_once(made, monkeypatch):
-    close_graphs()
+    close_indexes()
     flags = []
     read = faiss.read_index
     monkeypatch.setattr(

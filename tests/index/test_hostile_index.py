@@ -1,5 +1,6 @@
 """Indexes made to do harm, with the hashes and facts that belong to them: refused as damaged."""
 
+import math
 import struct
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from embstore.base.errors import DamagedError
-from embstore.index import IndexCard, faiss_index, stored_ids, unit_vectors
+from embstore.index import IndexCard, faiss_index, open_index, unit_vectors
 from embstore.storage import keys
 from embstore.storage.cache import entry_of
 from embstore.storage.manifest import Change
@@ -34,6 +35,26 @@ def filled(index, units):
     return index
 
 
+def half_of(n=N, dim=D, kind="QT_fp16", metric=faiss.METRIC_L2):
+    """A flat index of n vectors of the kind that embstore writes, or of another one."""
+    vectors = np.random.default_rng(2).standard_normal((n, dim)).astype(np.float32)
+    return filled(
+        faiss.IndexScalarQuantizer(dim, getattr(faiss.ScalarQuantizer, kind), metric), vectors
+    )
+
+
+def centred(inner, parts):
+    """An index from whose vectors the mean 0 is subtracted."""
+    dim = inner.d
+    centering = faiss.CenteringTransform(dim)
+    faiss.copy_array_to_vector(np.zeros(dim, np.float32), centering.mean)
+    centering.is_trained = True
+    parts[2].extend([inner, centering])
+    outer = faiss.IndexPreTransform(centering, inner)
+    outer.ntotal = inner.ntotal
+    return outer
+
+
 def with_ids(inner, parts):
     ids, _, kept = parts
     empty = faiss.IndexFlatIP(D)
@@ -45,12 +66,21 @@ def with_ids(inner, parts):
     return serialized(index)
 
 
+def whole(inner, parts):
+    return with_ids(centred(inner, parts), parts)
+
+
+def flat(parts):
+    made = faiss.IndexScalarQuantizer(D, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_L2)
+    return whole(filled(made, parts[1]), parts)
+
+
 def graph(parts, storage=None):
-    made = filled(faiss.IndexHNSWFlat(D, 8, faiss.METRIC_L2), parts[1])
+    made = filled(faiss.IndexHNSWSQ(D, faiss.ScalarQuantizer.QT_fp16, 8), parts[1])
     if storage is not None:
         made.own_fields, made.storage = False, storage
         parts[2].append(storage)
-    return with_ids(made, parts)
+    return whole(made, parts)
 
 
 def lists(parts, file=None):
@@ -61,65 +91,72 @@ def lists(parts, file=None):
     if file is not None:
         parts[2].append(faiss.OnDiskInvertedLists(LISTS, made.code_size, str(file)))
         made.replace_invlists(parts[2][-1])
-    return with_ids(filled(made, parts[1]), parts)
-
-
-def flat_of(n, dim, kind=faiss.IndexFlatIP):
-    return filled(kind(dim), np.random.default_rng(2).standard_normal((n, dim)).astype(np.float32))
-
-
-def null_storage(parts):
-    data = graph(parts)
-    return data[: data.rindex(b"IxF2")] + b"null" + data[-8 * N - 8 :]
+    return whole(filled(made, parts[1]), parts)
 
 
 def storage_with_ids(parts):
-    flat = faiss.IndexFlatL2(D)
-    parts[2].append(flat)
-    storage = faiss.IndexIDMap(flat)
+    inner = faiss.IndexFlatL2(D)
+    parts[2].append(inner)
+    storage = faiss.IndexIDMap(inner)
     storage.add_with_ids(parts[1], parts[0])
     return graph(parts, storage)
 
 
 def many_ids(parts):
-    data = with_ids(flat_of(N, D), parts)
+    data = whole(half_of(), parts)
     return data[: -8 * N - 8] + struct.pack("<Q", 120_000_000) + data[-8 * N :]
 
 
-SOUND = {
-    "flat": ("flat", lambda parts: with_ids(filled(faiss.IndexFlatIP(D), parts[1]), parts)),
-    "hnsw": ("hnsw", graph),
-}
+def short_mean(parts):
+    """A mean of three components, which would be read past its end."""
+    data = flat(parts)
+    whole_mean = struct.pack("<Q", D) + bytes(4 * D)
+    assert data.count(whole_mean) == 1
+    return data.replace(whole_mean, struct.pack("<Q", 3) + bytes(12))
+
+
+SOUND = {"flat": ("flat", flat), "hnsw": ("hnsw", graph)}
 HOSTILE = {
     "flat: more ids": ("flat", many_ids),
     "flat: lists": ("flat", lists),
-    "hnsw: no graph": ("hnsw", SOUND["flat"][1]),
+    "flat: no mean": ("flat", lambda parts: with_ids(half_of(), parts)),
+    "flat: short mean": ("flat", short_mean),
+    "flat: two means": (
+        "flat",
+        lambda parts: with_ids(centred(centred(half_of(), parts), parts), parts),
+    ),
+    "flat: products": (
+        "flat",
+        lambda parts: whole(half_of(metric=faiss.METRIC_INNER_PRODUCT), parts),
+    ),
+    "flat: eight bits": ("flat", lambda parts: whole(half_of(kind="QT_8bit"), parts)),
+    "flat: of another dimension": ("flat", lambda parts: whole(half_of(dim=3), parts)),
+    "flat: short": ("flat", lambda parts: whole(half_of(N - 1), parts)),
+    "hnsw: no graph": ("hnsw", flat),
     "hnsw: lists": ("hnsw", lists),
-    "flat: L2": ("flat", lambda parts: with_ids(flat_of(N, D, faiss.IndexFlatL2), parts)),
     "hnsw: ids in the storage": ("hnsw", storage_with_ids),
-    "hnsw: no storage": ("hnsw", null_storage),
-    "hnsw: storage of products": ("hnsw", lambda parts: graph(parts, flat_of(N, D))),
-    "hnsw: storage of another dimension": (
+    "hnsw: storage of products": (
         "hnsw",
-        lambda parts: graph(parts, flat_of(N, 3, faiss.IndexFlatL2)),
+        lambda parts: graph(parts, half_of(metric=faiss.METRIC_INNER_PRODUCT)),
     ),
-    "hnsw: short storage": (
-        "hnsw",
-        lambda parts: graph(parts, flat_of(N - 1, D, faiss.IndexFlatL2)),
-    ),
+    "hnsw: storage of another dimension": ("hnsw", lambda parts: graph(parts, half_of(dim=3))),
+    "hnsw: short storage": ("hnsw", lambda parts: graph(parts, half_of(N - 1))),
 }
 
 
-def put(made, kind, make):
+def put(made, kind, make, error=0.01):
     """Commit an index of layer 1 with facts that fit it, in place of the one that is there."""
     files, items = made.files, made.catalog.items_of(made.space)
     order = np.argsort(made.ids)
     with files.temporary() as temp:
         temp.write_bytes(make((made.ids[order], unit_vectors(made.layer(1)[order]), [])))
         card = IndexCard(
-            items, kind, 0, D, faiss.__version__, "2025-01-01T00:00:00+00:00", **CARDS[kind]
+            items, kind, 0, D, faiss.__version__, "2025-01-01T00:00:00+00:00", error, **CARDS[kind]
         )
-        entry = entry_of(temp, **card.to_facts())
+        facts = card.to_facts()
+        if error == math.inf:
+            del facts["index"]["error"]
+        entry = entry_of(temp, **facts)
         key = keys.make(keys.INDEXES, entry["sha256"], name=made.space, layer=1)
         files.write({key: temp})
     files.commit(lambda base: Change({key: entry}, base.keys_of(keys.INDEXES, made.space, 1)))
@@ -133,7 +170,7 @@ def test_a_sound_index_is_searched(make_store, name):
     put(made, *SOUND[name])
     found = made.store.neighbours("text3", layers=1, k=5)
     assert [row["text"] for row in found] == [row["text"] for row in right]
-    assert len(stored_ids(made.catalog.index(made.space, 1))) == N
+    assert len(open_index(made.catalog.index(made.space, 1)).ids) == N
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -141,14 +178,36 @@ def test_a_hostile_index_is_damaged(make_store, name):
     made = make_store(n=N, dim=D)
     path = put(made, *HOSTILE[name])
     with pytest.raises(DamagedError) as caught:
-        stored_ids(made.catalog.index(made.space, 1))
+        open_index(made.catalog.index(made.space, 1))
     assert f"{path} is damaged" in str(caught.value)
     assert "Indexes are built again" in str(caught.value)
-    if name.startswith("hnsw"):
-        with pytest.raises(DamagedError, match="is damaged"):
-            made.store.neighbours("text3", layers=1, k=5)
+    found = made.store.neighbours("text3", layers=1, k=5)
+    assert f"{path} is damaged" in found.notes[0]
+    assert len(found) == 5
     assert str(made.space) in str(made.store.info())
-    assert len(made.store.neighbours("text3", layers=1, k=5, exact=True)) == 5
+
+
+OLDER = {
+    "flat": lambda parts: with_ids(filled(faiss.IndexFlatIP(D), parts[1]), parts),
+    "hnsw": lambda parts: with_ids(
+        filled(faiss.IndexHNSWFlat(D, 8, faiss.METRIC_L2), parts[1]), parts
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OLDER)
+def test_an_index_of_full_precision_is_not_used_and_built_anew(make_store, kind):
+    made = make_store(n=N, dim=D)
+    right = made.store.neighbours("text3", layers=1, k=5)
+    older = put(made, kind, OLDER[kind], math.inf)
+    found = made.store.neighbours("text3", layers=1, k=5)
+    assert (found.rows, found.notes) == (right.rows, ())
+    assert made.store.info()["index"] == ["behind"]
+    assert made.store.verify().ok
+    assert made.store.index(layers=1)["did"] == ["built"]
+    assert not older.exists()
+    assert made.store.info()["index"] != ["behind"]
+    assert made.store.neighbours("text3", layers=1, k=5).rows == right.rows
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
@@ -157,4 +216,4 @@ def test_lists_in_another_file_are_not_opened(make_store, tmp_path, kind, monkey
     put(made, kind, lambda parts: lists(parts, tmp_path / "lists"))
     monkeypatch.setattr(faiss_index, "_is_sound", lambda *_: pytest.fail("FAISS has opened them"))
     with pytest.raises(DamagedError, match="FAISS cannot read it"):
-        stored_ids(made.catalog.index(made.space, 1))
+        open_index(made.catalog.index(made.space, 1))

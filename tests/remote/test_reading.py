@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fault_proxy import FaultProxy
 from file_operations import watched
+from index_search import close_indexes
 from object_servers import new_bucket
 from synthetic import synthetic_store
 
@@ -126,6 +127,38 @@ def test_a_query_runs_again_if_files_were_replaced(bucket, caches):
         opened.query("isoscore", layers="1").rows == bucket.store.query("isoscore", layers="1").rows
     )
     assert opened.query("anisotropy", layers="1").rows == before
+
+
+def test_a_reader_that_misses_an_index_looks_at_the_newest_manifest(bucket, caches):
+    synthetic_store(bucket.store._files, n=40)
+    caches("elsewhere")
+    opened = bucket.store
+    before = opened.catalog.manifest
+    close_indexes()
+    caches("third")
+    synthetic_store(bucket.store._files, texts=["newer"], seed=1)
+    gone = before.files.keys() - bucket.store.catalog.manifest.files.keys()
+    indexes = {key for key in gone if key.startswith("indexes/")}
+    assert indexes
+    assert not indexes & {info.key for info in bucket.objects().list("indexes")}
+    found = opened.neighbours("text3", layers=1, k=40)
+    assert "newer" in found["text"]
+    assert found.notes == ()
+
+
+def test_all_vectors_are_compared_if_an_index_is_missing_in_a_bucket(bucket, caches):
+    synthetic_store(bucket.store._files, n=40)
+    right = bucket.store.neighbours("text3", layers=1)
+    [key] = bucket.store.catalog.manifest.keys_of(keys.INDEXES, "toy.word.last", 1)
+    bucket.objects().delete([key])
+    caches("elsewhere")
+    close_indexes()
+    found = bucket.store.neighbours("text3", layers=1)
+    assert found.rows == right.rows
+    assert found.notes == (
+        f"toy.word.last layer 1: all vectors are compared, since {bucket.url}/{key} does not exist."
+        " Check the URL.",
+    )
 
 
 def test_damage_in_a_bucket_is_found_when_a_file_is_fetched(bucket, caches):

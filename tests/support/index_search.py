@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embstore.index import choose, faiss_index, open_graph, searching
+from embstore.index import choose, faiss_index, open_index, searching
 from embstore.index.building import IndexOptions, build_index
 from embstore.index.card import IndexCard
 from embstore.index.exact_search import Ids, Vectors
@@ -58,15 +58,15 @@ class VectorsInMemory:
         if old is not None:
             card = IndexCard.from_entry(old.entry)
             known = faiss_index.load(old, card, mapped=False), card
-        index, card = build_index(lambda only: self.read(only, stop), items, dim, options, known)
+        index, card = build_index(lambda only: self.read(only, stop), items, options, known)
         return write(folder, index, card)
 
     def search(self, file, queries, k, only=None):
-        """Return ids and cosines, each of shape (n, k), that the graph in a file finds."""
-        graph = open_graph(file)
-        found = graph.search(
-            queries, k, self.gather, None if only is None else np.isin(graph.ids, only)
-        )
+        """Return ids and cosines, each of shape (n, k), that the index in a file finds."""
+        opened = open_index(file)
+        is_flat = IndexCard.from_entry(file.entry).is_exact
+        search = opened.search if is_flat else opened.search_graph
+        found = search(queries, k, self.gather, None if only is None else np.isin(opened.ids, only))
         assert found is not None
         return found
 
@@ -82,7 +82,7 @@ def write(folder, index, card):
     return files.file(key, entry)
 
 
-def close_graphs():
+def close_indexes():
     """Let the next search open its file anew, as a new process does."""
     searching._open.clear()
 

@@ -5,7 +5,7 @@ computed from the texts and vectors.
 import numpy as np
 import pyarrow.parquet as pq
 
-from embstore.index import stored_ids
+from embstore.index import open_index
 from embstore.storage import keys
 from embstore.storage.catalog import Catalog
 from embstore.storage.items import has_its_id
@@ -58,7 +58,7 @@ def _layer_contradictions(catalog, space, layer, known, stored):
     if not np.allclose(stored.unit_total, units.sum(0), atol=1e-5 * (1 + len(ids))):
         yield f"the sums of {place} are not those of its directions"
     for key in named.keys_with(named.items_of(space, layer), keys.INDEXES, space, layer):
-        found = stored_ids(catalog.files.file(key, named.files[key]))
+        found = np.sort(open_index(catalog.files.file(key, named.files[key])).ids)
         if {*found.tolist()} != {*ids[norms[:, 0] > 0].tolist()}:
             yield f"the index of {place} has other items"
 
