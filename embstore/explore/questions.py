@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from math import isfinite
@@ -84,18 +85,11 @@ def neighbours(
     """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds
     them.
     """
-    arguments: dict[str, Any] = {
-        "marked": [marked] if marked else [],
-        "spaces": spaces,
-        "layers": layers,
-        "k": k,
-        "embed": embed or None,
-        "where": where or None,
-        "exact": exact or None,
-    }
+    arguments: dict[str, Any] = {"spaces": spaces, "layers": layers, "k": k}
+    options = {"marked": [marked] if marked else [], "embed": embed, "where": where, "exact": exact}
+    arguments |= {name: value for name, value in options.items() if value}
     texts = [text] if text else []
-    given = {name: value for name, value in arguments.items() if value is not None}
-    found = store.neighbours(texts, **given, **asdict(SQL_LIMITS))
+    found = store.neighbours(texts, **arguments, **asdict(SQL_LIMITS))
     return table_json(found) | calls("neighbours", store.path, arguments, *texts)
 
 
@@ -321,7 +315,6 @@ def current_fingerprint(store: Reading) -> dict[str, str]:
 KINDS = ("norm", "cosine", "axis", "change", "cluster", "length", "sentence", "column", "where")
 _CLUSTERS = 8
 _NAMED_BY = 3
-_MOST_EXACT = 2**53  # largest integer that the page's numbers are exact to
 
 
 def colours(
@@ -476,22 +469,9 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> Docum
         raise QueryError(f"{column} has no value for any item.")
     label = next((name for name in names if column.strip() in (name, quote_name(name))), column)
     found = [values.get(item) for item in items.ids.tolist()]
-    if all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        for value in found
-    ):
-        return _numbers(
-            label,
-            [
-                value if value is None or abs(value) <= _MOST_EXACT else float(value)
-                for value in found
-            ],
-        )
-    try:
-        if not any(isinstance(value, str | bool) for value in found):
+    if not any(isinstance(value, str | bool) for value in found):
+        with suppress(TypeError, ValueError):  # dates, lists and the like are categories
             return _numbers(label, [None if value is None else float(value) for value in found])
-    except (TypeError, ValueError):
-        pass  # dates, lists and the like are categories
     # Ordered by all items of the unit, so that panels of several spaces have the same colours.
     return _categories(
         label,

@@ -8,11 +8,11 @@ import html
 import io
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from embstore.base import __version__
@@ -33,6 +33,9 @@ _MOST_SEARCHED = 10_000
 """The same for metrics that compare all items with all: their time grows with the square of this
 number.
 """
+_NEEDING_INPUT = ("word sets", "word contexts", "column", "labels")
+_NEEDING_DATA = ("pairs", "analogies", "lexicon", "contexts", "order")
+"""Inputs that not every store has: without them a metric has no section."""
 _SLOW = ("imbalance", "predictivity")  # full ranks, or a regression, for each pair of layers
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's
@@ -130,9 +133,12 @@ def report(
     total = len(metrics) + 1 + len(commands)
     with task("report", name, total) as computing, sharing_neighbours():
         for metric in metrics:
-            sections += _metric_sections(store, metric, info, chosen)
+            if metric.needs not in _NEEDING_INPUT and metric.name not in _SLOW:
+                section = _metric(store, metric, info, chosen)
+                if not section.problem or metric.needs not in _NEEDING_DATA:
+                    sections.append(section)
             computing.finish(metric.name)
-        sections += _drift(store, info, chosen)
+        sections.append(_drift(store, info, chosen))
         computing.finish("drift")
         for space, own in commands.items():
             found = find_map(store, space)
@@ -142,25 +148,13 @@ def report(
     return _page(name, sections, maps, [own["command"] for own in commands.values()])
 
 
-def _drift(
-    store: Reading, info: Table, chosen: Mapping[str, Any] = MappingProxyType({})
-) -> Iterator[Section]:
-    """Yield the section of the items that change most and least over the layers of a space."""
+def _drift(store: Reading, info: Table, chosen: Mapping[str, Any]) -> Section:
+    """Return the section of the items that change most and least over the layers of a space."""
     options = {**chosen, **_sample(info, _MOST_SEARCHED)}
-    try:
-        found = store.drift(**options)
-    except (QueryError, UsageError) as error:
-        yield Section("drift", "drift", {}, problem=str(error))
-        return
     intro = "The items whose nearest neighbours change most and least from layer to layer."
-    yield Section(
-        "drift",
-        "drift",
-        {"drift": found},
-        intro=intro,
-        commands=[command("drift", _folder(store), options)],
-        pictures=_pictures(found) if found.chart else (),
-    )
+    commands = [command("drift", _folder(store), options)]
+    section = Section("drift", "drift", {}, intro=intro, commands=commands)
+    return _with_result(section, partial(store.drift, **options))
 
 
 def _sample(info: Table, most: int) -> dict[str, Any]:
@@ -179,14 +173,12 @@ def _folder(store: Reading) -> Path:
 
 def _contents(store: Reading, info: Table) -> Section:
     cards = {space: store.catalog.cards[space].to_dict() for space in sorted(info["space"])}
-    columns = list(dict.fromkeys(name for fields in cards.values() for name in fields))
-    rows = [{name: fields.get(name) for name in columns} for fields in cards.values()]
     skipped = store.skipped()
     listed = [row for row in skipped if row["space"] in (None, *cards)]
     skipped = replace(skipped, rows=tuple(listed))
-    tables = {"spaces": info, "cards": table(rows, columns=columns)} | (
-        {"skipped": skipped} if len(skipped) else {}
-    )
+    tables = {"spaces": info}
+    if len(skipped):
+        tables["skipped"] = skipped
     return Section(
         "store", "The store", tables, cards, commands=[command("info", _folder(store), {})]
     )
@@ -207,14 +199,8 @@ def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str,
     )
 
 
-def _metric_sections(
-    store: Reading, metric: Metric, info: Table, chosen: Mapping[str, Any]
-) -> Iterator[Section]:
-    """Yield the section of a metric that needs no words, columns or files; none where it suits no
-    space.
-    """
-    if metric.needs in ("word sets", "word contexts", "column", "labels") or metric.name in _SLOW:
-        return
+def _metric(store: Reading, metric: Metric, info: Table, chosen: Mapping[str, Any]) -> Section:
+    """Return the section of a metric."""
     most = _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS
     options = {**chosen, **_sample(info, most)}
     intro = f"{metric.help} {metric.citation}."
@@ -222,20 +208,19 @@ def _metric_sections(
         command(f"{verb} {metric.name}", _folder(store), options) for verb in ("query", "plot")
     ]
     section = Section(metric.name, metric.name, {}, intro=intro, commands=commands)
-    try:
-        result = store.query(metric.name, **options)
-    except (QueryError, UsageError) as error:
-        if metric.needs not in ("pairs", "analogies", "lexicon", "contexts", "order"):
-            yield section._replace(problem=str(error))
-        return
-    yield section._replace(tables={metric.name: result}, pictures=_pictures(result))
+    return _with_result(section, partial(store.query, metric.name, **options))
 
 
-def _pictures(result: Table) -> list[tuple[int, str]]:
-    """Return the picture of a result for wide and for narrow windows, each with its width in
-    pixels.
+def _with_result(section: Section, compute: Callable[[], Table]) -> Section:
+    """Return a section with the table of a result and its picture for wide and for narrow windows,
+    or with the reason why there is none.
     """
-    return [(width, svg(result, width, style="screen")) for width in (_WIDE, _NARROW)]
+    try:
+        result = compute()
+    except (QueryError, UsageError) as error:
+        return section._replace(problem=str(error))
+    pictures = [(width, svg(result, width, style="screen")) for width in (_WIDE, _NARROW)]
+    return section._replace(tables={section.anchor: result}, pictures=pictures)
 
 
 def _page(
@@ -278,8 +263,7 @@ def _section_html(section: Section) -> str:
     if section.pictures:
         parts.append(_figure(section))
     parts += [
-        _table(each, name, is_open=not section.pictures and name != "cards")
-        for name, each in section.tables.items()
+        _table(each, name, is_open=not section.pictures) for name, each in section.tables.items()
     ]
     parts += [_card(name, fields) for name, fields in section.cards.items()]
     if section.commands:
