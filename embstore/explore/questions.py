@@ -116,16 +116,12 @@ def metric(
     state = store.cache_state(name, **asked).to_dict()
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
     found = store.query(name, cache=is_stored, **asked)
-    return (
-        table_json(found)
-        | _picture(found, theme, width)
-        | {
-            "command": command(
-                f"query {name}", store.path, shared | own, files=[key for key in own if key in SETS]
-            ),
-            "python": python("query", store.path, shared | own, name),
-        }
-    )
+    written = shared | {key: ",".join(own[key]) if key in SETS else own[key] for key in own}
+    shown = {
+        "command": command(f"query {name}", store.path, written),
+        "python": python("query", store.path, shared | own, name),
+    }
+    return table_json(found) | _picture(found, theme, width) | shown
 
 
 def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ the same results.
 import json
 import math
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,26 +26,9 @@ _LONGEST = 2_000
 
 
 def command(
-    verb: str,
-    path: Path,
-    arguments: Mapping[str, Any],
-    texts: tuple[str, ...] = (),
-    files: Collection[str] = (),
+    verb: str, path: Path, arguments: Mapping[str, Any], texts: tuple[str, ...] = ()
 ) -> str:
-    """Return a command for a shell; before it, commands that write the files that it reads.
-
-    ``files`` are arguments that are lists in Python, and on the command line files with one word a
-    line.
-    """
-    lines = [
-        shlex.join(["printf", r"%s\n", *arguments[name]]) + f" > {name}.txt"
-        for name in files
-        if arguments.get(name)
-    ]
-    arguments = {
-        name: f"{name}.txt" if name in files and value else value
-        for name, value in arguments.items()
-    }
+    """Return a command for a shell."""
     parts = ["embstore", *verb.split(), "--store", str(path)]
     for name, value in arguments.items():
         option = _OPTIONS.get(name, name).replace("_", "-")
@@ -62,7 +45,7 @@ def command(
                 )
     if any(text.startswith("-") for text in texts):
         parts.append("--")
-    return "\n".join([*lines, shlex.join([*parts, *texts])])
+    return shlex.join([*parts, *texts])
 
 
 def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: Any) -> str:
