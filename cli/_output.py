@@ -174,10 +174,9 @@ def _format_of(file: Path | None) -> Format:
     if not suffix:
         return Format.TABLE
     if suffix not in _SUFFIXES:
-        hint = "Excel opens .csv. " if suffix in (".xlsx", ".xls", ".ods") else ""
         raise UsageError(
             f"--output {file}: unknown file type {suffix!r}. Known: {', '.join(_SUFFIXES)}."
-            f" {hint}Rename it, or name the format with --format."
+            " Rename it, or name the format with --format."
         )
     return _SUFFIXES[suffix]
 

@@ -73,15 +73,15 @@ class SpaceItems:
         return sorted(found, key=rank.__getitem__)[:n]
 
 
-def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
+def read_items(store: Reading, space: str) -> SpaceItems:
     """Return the items of a space; a sample by their ids, which are hashes of the texts, where
     there are more.
     """
     card = card_of(store, space)
     stored = store.catalog.ids(space)
     n_stored = len(stored)
-    step = _step(n_stored, most)
-    where = sample_where(n_stored, most)
+    step = _step(n_stored)
+    where = sample_where(n_stored)
     rows = store.sql(
         'SELECT item_id, text, context_id, start, "end" FROM items WHERE item_id IN (SELECT'
         " unnest($ids)) ORDER BY ALL",
@@ -103,15 +103,15 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     return SpaceItems(ids, texts, n_stored, where, shown, context_of, spans)
 
 
-def sample_where(n: int, most: int = MOST) -> str | None:
+def sample_where(n: int) -> str | None:
     """Return the SQL expression that selects the sample of n items; None for all items."""
-    step = _step(n, most)
+    step = _step(n)
     return f"item_id % {step} = 0" if step > 1 else None
 
 
-def _step(n: int, most: int) -> int:
+def _step(n: int) -> int:
     """Return the number of items of which one is shown."""
-    return max(1, -(-n // most))
+    return max(1, -(-n // MOST))
 
 
 def card_of(store: Reading, space: str) -> Card:

@@ -19,13 +19,7 @@ import numpy as np
 
 from embstore.base.arrays import cosines_of, has_direction, square_norms
 from embstore.base.documents import Document
-from embstore.base.errors import (
-    EmbstoreError,
-    QueryError,
-    UnknownNameError,
-    UsageError,
-    check_known,
-)
+from embstore.base.errors import EmbstoreError, QueryError, UsageError, check_known
 from embstore.base.summary import in_float64
 from embstore.base.table import Table, with_text_ids
 from embstore.base.text import OF_SPACE
@@ -331,58 +325,46 @@ def colours(
         ``values`` (n), None where an item has none; and for categories ``categories``, of which the
         values are positions.
     """
+    check_known("colour", kind, KINDS)
     items = read_items(store, space)
-    ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
-    if kind == "axis":
-        return {"ids": ids} | _axis(store, space, layer, items, _words(positive), _words(negative))
-    return {"ids": ids} | _values(store, space, items, kind, layer, text, column)
-
-
-def _values(
-    store: Reading,
-    space: str,
-    items: SpaceItems,
-    kind: str,
-    layer: str,
-    text: str | None,
-    column: str | None,
-) -> Document:
     if kind == "length":
-        return _numbers("characters", [len(text) for text in items.texts])
-    if kind == "sentence":
-        return _categories(
-            "sentence", [items.contexts[at] for at in items.context_of] or items.texts
-        )
-    if kind == "column":
-        return _column(store, space, items, column or "")
-    if kind == "where":
+        coloured = _numbers("characters", [len(text) for text in items.texts])
+    elif kind == "sentence":
+        sentences = [items.contexts[place] for place in items.context_of]
+        coloured = _categories("sentence", sentences or items.texts)
+    elif kind == "column":
+        coloured = _column(store, space, items, column or "")
+    elif kind == "where":
         chosen = np.isin(items.ids, store.catalog.select(column or "", SQL_LIMITS, space=space))
-        return _categories(
-            column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()]
-        )
-    if kind == "norm":
-        return _numbers(
-            f"norm, layer {layer}", np.sqrt(square_norms(item_vectors(store, space, layer, items)))
-        )
-    if kind == "cluster":
-        from embstore.metrics.numerics.neighbours import spherical_clusters
+        coloured = _categories(column or "", [*map(str, chosen.tolist())])
+    elif kind == "norm":
+        norms = np.sqrt(square_norms(item_vectors(store, space, layer, items)))
+        coloured = _numbers(f"norm, layer {layer}", norms)
+    elif kind == "cluster":
+        coloured = _clusters(store, space, layer, items)
+    elif kind == "cosine":
+        coloured = _cosines(store, space, layer, items, text)
+    elif kind == "change":
+        coloured = _change(store, space, layer, items)
+    else:
+        coloured = _axis(store, space, layer, items, _words(positive), _words(negative))
+    ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
+    return {"ids": ids, **coloured}
 
-        vectors = item_vectors(store, space, layer, items)
-        units, at = unit_vectors(vectors), np.flatnonzero(has_direction(vectors))
-        found = np.full(len(units), -1)
-        found[at] = spherical_clusters(units[at], _CLUSTERS)
-        names = [
-            f"{number + 1}: {_central(units, items, found == number)}"
-            for number in range(found.max() + 1)
-        ]
-        return _categories(
-            f"cluster, layer {layer}", [names[number] if number >= 0 else None for number in found]
-        )
-    if kind == "cosine":
-        return _cosines(store, space, layer, items, text)
-    if kind == "change":
-        return _change(store, space, layer, items)
-    raise UnknownNameError("colour", kind, KINDS)
+
+def _clusters(store: Reading, space: str, layer: str, items: SpaceItems) -> Document:
+    from embstore.metrics.numerics.neighbours import spherical_clusters
+
+    vectors = item_vectors(store, space, layer, items)
+    units, rows = unit_vectors(vectors), np.flatnonzero(has_direction(vectors))
+    numbers = np.full(len(units), -1)
+    numbers[rows] = spherical_clusters(units[rows], _CLUSTERS)
+    names: list[str | None] = [
+        f"{number + 1}: {_central(units, items, numbers == number)}"
+        for number in range(numbers.max() + 1)
+    ]
+    named = [*names, None]  # -1 is in no cluster
+    return _categories(f"cluster, layer {layer}", [named[number] for number in numbers])
 
 
 def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[np.bool_]") -> str:
@@ -395,14 +377,15 @@ def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[
 def _cosines(
     store: Reading, space: str, layer: str, items: SpaceItems, text: str | None
 ) -> Document:
-    place = {str(item): at for at, item in enumerate(items.ids.tolist())}
-    if text is None or (at := place.get(text)) is None:
+    ids = [*map(str, items.ids.tolist())]
+    if text not in ids:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
+    place = ids.index(text)
     vectors = item_vectors(store, space, layer, items)
-    found, rows = np.full(len(vectors), np.nan), has_direction(vectors)
-    if rows[at]:
-        found[rows] = cosines_of(vectors[rows], vectors[at])
-    return _numbers(f"cosine with {items.texts[at]}, layer {layer}", found)
+    cosines, rows = np.full(len(vectors), np.nan), has_direction(vectors)
+    if rows[place]:
+        cosines[rows] = cosines_of(vectors[rows], vectors[place])
+    return _numbers(f"cosine with {items.texts[place]}, layer {layer}", cosines)
 
 
 def _axis(

@@ -101,8 +101,7 @@ class Section(NamedTuple):
     cards: Mapping[str, Mapping[str, Any]] = {}  # name → fields, to be folded out
     intro: str = ""
     commands: Sequence[str] = ()
-    # As SVG with its width in pixels, for the widest window first.
-    pictures: Sequence[tuple[int, str]] = ()
+    pictures: Sequence[str] = ()  # as SVG, for wide and for narrow windows
     problem: str = ""  # why there is no result
 
 
@@ -219,7 +218,7 @@ def _with_result(section: Section, compute: Callable[[], Table]) -> Section:
         result = compute()
     except (QueryError, UsageError) as error:
         return section._replace(problem=str(error))
-    pictures = [(width, svg(result, width, style="screen")) for width in (_WIDE, _NARROW)]
+    pictures = [svg(result, width, style="screen") for width in (_WIDE, _NARROW)]
     return section._replace(tables={section.anchor: result}, pictures=pictures)
 
 
@@ -275,13 +274,10 @@ def _figure(section: Section) -> str:
     """Return the pictures of a section, of which the browser shows the one that suits its
     window.
     """
-    (_, widest), *narrower = section.pictures
-    sources = [
-        f'<source media="(max-width: {_LARGER * width:.0f}px)" srcset="{_address(picture)}">'
-        for width, picture in reversed(narrower)
-    ]
-    image = f'<img alt="Picture of {_text(section.title)}" src="{_address(widest)}">'
-    return f"<figure><picture>{''.join(sources)}{image}</picture></figure>"
+    wide, narrow = map(_address, section.pictures)
+    source = f'<source media="(max-width: {_LARGER * _NARROW:.0f}px)" srcset="{narrow}">'
+    image = f'<img alt="Picture of {_text(section.title)}" src="{wide}">'
+    return f"<figure><picture>{source}{image}</picture></figure>"
 
 
 def _address(picture: str) -> str:

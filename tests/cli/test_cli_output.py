@@ -185,7 +185,7 @@ def test_the_suffix_of_the_output_chooses_the_format_unless_that_is_named(
         assert not (tmp_path / "-").exists()
 
 
-@pytest.mark.parametrize(("suffix", "message"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
+@pytest.mark.parametrize(("suffix", "message"), [("xlsx", ".csv"), ("dat", "--format")])
 def test_an_unknown_suffix_is_refused_before_anything_is_computed(
     refusal, made, tmp_path, monkeypatch, suffix, message
 ):

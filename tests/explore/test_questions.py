@@ -157,10 +157,11 @@ def test_a_map_of_occurrences_has_their_sentences(client):
         assert header["contexts"][header["context_of"][at]][start:end] == header["texts"][at]
 
 
-def test_the_items_of_a_large_space_are_a_sample(explored):
+def test_the_items_of_a_large_space_are_a_sample(explored, monkeypatch):
     from embstore.explore import items
 
-    found = items.read_items(explored.store, SPACE, most=20)
+    monkeypatch.setattr(items, "MOST", 20)
+    found = items.read_items(explored.store, SPACE)
     step = -(-len(explored.ids) // 20)
     assert found.where == f"item_id % {step} = 0"
     assert found.ids.tolist() == sorted(int(item) for item in explored.ids if item % step == 0)
