@@ -147,14 +147,13 @@ def checked_bytes(
     remedy: str = "It records layers, sources and options: give fewer of them at a time, or"
     " shorter names.",
     *,
-    indent: int | None = 2,
     is_sealed: bool = True,
 ) -> bytes:
-    """Serialize a JSON document, with its own SHA-256 if it is sealed, and check that it can be
-    read again.
+    """Serialize a JSON document, with its own SHA-256 if it is sealed, else for people to read, and
+    check that it can be read again.
     """
     try:
-        data = document_bytes(document, indent) if is_sealed else _plain_bytes(document, indent)
+        data = document_bytes(document) if is_sealed else _plain_bytes(document, indent=2)
         documents.check(documents.parse(data, kind), kind)
     except (UnicodeEncodeError, documents.InvalidDocument) as error:
         raise StoreError(
@@ -163,12 +162,12 @@ def checked_bytes(
     return data
 
 
-def document_bytes(document: documents.Document, indent: int | None = 2) -> bytes:
+def document_bytes(document: documents.Document) -> bytes:
     """Serialize a JSON document, with its own SHA-256 as last member."""
-    return checksum.with_checksum(_plain_bytes({**document, checksum.KEY: checksum.BLANK}, indent))
+    return checksum.with_checksum(_plain_bytes({**document, checksum.KEY: checksum.BLANK}))
 
 
-def _plain_bytes(document: documents.Document, indent: int | None) -> bytes:
+def _plain_bytes(document: documents.Document, indent: int | None = None) -> bytes:
     return (
         json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     ).encode()

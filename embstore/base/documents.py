@@ -4,12 +4,10 @@
 
 import json
 import math
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from pkgutil import get_data
-from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Literal
 
 from embstore.base import checksum, disk
@@ -36,9 +34,6 @@ MAX_BYTES: dict[Kind, int] = {
 
 _MAX_DEPTH = 64  # of documents of other programs
 
-_VALUE = "\0"  # stands for the value in the library's messages, which would hold all of it
-_REPR = Repr()
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 _MAX_MESSAGE_CHARS = 300
 _RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
@@ -83,16 +78,13 @@ def read_bytes(
 def parse(data: bytes, kind: Kind) -> Document:
     """Parse a JSON object strictly; :func:`check` then checks it against its schema.
 
-    NaN, infinity, text that is not valid Unicode and, but for manifests, repeated names are
-    rejected.
+    NaN, infinity and text that is not valid Unicode are rejected; in cards, fractions too.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
     try:
-        hook = None if kind == "manifest" else _object
-        document = json.loads(
-            data.decode(), object_pairs_hook=hook, parse_float=_finite, parse_constant=_finite
-        )
+        parse_float = _no_fraction if kind == "card" else _finite
+        document = json.loads(data.decode(), parse_float=parse_float, parse_constant=_finite)
         if b"\\u" in data:  # half a surrogate pair is no Unicode
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
@@ -101,28 +93,13 @@ def parse(data: bytes, kind: Kind) -> Document:
         raise InvalidDocument(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise InvalidDocument("it is not a JSON object")
-    _check_format(document.get("format"), kind)
+    version, known = document.get("format"), _schema(kind)["properties"]["format"]["const"]
+    if isinstance(version, int) and version > known:
+        raise UnsupportedFormat(
+            f"has format {version}, and this embstore reads format {known}. Upgrade: pip install"
+            " --upgrade embstore."
+        )
     return document
-
-
-def _check_format(version: Any, kind: Kind) -> None:
-    """Raise UnsupportedFormat if the number of a format is newer or older than those of a
-    schema.
-    """
-    schema = _schema(kind)["properties"].get("format", {})
-    known = [schema["const"]] if "const" in schema else schema.get("enum", [])
-    if not known or not isinstance(version, int) or isinstance(version, bool):
-        return
-    if version > max(known):
-        raise UnsupportedFormat(
-            f"has format {_REPR.repr(version)}, and this embstore reads up to {max(known)}."
-            " Upgrade: pip install --upgrade embstore."
-        )
-    if version < min(known):
-        raise UnsupportedFormat(
-            f"has format {version} of a version before 0.2.0, and this embstore reads from"
-            f" {min(known)}. Build the store again in another folder."
-        )
 
 
 def parse_foreign(data: bytes | str, max_bytes: int | None = None) -> Any:
@@ -151,43 +128,15 @@ def parse_foreign(data: bytes | str, max_bytes: int | None = None) -> Any:
 
 
 def check(document: Document, kind: Kind) -> None:
-    """Check a parsed document against its schema; integers must be written without a fraction."""
+    """Check a parsed document against its schema."""
     validator = _validator(kind)
     if not validator.is_valid(document):
         error = next(iter(validator.iter_errors(document)))
-        raise _invalid(
-            error.instance_path, error.message.replace(_VALUE, _REPR.repr(error.instance))
+        path = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path
         )
-    # Which may have 100,000 entries, whose integers are checked where they are read.
-    if kind != "manifest":
-        _check_integers(document, _schema(kind), ())
-
-
-def _check_integers(value: Any, schema: Document, place: tuple[str | int, ...]) -> None:
-    """Raise InvalidDocument if an integer of a part of a schema has a fraction; JSON Schema accepts
-    8.0 as one.
-    """
-    if isinstance(value, float) and "integer" in schema.get("type", ()):
-        raise _invalid(place, f"{value} is written with a fraction")
-    members: Iterable[tuple[str | int, Any]] = ()
-    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
-    if isinstance(value, dict):
-        members = value.items()
-    elif isinstance(value, list) and "'integer'" in str(
-        others := schema.get("items")
-    ):  # not every row of an answer
-        members = enumerate(value)
-    for name, part in members:
-        if isinstance(inner := properties.get(name, others), dict):
-            _check_integers(part, inner, (*place, name))
-
-
-def _invalid(place: Iterable[str | int], message: str) -> InvalidDocument:
-    """Return the error for a value, given its path in the document."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return InvalidDocument(
-        f"{path.removeprefix('.')}: {message}".removeprefix(": ")[:_MAX_MESSAGE_CHARS]
-    )
+        message = f"{path.removeprefix('.')}: {error.message}".removeprefix(": ")
+        raise InvalidDocument(message[:_MAX_MESSAGE_CHARS])
 
 
 @cache
@@ -201,19 +150,11 @@ def _validator(kind: Kind) -> "Draft202012Validator":
     def made() -> "Draft202012Validator":
         from jsonschema_rs import Draft202012Validator
 
-        return Draft202012Validator(_schema(kind), mask=_VALUE)
+        return Draft202012Validator(_schema(kind), mask="its value")
 
     # Where an interrupt comes while it makes its classes, Rust panics; other threads get none.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(made).result()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Document:
-    """Build an object from its members; raise ValueError for a repeated name."""
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("an object has a name twice")
-    return members
 
 
 def _finite(text: str) -> float:
@@ -223,3 +164,8 @@ def _finite(text: str) -> float:
             "a number is too large" if text[-1].isdecimal() else f"{text} is no number of JSON"
         )
     return value
+
+
+def _no_fraction(text: str) -> float:
+    """Refuse a number with a fraction, which JSON Schema accepts as an integer if it is 8.0."""
+    raise ValueError(f"{text} is written with a fraction")

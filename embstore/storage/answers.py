@@ -73,7 +73,7 @@ def write_answer(root: Path, question: Question, answer: Answer) -> None:
     }  # fmt: skip
     path = _path(root, question)
     disk.check_inside(root, path.parent)
-    data = atomic.checked_bytes(path, document, "answer", indent=None)
+    data = atomic.checked_bytes(path, document, "answer")
     if len(data) <= MAX_ANSWER_BYTES:
         atomic.write_bytes(path, data, derived=True)
 

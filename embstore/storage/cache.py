@@ -74,7 +74,7 @@ class StoreFiles:
         """Return the newest manifest; None if there is no store.
 
         Raises:
-            UnsupportedFormatError: The store has an older format.
+            UnsupportedFormatError: The store has a newer format.
             StoreError: The folder has other files and is no store.
         """
         self._known = manifest.read(self.objects, self._known)
@@ -96,17 +96,9 @@ class StoreFiles:
         return found
 
     def _check_other_files(self) -> None:
-        """Raise StoreError if the folder has files, but no manifest, or the bucket has a store of
-        an older format.
-        """
+        """Raise StoreError if the folder has files, but no manifest."""
         if not self.is_local:
-            if next(self.objects.list("manifests"), None):
-                raise manifest.older_format(self.name, 3)
             return
-        for marker in ("store.json", "manifests"):
-            if disk.exists(self.root / marker):
-                known = disk.read(self.root / marker, 1 << 16) if marker == "store.json" else b""
-                raise manifest.older_format(self.name, manifest.format_of_marker(known) or 3)
         names = [path.name for path in disk.listed(self.root)]
         others = [
             name for name in names if not name.startswith(".") and name != keys.MANIFESTS.folder

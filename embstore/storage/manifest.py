@@ -7,7 +7,6 @@ number; if a rival has taken the number, the same change is made to the rival's 
 again.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from embstore.base import atomic, checksum, documents
-from embstore.base.errors import (
-    DamagedError,
-    MissingObjectError,
-    StoreError,
-    UnsupportedFormatError,
-)
+from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.storage import keys
 from embstore.storage.keys import Kind
 from embstore.storage.objects import Objects, back_off
@@ -234,9 +228,7 @@ def to_bytes(manifest: Manifest) -> bytes:
         "files": dict(sorted(manifest.files.items())),
         "removed": dict(sorted(manifest.removed.items())),
     }
-    return atomic.checked_bytes(
-        keys.manifest_key(manifest.number), document, "manifest", _SMALLER, indent=None
-    )
+    return atomic.checked_bytes(keys.manifest_key(manifest.number), document, "manifest", _SMALLER)
 
 
 def size_notes(manifest: Manifest) -> list[str]:
@@ -348,21 +340,3 @@ def no_store(place: str, *, is_url: bool = False) -> StoreError:
         f"there is no store at {place}. Make one with: embstore build words --model"
         f" minilm --store {place}. {check}"
     )
-
-
-def older_format(place: str, number: object) -> UnsupportedFormatError:
-    """Return the error for a store of a format before this one."""
-    return UnsupportedFormatError(
-        f"{place} is a store of format {number}, and this embstore reads format {FORMAT}. Build it"
-        " anew: its vectors are made again from the same sources."
-    )
-
-
-def format_of_marker(data: bytes) -> object:
-    """Return the format that the document ``store.json`` of an older store states; None if it
-    states none.
-    """
-    try:
-        return json.loads(data).get("format")
-    except (ValueError, AttributeError):
-        return None

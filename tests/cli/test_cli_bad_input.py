@@ -184,16 +184,10 @@ def test_a_folder_that_is_no_store_or_one_of_another_format(refused, tmp_path, c
     error_line = refused("info", "--store", tmp_path)
     assert f"{tmp_path} is not a store: it has no manifest" in error_line
     assert "EMBSTORE_STORE" in error_line
-    (tmp_path / "older").mkdir()
-    (tmp_path / "older" / "store.json").write_text('{"format": 3}')
     (tmp_path / "newer" / "manifest").mkdir(parents=True)
     (tmp_path / "newer" / "manifest" / f"{1:020d}.json").write_bytes(document_bytes({"format": 99}))
-    for folder, words in {
-        "older": "is a store of format 3",
-        "newer": "pip install --upgrade embstore",
-    }.items():
-        for call in (["info"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
-            assert words in refused(*call, "--store", folder)
+    for call in (["info"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
+        assert "pip install --upgrade embstore" in refused(*call, "--store", "newer")
 
 
 def test_a_store_without_a_space(cli, tmp_path):

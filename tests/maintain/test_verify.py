@@ -61,7 +61,7 @@ def test_a_damaged_manifest_is_the_problem(make_store, change):
     assert problem.file == path
 
 
-def test_an_older_format_is_refused(make_store):
+def test_a_later_format_is_refused(make_store):
     made = make_store()
     path = max((made.root / "manifest").iterdir())
     reseal(path, b'"format": 4', b'"format": 5')

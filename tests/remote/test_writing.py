@@ -123,13 +123,6 @@ def test_another_store_at_the_same_url_is_not_taken_for_the_first(bucket):
     assert words(bucket) == numbered("b", n=12)
 
 
-def test_a_store_of_an_older_format_is_named(bucket):
-    bucket.objects().replace("manifests/00000000000000000007.json", b"{}")
-    for ask in (lambda store: store.query("anisotropy"), lambda _: add(bucket, "a")):
-        with pytest.raises(DamagedError, match=f"{bucket.url} is a store of format 3, and this"):
-            ask(bucket.store)
-
-
 class Gone(BaseException):
     """What ends a writer in these tests: like kill -9, nothing reaches the server afterwards."""
 

@@ -308,21 +308,9 @@ def test_a_later_format_asks_for_an_upgrade(files):
     files.commit(Change(added(files, "a")))
     rewrite(files.root / keys.manifest_key(1), lambda document: document.update(format=5))
     with pytest.raises(
-        UnsupportedFormatError, match=r"format 5, and this embstore reads up to 4\. Upgrade"
+        UnsupportedFormatError, match=r"format 5, and this embstore reads format 4\. Upgrade"
     ):
         StoreFiles.of_folder(files.root).manifest()
-
-
-@pytest.mark.parametrize(
-    ("content", "number"), [('{"format": 3}', 3), ('{"format": 2}', 2), ("?", 3)]
-)
-def test_a_store_of_an_older_format_is_built_anew(tmp_path, content, number):
-    (tmp_path / "store.json").write_text(content)
-    with pytest.raises(
-        UnsupportedFormatError,
-        match=f"format {number}, and this embstore reads format 4. Build it anew",
-    ):
-        StoreFiles.of_folder(tmp_path).manifest()
 
 
 def test_a_store_whose_manifests_are_gone_is_damaged_not_new(files):
