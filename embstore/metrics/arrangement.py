@@ -9,9 +9,9 @@ import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, rounding_error_bound, slices
 from embstore.metrics.comparison import WITHIN_ROUNDING, hsic1, hsic1_gram, normalise_rows
-from embstore.metrics.declaration import Column, Ids, LayerData, Layers, Result, Similarity
+from embstore.metrics.declaration import Ids, LayerData, Layers, Result, Similarity
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_ZERO, Option, share
+from embstore.metrics.inputs import N_ZERO, Option, amount, quantity, share
 from embstore.metrics.numerics.layer_pairs import (
     Grid,
     LayerSums,
@@ -40,11 +40,9 @@ _VECTOR_BYTES = 1 << 29
 
 @metric(
     columns=(
-        Column(
+        amount(
             "procrustes",
-            "number",
             "angle after the best rotation",
-            minimum=0,
             maximum=pi / 2,
             unit="radians",
             label="angle",
@@ -165,10 +163,7 @@ _MIN_ITEMS = 4
 
 
 @metric(
-    columns=(
-        Column("cknna", "number", "1: alike; by chance up to about k/(n − 1)", label="CKNNA"),
-        N_ZERO,
-    ),
+    columns=(quantity("cknna", "1: alike; by chance up to about k/(n − 1)", label="CKNNA"), N_ZERO),
     formula=(
         "HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours"
         " in both"
@@ -273,18 +268,14 @@ _BLOCK_VALUES = 1 << 22
 
 @metric(
     columns=(
-        Column(
+        amount(
             "imbalance",
-            "number",
             "from layer to layer_2: near 0 if the first says all of the second",
-            0,
-            2,
+            maximum=2,
             label="imbalance",
         ),
-        Column(
-            "imbalance_back", "number", "from layer_2 to layer", minimum=0, maximum=2, shown=False
-        ),
-        Column("chance", "number", "of layers that have nothing in common", shown=False),
+        amount("imbalance_back", "from layer_2 to layer", maximum=2, shown=False),
+        quantity("chance", "of layers that have nothing in common", shown=False),
         N_ZERO,
     ),
     formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",

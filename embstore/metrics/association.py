@@ -22,6 +22,8 @@ from embstore.metrics.inputs import (
     count,
     coverage,
     key,
+    limits,
+    quantity,
     share,
 )
 from embstore.metrics.numerics.linear_algebra import unit_rows
@@ -38,8 +40,7 @@ from embstore.metrics.numerics.units import Correlation, with_interval
             label="Pearson's r",
         ),
         share("p_value", "two-sided p-value of r"),
-        coefficient("low", "lower end of the 95 % interval of r"),
-        coefficient("high", "upper end of the 95 % interval of r"),
+        *limits("r", coefficient),
         count("total", "words in the lexicon"),
         share("coverage", "words used over words in the lexicon"),
         count(
@@ -171,10 +172,8 @@ def _describe_splits(row: Mapping[str, Any]) -> str:
 
 @metric(
     columns=(
-        Column(
-            "effect_size", "number", "difference of the mean associations in standard deviations"
-        ),
-        Column("statistic", "number", "difference of the summed associations"),
+        quantity("effect_size", "difference of the mean associations in standard deviations"),
+        quantity("statistic", "difference of the summed associations"),
         *_TEST_COLUMNS,
         count("total", "words in the four sets"),
         share("coverage", "words used over words in the sets", shown=False),
@@ -243,7 +242,7 @@ def weat(
 @metric(
     columns=(
         key("word", "the word"),
-        Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
+        quantity("effect_size", "difference of the mean cosines in standard deviations"),
         *_TEST_COLUMNS,
         count("total", "attribute words in the two sets"),
         share("coverage", "attribute words used over those in the sets", shown=False),

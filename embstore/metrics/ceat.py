@@ -15,7 +15,15 @@ from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts, Words
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import AttributesA, AttributesB, MissingWords, Option, share
+from embstore.metrics.inputs import (
+    AttributesA,
+    AttributesB,
+    MissingWords,
+    Option,
+    amount,
+    quantity,
+    share,
+)
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -25,36 +33,29 @@ _BATCH_VALUES = 1 << 22
 @metric(
     columns=(
         *(
-            Column(
+            quantity(
                 name,
-                "number",
                 f"{level:.0%} quantile of the effect sizes",
                 shown=name not in ("q25", "q75"),
                 interval=("q05", "q95") if name == "median" else (),
-                label=(
-                    "median effect size"
-                    if name == "median"
-                    else f"{level:.0%} quantile".replace("%", " %")
-                ),
+                label="median effect size"
+                if name == "median"
+                else f"{level:.0%} quantile".replace("%", " %"),
             )
             for name, level in _QUANTILES.items()
         ),
-        Column(
+        quantity(
             "ces",
-            "number",
             "combined effect size, weighted by the sampling variances",
             interval=("se",),
             label="combined effect size",
         ),
-        Column("se", "number", "its standard error", minimum=0, label="standard error"),
+        amount("se", "its standard error", label="standard error"),
         share("p", "two-sided p-value of ces, which falls with the number of draws", shown=False),
-        Column(
-            "ces_association",
-            "number",
-            "combined effect size, weighted as in the authors' code",
-            shown=False,
+        quantity(
+            "ces_association", "combined effect size, weighted as in the authors' code", shown=False
         ),
-        Column("se_association", "number", "its standard error", minimum=0, shown=False),
+        amount("se_association", "its standard error", shown=False),
         share("p_association", "two-sided p-value of it", shown=False),
         Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
     ),

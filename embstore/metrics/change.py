@@ -16,7 +16,7 @@ from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, count, key, share
+from embstore.metrics.inputs import Option, amount, count, key, quantity, share
 from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import random_splits
@@ -29,37 +29,24 @@ _REST = "rest"
         key("word", "the word"),
         key("group_1", "the first group"),
         key("group_2", "the group it is compared with, or rest"),
-        Column(
+        amount(
             "apd",
-            "number",
             "mean cosine distance between occurrences of the two groups",
-            0,
-            2,
+            maximum=2,
             baselines=("within",),
             label="mean distance",
         ),
-        Column(
+        amount(
             "within",
-            "number",
             "mean cosine distance within a group, averaged over both",
-            0,
-            2,
+            maximum=2,
             shown=False,
             label="mean distance within a group",
         ),
-        Column(
-            "apd_change",
-            "number",
-            "apd minus within",
-            minimum=-2,
-            maximum=2,
-            label="excess distance",
-        ),
-        Column(
+        quantity("apd_change", "apd minus within", minimum=-2, maximum=2, label="excess distance"),
+        amount(
             "prt",
-            "number",
             "cosine distance of the groups' mean vectors",
-            minimum=0,
             maximum=2,
             label="distance of the mean vectors",
         ),

@@ -11,15 +11,17 @@ from typing import Annotated, Literal
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
-from embstore.metrics.declaration import Block, Column, Ids, LayerData, Layers, Result, Similarity
+from embstore.metrics.declaration import Block, Ids, LayerData, Layers, Result, Similarity
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import (
     N_TIED,
     N_ZERO,
     NearestNeighbours,
     Option,
+    amount,
     coefficient,
     count,
+    quantity,
     share,
 )
 from embstore.metrics.numerics.canonical import svcca
@@ -56,7 +58,7 @@ _LISTS_AT_ONCE = 16_384
     columns=(
         coefficient("cka", "1: alike up to rotation and scale", label="CKA"),
         share("chance", "mean over all ways to shuffle the items", shown=False),
-        Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
+        amount("chance_deviation", "standard deviation over these", shown=False),
     ),
     formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
     citation=(
@@ -271,7 +273,7 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
 @metric(
     columns=(
         coefficient("rsa", "correlation of the cosines of all pairs of items", label="RSA"),
-        Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
+        quantity("chance", "mean over all ways to shuffle the items", shown=False),
         count("n_pairs", "pairs of items"),
         N_ZERO,
     ),

@@ -26,7 +26,7 @@ from embstore.metrics.declaration import (
 )
 from embstore.metrics.decorator import metric
 from embstore.metrics.geometry import TOO_FEW, mean_pairwise_cosine
-from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, key, named, share
+from embstore.metrics.inputs import N_ZERO, Option, coefficient, count, key, named, quantity, share
 from embstore.metrics.numerics.estimates import Estimate
 from embstore.metrics.numerics.groups import (
     Groups,
@@ -135,21 +135,19 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     return (
         key(group, f"the {group}; null in the row of the mean over {group}s"),
         value,
-        Column(
+        quantity(
             "baseline",
-            "number",
             f"{baseline} of all selected occurrences, with adjusted=True; with baseline='group', of"
             " those of the group",
-            value.minimum,
-            1,
+            minimum=value.minimum,
+            maximum=1,
         ),
         count("n_baseline", "vectors that the baseline is of, with adjusted=True", shown=True),
-        Column(
+        quantity(
             "adjusted",
-            "number",
             f"{value.name} less the baseline, with adjusted=True",
-            value.minimum - 1,
-            1 - value.minimum,
+            minimum=value.minimum - 1,
+            maximum=1 - value.minimum,
             label=f"{value.label} less the baseline",
         ),
         count(f"n_{group}s", f"{group}s that have a value", shown=True),

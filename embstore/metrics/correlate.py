@@ -17,7 +17,7 @@ from embstore.metrics.axis import cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, coefficient, count
+from embstore.metrics.inputs import Option, coefficient, count, limits
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
@@ -39,8 +39,7 @@ rounding errors, (n,).
             label="Spearman's ρ",
         ),
         coefficient("pearson", "linear correlation of column and value", label="Pearson's r"),
-        coefficient("low", "lower limit of the 95 % interval of spearman"),
-        coefficient("high", "upper limit of the 95 % interval of spearman"),
+        *limits("spearman", coefficient),
         count("total", "selected items"),
         count("null_left_out", "items without a value of the column"),
         count("undefined_left_out", "other items whose own value is undefined"),

@@ -18,7 +18,7 @@ from embstore.metrics.declaration import (
     Result,
 )
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, key, share
+from embstore.metrics.inputs import N_TIED, N_ZERO, NearestNeighbours, Option, amount, key, share
 from embstore.metrics.numerics.layer_pairs import members, zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 
@@ -73,16 +73,14 @@ class _Change(NamedTuple):
         Column("text", "string", "its text"),
         Column("context", "string", "its sentence, with the word in brackets"),
         share("overlap", "share of the k neighbours that it keeps", label="shared neighbours"),
-        Column(
+        amount(
             "turnover",
-            "number",
             "1 − cosine of its cosines with all neighbours",
-            0,
-            2,
+            maximum=2,
             label="turnover of neighbours",
         ),
         share("mean_overlap", "mean of overlap over the pairs of layers"),
-        Column("mean_turnover", "number", "mean of turnover over the pairs of layers", 0, 2),
+        amount("mean_turnover", "mean of turnover over the pairs of layers", maximum=2),
         Column("lost", "array of strings", "neighbours of the first layer alone, nearest first"),
         Column("gained", "array of strings", "neighbours of the second layer alone"),
         N_ZERO,

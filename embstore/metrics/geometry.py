@@ -24,9 +24,11 @@ from embstore.metrics.inputs import (
     N_ZERO,
     MissingPairs,
     Option,
+    amount,
     coefficient,
     count,
     coverage,
+    quantity,
     share,
 )
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, one_thread, unit_rows
@@ -259,16 +261,10 @@ _MIN_RESOLVED = 1e-4
 
 @metric(
     columns=(
-        Column("mean", "number", "mean L2 norm", minimum=0),
-        Column(
-            "std",
-            "number",
-            "population standard deviation of the norms",
-            minimum=0,
-            label="standard deviation",
-        ),
-        Column("min", "number", "smallest norm", minimum=0, label="smallest"),
-        Column("max", "number", "largest norm", minimum=0, label="largest"),
+        amount("mean", "mean L2 norm"),
+        amount("std", "population standard deviation of the norms", label="standard deviation"),
+        amount("min", "smallest norm", label="smallest"),
+        amount("max", "largest norm", label="largest"),
         share(
             "top_share",
             "share of the largest components by signed value",
@@ -372,9 +368,8 @@ _ROWS, _COLUMNS = 256, 1024
 
 @metric(
     columns=(
-        Column(
+        quantity(
             "uniformity",
-            "number",
             "log mean Gaussian potential",
             maximum=0,
             label="log of the mean Gaussian potential",
@@ -477,12 +472,8 @@ def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None)
 
 @metric(
     columns=(
-        Column(
-            "alignment",
-            "number",
-            "mean distance to the power of alpha",
-            minimum=0,
-            label="mean power of the distance",
+        amount(
+            "alignment", "mean distance to the power of alpha", label="mean power of the distance"
         ),
         count("total", "pairs in the dataset that have such a score"),
         share("coverage", "pairs used over those"),

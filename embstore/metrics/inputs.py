@@ -1,5 +1,6 @@
 """Parameters and columns that metrics share, and those that follow from what a metric needs."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from embstore.metrics.data import Words
@@ -25,6 +26,16 @@ def count(name: str, help: str, *, shown: bool = False) -> Column:
     return Column(name, "integer", help, minimum=0, shown=shown)
 
 
+def quantity(name: str, help: str, **more: Any) -> Column:
+    """Return a column of numbers."""
+    return Column(name, "number", help, **more)
+
+
+def amount(name: str, help: str, **more: Any) -> Column:
+    """Return a column of numbers from 0."""
+    return Column(name, "number", help, minimum=0, **more)
+
+
 def share(name: str, help: str, **more: Any) -> Column:
     """Return a column of numbers in [0, 1], such as proportions and p-values."""
     return Column(name, "number", help, minimum=0, maximum=1, **more)
@@ -33,6 +44,19 @@ def share(name: str, help: str, **more: Any) -> Column:
 def coefficient(name: str, help: str, **more: Any) -> Column:
     """Return a column of numbers in [-1, 1], such as cosines and correlations."""
     return Column(name, "number", help, minimum=-1, maximum=1, **more)
+
+
+def limits(
+    of: str,
+    declare: Callable[..., Column] = quantity,
+    names: tuple[str, str] = ("low", "high"),
+    **more: Any,
+) -> list[Column]:
+    """Return the columns of the limits of a 95 % interval."""
+    return [
+        declare(name, f"{which} limit of the 95 % interval of {of}", **more)
+        for name, which in zip(names, ("lower", "upper"), strict=True)
+    ]
 
 
 def coverage(n: int, total: int) -> Result:

@@ -10,7 +10,7 @@ import numpy as np
 from embstore.base.summary import Float64Array, in_float64
 from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, coefficient, share
+from embstore.metrics.inputs import Option, amount, coefficient, quantity, share
 from embstore.metrics.numerics import linear_algebra
 from embstore.metrics.parts import Parts
 
@@ -71,7 +71,7 @@ def _participation_of(covariance: Float64Array) -> float:
 @metric(
     columns=(
         share("partition", "smallest over largest Z; 1 is isotropic", label="I(W)"),
-        Column("log_partition", "number", "its natural logarithm", maximum=0),
+        quantity("log_partition", "its natural logarithm", maximum=0),
         coefficient("first_order", "first-order approximation"),
         coefficient("second_order", "second-order approximation"),
     ),
@@ -128,18 +128,12 @@ def _log_z(block: Block, directions: Float64Array) -> Float64Array:
 
 @metric(
     columns=(
-        Column(
-            "participation_ratio",
-            "number",
-            "effective number of dimensions",
-            minimum=1,
-            unit="dimensions",
+        quantity(
+            "participation_ratio", "effective number of dimensions", minimum=1, unit="dimensions"
         ),
-        Column(
+        amount(
             "population",
-            "number",
             "that of the population, by unbiased estimates of tr(Σ)² and tr(Σ²)",
-            minimum=0,
             unit="dimensions",
             label="participation ratio of the population",
         ),
@@ -205,13 +199,7 @@ def _population_ratio(n: int, scatter: Float64Array, fourth: float) -> float | N
 
 @metric(
     columns=(
-        Column(
-            "effective_rank",
-            "number",
-            "effective number of dimensions, from 1",
-            minimum=0,
-            unit="dimensions",
-        ),
+        amount("effective_rank", "effective number of dimensions, from 1", unit="dimensions"),
     ),
     formula="exp(−Σ p ln p), p = σ / Σσ",
     citation=(

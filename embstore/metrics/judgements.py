@@ -19,7 +19,16 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Pairs
 from embstore.metrics.declaration import Ids, LayerData, NotComputable, Result, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import MissingPairs, Option, coefficient, count, coverage, key, share
+from embstore.metrics.inputs import (
+    MissingPairs,
+    Option,
+    coefficient,
+    count,
+    coverage,
+    key,
+    limits,
+    share,
+)
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import pearson, wilson_interval
 from embstore.metrics.numerics.units import Correlation, mean_of, with_interval
@@ -38,8 +47,7 @@ _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
         coefficient(
             "pearson", "linear correlation of cosine and score", shown=False, label="Pearson's r"
         ),
-        coefficient("low", "lower limit of the 95 % interval of spearman"),
-        coefficient("high", "upper limit of the 95 % interval of spearman"),
+        *limits("spearman", coefficient),
         count("total", "pairs in the dataset"),
         share("coverage", "pairs used over pairs in the dataset", shown=False),
         count("n_zero", "pairs left out since a vector is zero, without a cosine"),
@@ -126,8 +134,7 @@ _PAIRS = 1024  # of questions and items, scored in float64 at a time
         share(
             "accuracy", "questions answered rightly over questions used", interval=("low", "high")
         ),
-        share("low", "lower end of the 95 % interval of accuracy"),
-        share("high", "upper end of the 95 % interval of accuracy"),
+        *limits("accuracy", share),
         count("n_correct", "questions answered rightly"),
         count("total", "questions in the dataset or section"),
         share("coverage", "questions used over questions in the dataset"),

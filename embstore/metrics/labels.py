@@ -10,7 +10,7 @@ import numpy as np
 from embstore.base.arrays import Float64Array, Int64Array, Mask, distinct_rows, slices
 from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import Column, Ids, LayerData, Result, join_reasons, with_scores
+from embstore.metrics.declaration import Ids, LayerData, Result, join_reasons, with_scores
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import (
     GROUP,
@@ -18,8 +18,11 @@ from embstore.metrics.inputs import (
     N_ZERO,
     NearestNeighbours,
     Option,
+    amount,
     count,
     kept_whole,
+    limits,
+    quantity,
     share,
 )
 from embstore.metrics.numerics.estimates import (
@@ -57,8 +60,7 @@ _COUNTS = (
             interval=("low", "high"),
             baselines=("majority",),
         ),
-        share("low", "lower limit of the 95 % interval of accuracy"),
-        share("high", "upper limit of the 95 % interval of accuracy"),
+        *limits("accuracy", share),
         share("balanced_accuracy", "mean accuracy of the classes"),
         share("label_share", "neighbours that have the item's own label", shown=False),
         share("chance", "label_share, and accuracy at k = 1, by chance"),
@@ -217,17 +219,15 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
 
 @metric(
     columns=(
-        Column(
+        quantity(
             "ami",
-            "number",
             "adjusted mutual information: 1 the same, 0 by chance",
             maximum=1,
             interval=("ami_deviation",),
             label="adjusted mutual information",
         ),
-        Column(
+        quantity(
             "ari",
-            "number",
             "adjusted Rand index: 1 the same, 0 by chance",
             minimum=-0.5,
             maximum=1,
@@ -235,11 +235,9 @@ def _counts(data: LayerData, labels: ItemLabels, n_used: int) -> Result:
         ),
         share("v_measure", "harmonic mean of homogeneity and completeness"),
         share("v_chance", "v_measure by chance"),
-        Column(
+        amount(
             "ami_deviation",
-            "number",
             "standard deviation of ami over the runs",
-            minimum=0,
             shown=False,
             label="standard deviation",
         ),

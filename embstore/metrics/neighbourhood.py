@@ -10,7 +10,7 @@ from embstore.base.arrays import Float64Array
 from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, LayerData, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import N_TIED, N_ZERO, Option, count, share
+from embstore.metrics.inputs import N_TIED, N_ZERO, Option, amount, count, quantity, share
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.parts import Parts
 
@@ -26,18 +26,14 @@ TOO_NEAR = "different vectors are too near each other for float64"
 
 _OF_SCALES = (
     Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-    Column(
+    amount(
         "dimension",
-        "number",
         "of gride the root of the likelihood equation with n − 1 for n, of mle the harmonic mean",
-        minimum=0,
         interval=("standard_error",),
         label="Gride",
     ),
-    Column("standard_error", "number", "of dimension", minimum=0),
-    Column(
-        "distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False
-    ),
+    amount("standard_error", "of dimension"),
+    amount("distance", "mean distance of the neighbours compared", shown=False),
 )
 
 
@@ -54,19 +50,11 @@ def _with_interval(parameters: Mapping[str, Any]) -> str:
 
 @metric(
     columns=(
-        Column("twonn_ls", "number", "least squares through the origin", minimum=0, label="TwoNN"),
-        Column(
-            "twonn_mle",
-            "number",
-            "maximum likelihood",
-            minimum=0,
-            label="TwoNN by maximum likelihood",
-        ),
-        Column(
+        amount("twonn_ls", "least squares through the origin", label="TwoNN"),
+        amount("twonn_mle", "maximum likelihood", label="TwoNN by maximum likelihood"),
+        amount(
             "twonn_mle_unbiased",
-            "number",
             "maximum likelihood, unbiased",
-            minimum=0,
             label="TwoNN by maximum likelihood, unbiased",
         ),
         count("n_duplicates", "vectors that equal another, left out"),
@@ -290,11 +278,8 @@ def levina_bickel(distances: Float64Array) -> Float64Array:
 
 @metric(
     columns=(
-        Column(
-            "skewness",
-            "number",
-            "skewness of the k-occurrences",
-            label="skewness of the k-occurrences",
+        quantity(
+            "skewness", "skewness of the k-occurrences", label="skewness of the k-occurrences"
         ),
         share(
             "robin_hood",

@@ -12,7 +12,7 @@ from embstore.base.arrays import Int64Array
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import Column, Ids, Layers, Result, Similarity
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import GROUP, Option, share
+from embstore.metrics.inputs import GROUP, Option, quantity, share
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
 from embstore.metrics.numerics.statistics import draw_folds
@@ -27,12 +27,10 @@ source.
 
 @metric(
     columns=(
-        Column(
+        quantity(
             "r2",
-            "number",
             "share of the variance of layer_2 predicted from layer, on items left out",
-            None,
-            1,
+            maximum=1,
             label="R²",
         ),
         share("r2_in_sample", "that of least squares on the fitted items themselves", shown=False),

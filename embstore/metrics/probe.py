@@ -12,7 +12,17 @@ from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, Ids, LayerData, Result, join_reasons, with_scores
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import GROUP, GROUPED_BY, Option, coefficient, count, kept_whole, share
+from embstore.metrics.inputs import (
+    GROUP,
+    GROUPED_BY,
+    Option,
+    coefficient,
+    count,
+    kept_whole,
+    limits,
+    quantity,
+    share,
+)
 from embstore.metrics.labels import Codes, why_no_classes
 from embstore.metrics.numerics.estimates import (
     GROUPS,
@@ -58,16 +68,14 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
             interval=("low", "high"),
             baselines=("control_accuracy", "majority"),
         ),
-        Column(
+        quantity(
             "r2",
-            "number",
             "share of the variance of numbers that is predicted",
             maximum=1,
             interval=("low", "high"),
             label="R²",
         ),
-        Column("low", "number", "lower limit of the 95 % interval", maximum=1),
-        Column("high", "number", "upper limit of the 95 % interval", maximum=1),
+        *limits("accuracy or r2", maximum=1),
         share("macro_f1", "mean of the F1 scores of the classes", shown=False, label="macro F1"),
         share("majority", "share of the largest class", label="largest class"),
         share("control_accuracy", "accuracy in the control task", label="control task"),

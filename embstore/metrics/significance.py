@@ -5,7 +5,7 @@ similarities by chance.
 from dataclasses import replace
 
 from embstore.metrics.declaration import Column, Metric, Parameter
-from embstore.metrics.inputs import GROUP, GROUPED_BY, count, named, share
+from embstore.metrics.inputs import GROUP, GROUPED_BY, amount, count, limits, named, quantity, share
 from embstore.metrics.parts import Parts
 
 VERSUS_COLUMNS = (
@@ -15,15 +15,13 @@ VERSUS_COLUMNS = (
         "the layer it is compared with, SPACE or SPACE:LAYER of another space, or best",
         shown=False,
     ),
-    Column(
+    quantity(
         "difference",
-        "number",
         "value minus that of the layer it is compared with, on the units that all have",
         interval=("difference_low", "difference_high"),
         label="difference",
     ),
-    Column("difference_low", "number", "lower limit of the 95 % interval of the difference"),
-    Column("difference_high", "number", "upper limit of the 95 % interval of the difference"),
+    *limits("the difference", names=("difference_low", "difference_high")),
     share(
         "p",
         "two-sided, of no difference (Student's t), as if the best layer had been named beforehand",
@@ -32,11 +30,9 @@ VERSUS_COLUMNS = (
         "p_holm",
         "p, adjusted for the tests shown (Holm); against the best layer, for all pairs of layers",
     ),
-    Column(
+    amount(
         "detectable",
-        "number",
         "difference from a layer named beforehand that is found with a probability of .8",
-        minimum=0,
         shown=False,
     ),
     count("n_common", "units that all compared layers have"),
@@ -71,14 +67,11 @@ GROUP_OF_PARTS = replace(
 LIMITS = ("low", "high")
 """Columns of the limits of a mean's interval."""
 AVERAGE_COLUMNS = (
-    Column("group_std", "number", "standard deviation over the groups (divisor n − 1)", minimum=0),
-    Column("low", "number", "lower limit of the 95 % interval of the mean over the groups"),
-    Column("high", "number", "upper limit of the 95 % interval of the mean over the groups"),
-    Column(
+    amount("group_std", "standard deviation over the groups (divisor n − 1)"),
+    *limits("the mean over the groups"),
+    amount(
         "geometric_mean",
-        "number",
         "exp of the mean logarithm over the groups; null unless all values are above 0",
-        minimum=0,
         shown=False,
     ),
     count("n_groups", "groups that have a value", shown=True),
@@ -109,18 +102,17 @@ AVERAGE = (
 
 def parameters_of_parts(parts: Parts) -> tuple[Parameter, ...]:
     """Return the parameters of a metric of a set of vectors whose number has an interval."""
-    limits = [
-        Column(name, "number", f"{which} limit of the 95 % interval of {column}")
-        for column, names in limits_of(parts).items()
-        for name, which in zip(names, ("lower", "upper"), strict=True)
-    ]
     numbers = " and ".join(limits_of(parts))
     ci = Parameter(
         "ci",
         False,
         f"Add the 95 % interval of {numbers}, from parts of the items. {INDEPENDENT}",
         is_input=True,
-        columns=tuple(limits),
+        columns=tuple(
+            limit
+            for column, names in limits_of(parts).items()
+            for limit in limits(column, names=names)
+        ),
     )
     average, of_means = AVERAGE
     versus = replace(
@@ -160,9 +152,9 @@ PERMUTATION_COLUMNS = (
         "n_shuffled",
         "items that are shuffled for over = max: of cosines, those with a direction in all layers",
     ),
-    Column("shuffled", "number", "mean over the permutations", shown=False),
+    quantity("shuffled", "mean over the permutations", shown=False),
     share("p", "share of the permutations with as high a similarity", shown=False),
-    Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
+    quantity("threshold", "similarity that 5 % of the permutations reach", shown=False),
     share("calibrated", "0: not above the threshold, 1: alike", shown=False),
 )
 PERMUTATIONS = (

@@ -9,9 +9,9 @@ import numpy as np
 
 from embstore.base.space import IN_CONTEXT
 from embstore.metrics.data import TokenOrder
-from embstore.metrics.declaration import Column, LayerData, NotComputable, Result
+from embstore.metrics.declaration import LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option
+from embstore.metrics.inputs import Option, amount
 from embstore.metrics.isotropy import spread
 from embstore.metrics.numerics import linear_algebra
 
@@ -19,9 +19,7 @@ _OF_TEXTS = "Of each text: by='context', and average=True for the mean over text
 
 
 @metric(
-    columns=(
-        Column("prompt_entropy", "number", "entropy, in nats or as a share of ln", minimum=0),
-    ),
+    columns=(amount("prompt_entropy", "entropy, in nats or as a share of ln"),),
     formula="−Σ λ ln λ / ln min(n, d), λ = eigenvalues of XXᵀ / tr(XXᵀ)",
     citation="Skean et al. (2025), ICML; Sanchez Giraldo et al. (2015), IEEE Trans. Inf. Theory",
     references=("skean2025", "giraldo2015"),
@@ -60,14 +58,7 @@ def prompt_entropy(
 
 @metric(
     columns=(
-        Column(
-            "curvature",
-            "number",
-            "mean angle between successive steps",
-            minimum=0,
-            maximum=math.pi,
-            unit="radians",
-        ),
+        amount("curvature", "mean angle between successive steps", maximum=math.pi, unit="radians"),
     ),
     formula="mean arccos(cos(v_i, v_{i+1})), v_i = x_{i+1} − x_i",
     citation="Hosseini & Fedorenko (2023), NeurIPS; absolute: Skean et al. (2025), ICML",
