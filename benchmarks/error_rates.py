@@ -40,9 +40,8 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.metrics import probe
-from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.estimates import Estimate, compare_estimates
-from embstore.metrics.numerics.statistics import wilson_interval
+from embstore.metrics.numerics.statistics import holm, wilson_interval
 from embstore.metrics.numerics.units import Correlation, mean_of
 
 N_LAYERS, LEVEL = 7, 0.05

@@ -318,26 +318,19 @@ def imbalance(
     """
     grid = Grid.of(left, right)
     by_items = grid.pairs_by_items(ids) if distance == "cosine" else [(ids, grid.pairs)]
-    values: dict[Pair, float] = {}
-    shared: dict[Pair, Result] = {}
+    rows: dict[Pair, Result] = {}
     for used_ids, pairs in by_items:
         n = len(used_ids)
-        counts: Result = {
-            "n": n,
-            "n_zero": len(ids) - n,
-            "reason": "fewer than two items" if n < 2 else why_too_many(k, n),
-        }
+        reason = "fewer than two items" if n < 2 else why_too_many(k, n)
         directed = {*pairs, *((j, i) for i, j in pairs)}
         for pair in directed:
-            why = grid.constant_reason(*pair, by_direction=distance == "cosine")
-            shared[pair] = counts | {"reason": counts["reason"] or why}
-        directed = {pair for pair in directed if shared[pair]["reason"] is None}
-        values |= _imbalances(grid.layers, directed, used_ids, k, distance)
-    rows = [dict(shared[pair]) for pair in product(grid.left, grid.right)]
-    for (i, j), row in zip(product(grid.left, grid.right), rows, strict=True):
-        if (i, j) in values:
-            row |= {"imbalance": values[i, j], "imbalance_back": values[j, i], "chance": 1.0}
-    return rows
+            why = reason or grid.constant_reason(*pair, by_direction=distance == "cosine")
+            rows[pair] = {"n": n, "n_zero": len(ids) - n, "reason": why}
+        computable = {pair for pair in directed if rows[pair]["reason"] is None}
+        values = _imbalances(grid.layers, computable, used_ids, k, distance)
+        for (i, j), value in values.items():
+            rows[i, j] |= {"imbalance": value, "imbalance_back": values[j, i], "chance": 1.0}
+    return [dict(rows[pair]) for pair in product(grid.left, grid.right)]
 
 
 def _imbalances(

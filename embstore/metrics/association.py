@@ -27,7 +27,7 @@ from embstore.metrics.inputs import (
     share,
 )
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import pearson, permutation_test
+from embstore.metrics.numerics.statistics import permutation_test
 from embstore.metrics.numerics.units import Correlation, with_interval
 
 
@@ -111,20 +111,15 @@ def valnorm(
         "n_pleasant": len(a.units),
         "n_unpleasant": len(b.units),
     }
-    if len(x) < 2:
-        return result | {
-            "reason": "fewer than two words of the lexicon have an effect size and a value"
-        }
-    if np.ptp(x) <= 2 * errors[usable].max() or np.ptp(y) == 0:
-        return result | {
-            "reason": (
-                f"the {'effect sizes' if np.ptp(y) else 'values of the lexicon'} are all equal"
-            )
-        }
-    r = pearson(x, y)
-    result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x))}
-    nouns = ("words of the lexicon have an effect size and a value", "the effect sizes", "values")
+    nouns = (
+        "words of the lexicon have an effect size and a value",
+        "the effect sizes",
+        "the values of the lexicon",
+    )
     found = Correlation(targets.positions[usable], x, y, "pearson", errors[usable], nouns)
+    if reason := found.why_undefined():
+        return result | {"reason": reason}
+    result |= {"valnorm": found.value, "p_value": pearson_p_value(found.value, len(x))}
     return with_interval(result, found.estimate(), "words")
 
 

@@ -148,11 +148,9 @@ def axis(
     has_value = np.isfinite(values)
     ids, values = ids[has_value], values[has_value]
     order = np.argsort(-values, kind="stable")
-    shown = (
-        np.arange(len(ids))
-        if not top
-        else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
-    )
+    shown = np.arange(len(ids))
+    if top:
+        shown = np.union1d(shown[:top], shown[-top:])
     shared: Result = {
         "n": len(ids),
         "n_zero": int((~has_value).sum()),

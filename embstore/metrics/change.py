@@ -17,9 +17,8 @@ from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Result
 from embstore.metrics.decorator import metric
 from embstore.metrics.inputs import Option, amount, count, key, quantity, share
-from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import random_splits
+from embstore.metrics.numerics.statistics import holm, random_splits
 
 _REST = "rest"
 

@@ -126,12 +126,10 @@ def cka(
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
-        mean, deviation = (
-            (None, None) if value is None else cka_by_chance(spectra[i], spectra[j], n)
-        )
-        rows.append(
-            {"cka": value, "chance": mean, "chance_deviation": deviation, "n": n, "reason": reason}
-        )
+        row: Result = {"cka": value, "n": n, "reason": reason}
+        if value is not None:
+            row["chance"], row["chance_deviation"] = cka_by_chance(spectra[i], spectra[j], n)
+        rows.append(row)
     return rows
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -153,31 +153,14 @@ def _at_scales(distances: Float64Array, estimator: str) -> list[Result]:
     """Return the columns of each scale, of distances (n, k) above 0, ascending in each row."""
     k = distances.shape[1]
     if estimator == "gride":
-        return [
-            {
-                "scale": scale.neighbour,
-                "dimension": scale.dimension,
-                "standard_error": scale.standard_error,
-                "distance": scale.distance,
-                "reason": None if scale.dimension is not None else f"dimension: {TOO_EQUAL}",
-            }
-            for scale in gride(distances)
-        ]
+        return gride(distances)
     inverse = 1 / levina_bickel(distances)
     if not inverse.any():
         return [{"scale": k, "reason": f"dimension: {TOO_EQUAL}"}]
     mean = float(inverse.mean())
     error = float(inverse.std(ddof=1)) / math.sqrt(len(inverse)) / mean**2  # by the delta method
     distance = float(distances[:, -1].mean())
-    return [
-        {
-            "scale": k,
-            "dimension": 1 / mean,
-            "standard_error": error,
-            "distance": distance,
-            "reason": None,
-        }
-    ]
+    return [{"scale": k, "dimension": 1 / mean, "standard_error": error, "distance": distance}]
 
 
 def _slope(x: Float64Array, n: int) -> float | None:
@@ -189,18 +172,7 @@ def _slope(x: Float64Array, n: int) -> float | None:
     return float(x @ y) / square if square > len(x) * _ROUNDING**2 else None
 
 
-class Scale(NamedTuple):
-    """The dimension at a scale: of the ratios μ of the distances of the n₂-th and the n₁-th
-    neighbour.
-    """
-
-    neighbour: int  # n₂
-    dimension: float | None  # None if no ratio is above 1
-    standard_error: float | None  # of dimension, from the Fisher information
-    distance: float  # mean of the distances of both neighbours
-
-
-def gride(distances: Float64Array) -> list[Scale]:
+def gride(distances: Float64Array) -> list[Result]:
     """Estimate the dimension at the scales n₂ = 2, 4, 8, … by GRIDE (Denti, Doimo, Laio & Mira
     2022).
 
@@ -213,21 +185,23 @@ def gride(distances: Float64Array) -> list[Scale]:
         distances: Euclidean distances to the nearest others, float64 (n, k), ascending in each row,
             above 0.
     """
-    found = []
+    rows: list[Result] = []
     n_2 = 2
     while n_2 <= distances.shape[1]:
         near, far = distances[:, n_2 // 2 - 1], distances[:, n_2 - 1]
         logs = np.log(far / near)
         logs = logs[logs > _ROUNDING]
         dimension = _solve(logs, n_2 - n_2 // 2 - 1, n_2 - 1)
-        error = (
-            None
-            if dimension is None
-            else 1 / math.sqrt(_information(dimension, logs, n_2 - n_2 // 2 - 1))
-        )
-        found.append(Scale(n_2, dimension, error, float((near.mean() + far.mean()) / 2)))
+        row: Result = {"scale": n_2, "distance": float((near.mean() + far.mean()) / 2)}
+        if dimension is None:
+            row["reason"] = f"dimension: {TOO_EQUAL}"
+        else:
+            row["dimension"] = dimension
+            information = _information(dimension, logs, n_2 - n_2 // 2 - 1)
+            row["standard_error"] = 1 / math.sqrt(information)  # from the Fisher information
+        rows.append(row)
         n_2 *= 2
-    return found
+    return rows
 
 
 def _solve(logs: Float64Array, a: int, b: int) -> float | None:

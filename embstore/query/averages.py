@@ -13,8 +13,7 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Column
 from embstore.metrics.decorator import best_columns
-from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS
-from embstore.metrics.numerics.estimates import Estimate
+from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate
 from embstore.metrics.numerics.units import mean_of
 from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
 from embstore.query.provenance import Row
@@ -134,8 +133,8 @@ def _average(
     units = np.array([item_id(Unit.SENTENCE, str(name)) for name in with_value], np.int64)
     order = np.argsort(units)
     mean = mean_of(units[order], numbers[order])
-    if len(used) >= MIN_INTERVAL_UNITS:
+    if len(used) >= MIN_GROUPS:
         row["low"], row["high"] = mean.interval()
     else:
-        notes.append(f"interval: fewer than {MIN_INTERVAL_UNITS} groups")
+        notes.append(f"interval: fewer than {MIN_GROUPS} groups")
     return row | {"reason": "; ".join(notes) or None}, mean

@@ -15,8 +15,8 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.messages import first_of
 from embstore.base.space import Layer
 from embstore.metrics.declaration import NotComputable
-from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, common_units, holm
-from embstore.metrics.numerics.estimates import compare_estimates
+from embstore.metrics.numerics.estimates import MIN_GROUPS, common_units, compare_estimates
+from embstore.metrics.numerics.statistics import holm
 from embstore.metrics.significance import versus_columns
 from embstore.query import compute
 from embstore.query.notes import shown_range
@@ -196,8 +196,8 @@ def _compare(
     first = next(iter(scores.values()))
     n, units = len(first.units), "units" if first.of_units else "items"
     scores = {place: each for place, each in scores.items() if math.isfinite(each.value)}
-    if n < MIN_INTERVAL_UNITS:
-        raise NotComputable(f"no test: {n} {units} in common, fewer than {MIN_INTERVAL_UNITS}")
+    if n < MIN_GROUPS:
+        raise NotComputable(f"no test: {n} {units} in common, fewer than {MIN_GROUPS}")
     if len(scores) < 2 or (reference is not None and reference not in scores):
         raise NotComputable("no test: the correlations are 1 or -1")
     target = reference or max(scores, key=lambda place: scores[place].value)

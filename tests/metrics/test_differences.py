@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_rel
 
 from embstore.metrics.declaration import NotComputable
-from embstore.metrics.numerics.differences import common_units, holm
-from embstore.metrics.numerics.estimates import compare_estimates
+from embstore.metrics.numerics.estimates import common_units, compare_estimates
+from embstore.metrics.numerics.statistics import holm
 from embstore.metrics.numerics.units import Correlation, mean_of
 
 UNITS = np.arange(40)

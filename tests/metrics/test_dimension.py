@@ -91,7 +91,7 @@ def test_the_likelihood_is_highest_there():
     rng = np.random.default_rng(0)
     distances = nearest(rng.normal(size=(400, 3)), 16)
     for scale in gride(distances):
-        n_2, n_1 = scale.neighbour, scale.neighbour // 2
+        n_2, n_1 = scale["scale"], scale["scale"] // 2
         logs = np.log(distances[:, n_2 - 1] / distances[:, n_1 - 1])
 
         def likelihood(d, logs=logs, a=n_2 - n_1 - 1, b=n_2 - 1):
@@ -99,12 +99,12 @@ def test_the_likelihood_is_highest_there():
 
         grid = np.linspace(1, 6, 5001)
         best = grid[np.argmax([likelihood(d) for d in grid])]
-        assert scale.dimension == pytest.approx(best, rel=0.006)
+        assert scale["dimension"] == pytest.approx(best, rel=0.006)
         step = 1e-3
         curvature = (
             -(likelihood(best + step) - 2 * likelihood(best) + likelihood(best - step)) / step**2
         )
-        assert scale.standard_error == pytest.approx(1 / np.sqrt(curvature), rel=0.02)
+        assert scale["standard_error"] == pytest.approx(1 / np.sqrt(curvature), rel=0.02)
 
 
 @pytest.mark.slow
@@ -117,9 +117,9 @@ def test_a_uniform_torus_has_its_dimension_at_each_scale(dim):
     apart = np.abs(x[:, None] - x[None])
     distances = np.sort(np.sqrt((np.minimum(apart, 1 - apart) ** 2).sum(axis=2)), axis=1)[:, 1:33]
     for scale in gride(distances):
-        assert scale.standard_error is not None
-        assert scale.dimension == pytest.approx(
-            dim, abs=4 * np.sqrt(scale.neighbour) * scale.standard_error
+        assert scale["standard_error"] is not None
+        assert scale["dimension"] == pytest.approx(
+            dim, abs=4 * np.sqrt(scale["scale"]) * scale["standard_error"]
         )
     mean = 1 / (1 / levina_bickel(distances)).mean()
     assert mean == pytest.approx(dim * 30 / 31, rel=0.05)

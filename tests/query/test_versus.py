@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError
-from embstore.metrics.numerics.differences import holm
+from embstore.metrics.numerics.statistics import holm
 
 COLUMNS = [
     "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "detectable",

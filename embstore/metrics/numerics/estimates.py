@@ -8,18 +8,18 @@ error of a difference is the difference of the errors.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import cast
 
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
 from embstore.metrics.declaration import Ids, NotComputable, Result
-from embstore.metrics.numerics.differences import Difference
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE
 
-MIN_GROUPS = 10  # independent items below which there is no interval and no test
+MIN_GROUPS = 10  # independent items or units below which there is no interval and no test
 SPLITS = 50  # into halves; twice as many below 100 items, where a half says less
 _FEW = 100
 MORE_NEIGHBOURS = 40  # in a list of 2 k + these, nearly always k are in a half
@@ -54,11 +54,6 @@ class Estimate:
         if self.is_log:
             return math.exp(value)
         return math.tanh(value) if self.is_z else value
-
-    @property
-    def usable(self) -> Ids:
-        """The items that the number is of."""
-        return self.units
 
     def restricted(self, units: Ids) -> "Estimate":
         """Return the number of some of the items, ascending: computed anew, since it depends on all
@@ -128,6 +123,23 @@ class Estimate:
         low = float(betaincinv(right, wrong + 1, (1 - _LEVEL) / 2)) if right else 0.0
         high = float(betaincinv(right + 1, wrong, (1 + _LEVEL) / 2)) if wrong else 1.0
         return low, high
+
+
+def common_units(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """Return the numbers of several layers restricted to the units that all of them are of."""
+    units = reduce(np.intersect1d, [estimate.units for estimate in estimates])
+    return [estimate.restricted(units) for estimate in estimates]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A layer compared with a reference."""
+
+    value: float  # score of the layer minus that of the reference
+    low: float  # lower limit of the 95 % interval of value
+    high: float  # upper limit
+    p: float  # two-sided, of no difference
+    detectable: float  # difference that would have been found with a probability of .8
 
 
 def compare_estimates(first: Estimate, second: Estimate) -> Difference:

@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array, batches, has_direction
+from embstore.base.arrays import Float64Array, batches, has_direction, slices
 from embstore.metrics.declaration import Ids, LayerData, Layers, NotComputable
 
 T = TypeVar("T")
@@ -228,63 +228,41 @@ def reduce_pairs(
     for batch in batches(pairs, sizes, _PRODUCT_BYTES):
         positions = members(batch)
         chosen = [layers[position] for position in positions]
-        sums = _SumsOfPairs([(positions.index(i), positions.index(j)) for i, j in batch])
-        fit = _BLOCK_BYTES // (8 * sum(layer.dim for layer in chosen))
-        rows = min(max(fit, _MIN_ROWS), _MAX_ROWS)
-        for start in range(0, len(ids), rows):
-            sums.add([prepare(read_vectors(layer, ids[start : start + rows])) for layer in chosen])
-        for number, pair in enumerate(batch):
-            values[pair] = reduce(sums.of_pair(number))
+        numbers = [(positions.index(i), positions.index(j)) for i, j in batch]
+        dims, n_layers = [layer.dim for layer in chosen], len(chosen)
+        shifts: list[Float64Array] = []
+        totals = [np.zeros(dim) for dim in dims]
+        weighted_totals = [np.zeros((n_layers, dim)) for dim in dims]
+        square_totals, square_products = np.zeros(n_layers), np.zeros((n_layers, n_layers))
+        products = [np.zeros((dims[i], dims[j])) for i, j in numbers]
+        rows = min(max(_BLOCK_BYTES // (8 * sum(dims)), _MIN_ROWS), _MAX_ROWS)
+        for part in slices(len(ids), rows):
+            blocks = [prepare(read_vectors(layer, ids[part])) for layer in chosen]
+            shifts = shifts or [block.mean(axis=0) for block in blocks]
+            for block, shift in zip(blocks, shifts, strict=True):
+                block -= shift
+            squares = np.stack([np.vecdot(block, block) for block in blocks])
+            square_products += squares @ squares.T
+            square_totals += squares.sum(axis=1)
+            for layer, block in enumerate(blocks):
+                totals[layer] += block.sum(axis=0)
+                weighted_totals[layer] += squares @ block
+            for (i, j), product in zip(numbers, products, strict=True):
+                product += blocks[i].T @ blocks[j]
+        sides = list(map(LayerSums, shifts, totals, square_totals.tolist()))
+        for pair, (i, j), product in zip(batch, numbers, products, strict=True):
+            values[pair] = reduce(
+                PairSums(
+                    len(ids),
+                    sides[i],
+                    sides[j],
+                    product,
+                    float(square_products[i, j]),
+                    weighted_totals[i][j],
+                    weighted_totals[j][i],
+                )
+            )
     return values
-
-
-class _SumsOfPairs:
-    """Accumulates the sums of pairs of layers, given as positions in the list of blocks, block by
-    block.
-    """
-
-    def __init__(self, pairs: Sequence[Pair]) -> None:
-        self._pairs = pairs
-        self._n = 0
-
-    def add(self, blocks: Sequence[Float64Array]) -> None:
-        """Add the vectors (n, dim) of the same items in each layer; the blocks are overwritten."""
-        if self._n == 0:
-            dims = [block.shape[1] for block in blocks]
-            self._shifts = [block.mean(axis=0) for block in blocks]
-            self._totals = [np.zeros(dim) for dim in dims]
-            self._weighted_totals = [np.zeros((len(dims), dim)) for dim in dims]
-            self._square_totals = np.zeros(len(dims))
-            self._square_products = np.zeros((len(dims), len(dims)))
-            self._products = [np.zeros((dims[i], dims[j])) for i, j in self._pairs]
-        self._n += len(blocks[0])
-        for block, shift in zip(blocks, self._shifts, strict=True):
-            block -= shift
-        squares = np.stack([np.vecdot(block, block) for block in blocks])
-        self._square_products += squares @ squares.T
-        self._square_totals += squares.sum(axis=1)
-        for layer, block in enumerate(blocks):
-            self._totals[layer] += block.sum(axis=0)
-            self._weighted_totals[layer] += squares @ block
-        for (i, j), product in zip(self._pairs, self._products, strict=True):
-            product += blocks[i].T @ blocks[j]
-
-    def of_pair(self, number: int) -> PairSums:
-        """Return the sums of the pair with this number in ``pairs``."""
-        i, j = self._pairs[number]
-        left, right = (
-            LayerSums(self._shifts[layer], self._totals[layer], float(self._square_totals[layer]))
-            for layer in (i, j)
-        )
-        weighted = self._weighted_totals[i][j], self._weighted_totals[j][i]
-        return PairSums(
-            self._n,
-            left,
-            right,
-            self._products[number],
-            float(self._square_products[i, j]),
-            *weighted,
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -277,6 +277,17 @@ def random_splits(
         yield rng.permuted(chosen, axis=1, out=chosen)
 
 
+def holm(p_values: Float64Array) -> Float64Array:
+    """Adjust p-values (m,) for their number by Holm (1979): valid for any dependence. The order is
+    kept.
+    """
+    m = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate((m - np.arange(m)) * p_values[order]))
+    return adjusted
+
+
 def draw_folds(groups: Positions, n_folds: int, seed: int | Sequence[int]) -> Positions:
     """Return the fold of each item, int64 (n,), from 0: whole groups, drawn at random, folds of
     nearly equal size.

@@ -12,8 +12,7 @@ import numpy as np
 
 from embstore.base.arrays import Float64Array
 from embstore.metrics.declaration import Ids, NotComputable, Result, with_scores
-from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS
-from embstore.metrics.numerics.estimates import Estimate, group_errors
+from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate, group_errors
 from embstore.metrics.numerics.statistics import pearson, ranks
 
 _CLOSE = 1 - 1e-12  # to 1, of a correlation: Fisher's z of 1 is infinite
@@ -108,8 +107,8 @@ def with_interval(row: Result, estimate: Estimate, noun: str) -> Result:
     """Return the row of a mean or correlation with its interval, or the reason why there is
     none.
     """
-    if len(estimate.units) < MIN_INTERVAL_UNITS:
-        added: Result = {"reason": f"interval: fewer than {MIN_INTERVAL_UNITS} {noun}"}
+    if len(estimate.units) < MIN_GROUPS:
+        added: Result = {"reason": f"interval: fewer than {MIN_GROUPS} {noun}"}
     elif not math.isfinite(estimate.value):
         added = {"reason": "interval: the correlation is 1 or -1"}
     else:
