@@ -10,6 +10,7 @@ from embstore.base.arrays import (
     cosine_error,
     positions_of,
     rounding_error_bound,
+    slices,
     square_norms,
 )
 from embstore.base.summary import Summary
@@ -189,53 +190,43 @@ def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
     """
     candidates = np.flatnonzero(np.bincount(contexts.groups, minlength=len(contexts.names)) > 1)
     size = max(1, BATCH_BYTES // (8 * data.dim))
-    parts: list[tuple[Ids, Float64Array]] = []
-    for start in range(0, max(1, len(candidates)), size):
-        words = _Words(contexts, candidates[start : start + size], data.dim)
-        for rows, units in data.map_with_ids(words.units):
-            np.add.at(words.counts, rows, 1)
-            np.add.at(words.totals, rows, units)
-        parts.append(in_order(data.map_with_ids(words.mean_cosines)))
+    parts = [
+        _of_words(data, contexts, candidates[batch])
+        for batch in slices(max(1, len(candidates)), size)
+    ]
     ids, values = parts[0]
     for _, others in parts[1:]:
         values = np.where(np.isnan(values), others, values)
     return ids, values, np.full(len(ids), 2 * cosine_error(data.dim))
 
 
-class _Words:
-    """A batch of w words, with the number of their non-zero vectors (w,) and the sum of the unit
-    vectors (w, dim).
+def _of_words(data: LayerData, contexts: Contexts, words: Int64Array) -> tuple[Ids, Float64Array]:
+    """Return the ids of all items, ascending, and the mean cosine of each with the others of its
+    word; NaN for none, and for words other than these (w,).
     """
+    row_of_word = np.full(len(contexts.names), -1)
+    row_of_word[words] = np.arange(len(words))
+    row_of_item = np.append(row_of_word[contexts.groups], -1)  # the last is of no word
+    counts, totals = np.zeros(len(words)), np.zeros((len(words), data.dim))
 
-    def __init__(self, contexts: Contexts, batch: Int64Array, dim: int) -> None:
-        row_of_word = np.full(len(contexts.names), -1)
-        row_of_word[batch] = np.arange(len(batch))
-        self._ids = contexts.ids
-        self._row_of_item = np.append(row_of_word[contexts.groups], -1)  # the last is of no word
-        self.counts, self.totals = np.zeros(len(batch)), np.zeros((len(batch), dim))
-
-    def _rows(self, ids: Ids) -> Int64Array:
-        """Return the row of the word of each item (n,); -1 for other words."""
-        rows: Int64Array = self._row_of_item[positions_of(ids, self._ids)]
-        return rows
-
-    def units(self, ids: Ids, block: Block) -> tuple[Int64Array, Float64Array]:
-        """Return the rows of the words of the non-zero vectors of a block (n,), and their unit
-        vectors (n, dim).
+    def of_block(ids: Ids, block: Block) -> tuple[Int64Array, Int64Array, Float64Array]:
+        """Return the positions of the vectors with a word and a direction, the rows of their words,
+        and their unit vectors.
         """
-        rows, (units, is_zero) = self._rows(ids), unit_rows(block)
-        used = (rows >= 0) & ~is_zero
-        return rows[used], units[used]
-
-    def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
-        """Return ids, and the mean cosine of each vector of a block with the others of its word
-        (n,); NaN for none.
-        """
-        rows, (units, is_zero) = self._rows(ids), unit_rows(block)
-        values = np.full(len(ids), np.nan)
+        rows, (units, is_zero) = row_of_item[positions_of(ids, contexts.ids)], unit_rows(block)
         used = np.flatnonzero((rows >= 0) & ~is_zero)
-        used = used[self.counts[rows[used]] > 1]
-        chosen = units[used]
-        totals_without = np.vecdot(chosen, self.totals[rows[used]]) - np.vecdot(chosen, chosen)
-        values[used] = (totals_without / (self.counts[rows[used]] - 1)).clip(-1, 1)
+        return used, rows[used], units[used]
+
+    def mean_cosines(ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
+        used, rows, units = of_block(ids, block)
+        has_others = counts[rows] > 1
+        used, rows, units = used[has_others], rows[has_others], units[has_others]
+        totals_without = np.vecdot(units, totals[rows]) - np.vecdot(units, units)
+        values = np.full(len(ids), np.nan)
+        values[used] = (totals_without / (counts[rows] - 1)).clip(-1, 1)
         return ids, values
+
+    for _, rows, units in data.map_with_ids(of_block):
+        np.add.at(counts, rows, 1)
+        np.add.at(totals, rows, units)
+    return in_order(data.map_with_ids(mean_cosines))

@@ -37,6 +37,7 @@ UNGROUPED: dict[Need, str] = {
 }
 """What metrics are of that cannot be divided into groups of items (`by`)."""
 _WIDTH = 80
+_COLUMN = ("name", "type", "minimum", "maximum", "unit", "help")
 
 
 class CacheLookup(NamedTuple):
@@ -130,15 +131,7 @@ class Explanation:
             "version": metric.version,
             "package": metric.package,
             "columns": [
-                {
-                    "name": column.name,
-                    "type": column.type,
-                    "minimum": column.minimum,
-                    "maximum": column.maximum,
-                    "unit": column.unit,
-                    "key": column.is_key,
-                    "help": column.help,
-                }
+                {name: getattr(column, name) for name in _COLUMN} | {"key": column.is_key}
                 for column in self._columns
             ],
             "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],

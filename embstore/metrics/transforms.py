@@ -401,18 +401,6 @@ class _Fitting:
         self.affine = replace(self.affine, notes=(*self.affine.notes, note))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Clamp:
-    """The map that limits each component of a vector to [−limit, limit]."""
-
-    limit: float
-
-    def __call__(self, block: Block) -> Float64Array:
-        """Apply the map to vectors (n, dim); return float64 (n, dim)."""
-        clamped: Float64Array = block.clip(-self.limit, self.limit, dtype=np.float64)
-        return clamped
-
-
 def normalize(block: Block) -> Float64Array:
     """Return vectors (n, dim) scaled to unit length, float64 (n, dim); zero vectors stay zero."""
     return linear_algebra.unit_rows(block)[0]
@@ -442,12 +430,10 @@ class Chain:
 
     def then(self, part: Transform) -> "Chain":
         """Return these maps followed by another."""
-        affine = part if isinstance(part, Affine) else None
-        return Chain(
-            (*self.parts, part),
-            self.columns if affine is None else self.columns[affine.columns],
-            self.notes if affine is None else (*self.notes, *affine.notes),
-        )
+        parts = (*self.parts, part)
+        if not isinstance(part, Affine):
+            return replace(self, parts=parts)
+        return Chain(parts, self.columns[part.columns], (*self.notes, *part.notes))
 
 
 @dataclass(frozen=True)
@@ -523,8 +509,8 @@ def transform_group(vectors: Block, steps: Sequence[Step]) -> Float64Array | Non
     return x
 
 
-def _fit_clamp(data: LayerData, step: Step) -> Clamp:
-    """Return the clamp at the mean of the vectors' quantiles."""
+def _fit_clamp(data: LayerData, step: Step) -> Transform:
+    """Return the map that limits each component to the mean of the vectors' quantiles."""
     n, total = 0, 0.0
     for size, part in data.map(
         lambda block: (
@@ -537,7 +523,8 @@ def _fit_clamp(data: LayerData, step: Step) -> Clamp:
         raise NotComputable("no vectors")
     if total == 0:
         raise NotComputable(f"{step.name} removes everything: that quantile is 0 in all vectors")
-    return Clamp(total / n)
+    limit = total / n
+    return lambda block: block.clip(-limit, limit, dtype=np.float64)
 
 
 def _fit_affine(data: LayerData, steps: Sequence[Step]) -> Affine:
