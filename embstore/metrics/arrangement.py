@@ -209,8 +209,8 @@ def cknna(
             )
             values = [normalise(forms, i, j, WITHIN_ROUNDING) for i, j in directed]
         else:
-            graphs = {at: _graph(grid.layers[at], used_ids, k) for at in members(pairs)}
-            squares = {at: _hsic1(graph, graph) for at, graph in graphs.items()}
+            graphs = {layer: _graph(grid.layers[layer], used_ids, k) for layer in members(pairs)}
+            squares = {layer: _hsic1(graph, graph) for layer, graph in graphs.items()}
             values = [
                 _normalised(graphs[i], graphs[j], squares[i], squares[j]) for i, j in directed
             ]
@@ -229,8 +229,8 @@ def _graph(layer: LayerData, ids: Ids, k: int) -> "csr_array":
     """Return the cosines (n, n) of each item with its k nearest neighbours, sparse, row by row."""
     from scipy.sparse import csr_array  # slow to import
 
-    found, positions, cosines = layer.neighbours(k, only=ids)
-    check_complete(found, ids)
+    stored, positions, cosines = layer.neighbours(k, only=ids)
+    check_complete(stored, ids)
     n = len(ids)
     return csr_array((cosines.ravel(), positions.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
 
@@ -286,7 +286,7 @@ _BLOCK_VALUES = 1 << 22
     similarity=Similarity(
         "imbalance",
         is_distance=True,
-        excludes_zero_vectors=lambda given: given["distance"] == "cosine",
+        excludes_zero_vectors=lambda arguments: arguments["distance"] == "cosine",
         chance="chance",
     ),
     version=2,
@@ -339,8 +339,8 @@ def _imbalances(
     """Return Δ(i → j) of the pairs (i, j) of positions in ``layers``, over n > k items."""
     nearest: dict[int, Positions] = {}
     for i in sorted({i for i, _ in directed}):
-        found, nearest[i], _ = layers[i].neighbours(k, distance, only=ids)
-        check_complete(found, ids)
+        stored, nearest[i], _ = layers[i].neighbours(k, distance, only=ids)
+        check_complete(stored, ids)
     values: dict[Pair, float] = {}
     for j in sorted({j for _, j in directed}):
         sources = {i: nearest[i] for i, second in directed if second == j}
@@ -378,12 +378,15 @@ def _rank_totals(
         # Unit vectors have a rounding error of their own.
         errors = bound * ((lengths[rows, None] + lengths + is_unit) ** 2)
         low, high = squares - errors, squares + errors
-        at = np.arange(len(squares))
+        rows_of_block = np.arange(len(squares))
         # No item is its own neighbour.
-        low[at, positions[rows]] = high[at, positions[rows]] = np.inf
+        low[rows_of_block, positions[rows]] = high[rows_of_block, positions[rows]] = np.inf
         for source, lists in neighbours.items():
             for chosen in lists[rows].T:
-                least, most = low[at, chosen][:, None], high[at, chosen][:, None]
+                least, most = (
+                    low[rows_of_block, chosen][:, None],
+                    high[rows_of_block, chosen][:, None],
+                )
                 before = np.count_nonzero(high < least, axis=1)
                 # Others are as near.
                 for row in np.flatnonzero(np.count_nonzero(low <= most, axis=1) > before + 1):

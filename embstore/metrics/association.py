@@ -116,11 +116,11 @@ def valnorm(
         "the effect sizes",
         "the values of the lexicon",
     )
-    found = Correlation(targets.positions[usable], x, y, "pearson", errors[usable], nouns)
-    if reason := found.why_undefined():
+    correlation = Correlation(targets.positions[usable], x, y, "pearson", errors[usable], nouns)
+    if reason := correlation.why_undefined():
         return result | {"reason": reason}
-    result |= {"valnorm": found.value, "p_value": pearson_p_value(found.value, len(x))}
-    return with_interval(result, found.estimate(), "words")
+    result |= {"valnorm": correlation.value, "p_value": pearson_p_value(correlation.value, len(x))}
+    return with_interval(result, correlation.estimate(), "words")
 
 
 def pearson_p_value(r: float, n: int) -> float:

@@ -67,14 +67,14 @@ def _with_nearest(data: LayerData, ids: Ids, vectors: Float64Array, k: int) -> F
         return np.take_along_axis(cosines, kept, axis=0), block_ids[kept]
 
     parts = list(data.map_with_ids(nearest))
-    cosines, found = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
+    cosines, neighbours = (np.concatenate([part[number] for part in parts]) for number in (0, 1))
     means = np.empty_like(vectors)
-    for at in range(len(vectors)):
-        order = np.lexsort((found[:, at], -cosines[:, at]))[:k]
-        chosen = found[order[np.isfinite(cosines[order, at])], at]
-        means[at] = np.concatenate([vectors[at : at + 1], data.gather(np.sort(chosen))[1]]).mean(
-            axis=0
-        )
+    for number in range(len(vectors)):
+        order = np.lexsort((neighbours[:, number], -cosines[:, number]))[:k]
+        chosen = neighbours[order[np.isfinite(cosines[order, number])], number]
+        means[number] = np.concatenate(
+            [vectors[number : number + 1], data.gather(np.sort(chosen))[1]]
+        ).mean(axis=0)
     return means
 
 
@@ -94,8 +94,8 @@ def cosines_with(data: LayerData, direction: Float64Array) -> tuple[Ids, Float64
 
 def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Array]:
     """Return the ids and values of all blocks, by ascending id."""
-    found = [(np.empty(0, np.int64), np.empty(0)), *parts]
-    ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
+    blocks = [(np.empty(0, np.int64), np.empty(0)), *parts]
+    ids, values = (np.concatenate([part[place] for part in blocks]) for place in (0, 1))
     order = np.argsort(ids)
     return ids[order], values[order]
 

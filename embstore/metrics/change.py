@@ -132,12 +132,12 @@ def change(
     rows: list[Result] = []
     rare: list[str] = []
     for number, text in enumerate(contexts.names):
-        at = np.flatnonzero((word_of == number) & (group_of >= 0))
-        own, compared = np.unique(group_of[at]).tolist(), set[int]()
+        places_of_word = np.flatnonzero((word_of == number) & (group_of >= 0))
+        occurring, compared = np.unique(group_of[places_of_word]).tolist(), set[int]()
         n_rows = len(rows)
-        for first, second in _pairs(names, own, is_ordered, against):
-            is_used = np.isin(group_of[at], (*first, *second))
-            is_second = np.isin(group_of[at][is_used], second)
+        for first, second in _pairs(names, occurring, is_ordered, against):
+            is_used = np.isin(group_of[places_of_word], (*first, *second))
+            is_second = np.isin(group_of[places_of_word][is_used], second)
             n, n_2 = len(is_second), int(is_second.sum())
             row: Result = {"word": text, "n": n, "n_1": n - n_2, "n_2": n_2, "seed": None}
             row["group_1"], row["group_2"] = (
@@ -145,18 +145,18 @@ def change(
             )
             if min(n_2, n - n_2) >= min_contexts:
                 compared.update(first, second)
-                used = at[is_used]
+                used = places_of_word[is_used]
                 row |= _compare(vectors[used], units[used], is_second, permutations, seed, text)
                 rows.append(row)
             elif word:  # of all words, those that are rare are left out
                 rows.append(row | {"reason": f"fewer than {min_contexts} contexts in a group"})
         if word and len(rows) == n_rows:
             reason = "in fewer than two of the groups"
-            rows.append({"word": text, "n": len(at), "seed": None, "reason": reason})
+            rows.append({"word": text, "n": len(places_of_word), "seed": None, "reason": reason})
         elif not word:
             left_out = [] if compared else [text]
             rare += left_out or [
-                f"{text} ({names[group]})" for group in own if group not in compared
+                f"{text} ({names[group]})" for group in occurring if group not in compared
             ]
     places: dict[Any, int] = {name: place for place, name in enumerate([*names, _REST, None])}
     rows.sort(key=lambda row: (places[row.get("group_1")], places[row.get("group_2")]))
@@ -175,17 +175,18 @@ def change(
 
 
 def _pairs(
-    names: Sequence[str], own: Sequence[int], is_ordered: bool, against: str | None
+    names: Sequence[str], occurring: Sequence[int], is_ordered: bool, against: str | None
 ) -> list[tuple[Sequence[int], Sequence[int]]]:
     """Return the pairs of sides to compare, as the numbers of the groups of each side.
 
     Args:
         names: Names of all groups.
-        own: Numbers of the groups in which the word occurs, ascending.
-        is_ordered: Whether each group is compared with the next, instead of all pairs of ``own``.
+        occurring: Numbers of the groups in which the word occurs, ascending.
+        is_ordered: Whether each group is compared with the next, instead of all pairs of
+            ``occurring``.
         against: Name of the group that the others are compared with, or ``rest``.
     """
-    compared = range(len(names)) if is_ordered else own
+    compared = range(len(names)) if is_ordered else occurring
     if against is None:
         return [
             ((i,), (j,))
@@ -267,7 +268,7 @@ def _distances(vectors: Float64Array, second: Float64Array) -> tuple[Float64Arra
     squares_1 = squares.sum() - squares_2
     between = (squares_1 / n_1 + squares_2 / n_2) / 2 - np.vecdot(sums_1, sums_2) / (n_1 * n_2)
     within = [
-        own / n - (np.vecdot(sums, sums) - own) / (n * (n - 1))
-        for sums, own, n in ((sums_1, squares_1, n_1), (sums_2, squares_2, n_2))
+        total_square / n - (np.vecdot(sums, sums) - total_square) / (n * (n - 1))
+        for sums, total_square, n in ((sums_1, squares_1, n_1), (sums_2, squares_2, n_2))
     ]
     return between, (within[0] + within[1]) / 2

@@ -74,7 +74,7 @@ _LISTS_AT_ONCE = 16_384
         matrix=lambda layer, ids, *, variant: unit_gram(
             read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram
         ),
-        has_matrix=lambda given: given["variant"] != "svcca",
+        has_matrix=lambda arguments: arguments["variant"] != "svcca",
         chance="chance",
     ),
     version=3,
@@ -140,9 +140,9 @@ def _svcca_rows(grid: Grid, ids: Ids) -> list[Result]:
         for i, j in product(grid.left, grid.right)
     }
     wanted = {ordered(*pair) for pair, reason in reasons.items() if reason is None}
-    found = svcca(grid.layers, sorted(wanted), ids, _SVCCA_KEPT)
+    values = svcca(grid.layers, sorted(wanted), ids, _SVCCA_KEPT)
     return [
-        {"cka": found.get(ordered(*pair)), "n": len(ids), "reason": reason}
+        {"cka": values.get(ordered(*pair)), "n": len(ids), "reason": reason}
         for pair, reason in reasons.items()
     ]
 
@@ -285,7 +285,7 @@ def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float
         matrix=lambda layer, ids, **_: unit_gram(
             normalise_rows(read_vectors(layer, ids)), cosine_gram
         ),
-        has_matrix=lambda given: given["correlation"] == "pearson",
+        has_matrix=lambda arguments: arguments["correlation"] == "pearson",
         excludes_zero_vectors=lambda _: True,
         chance="chance",
     ),
@@ -458,8 +458,8 @@ def _distances(layer: LayerData, ids: Ids, first: Positions, second: Positions) 
     as above.
     """
     used = np.union1d(first, second)
-    found, vectors = layer.gather(ids[used])
-    check_complete(found, ids[used])
+    stored, vectors = layer.gather(ids[used])
+    check_complete(stored, ids[used])
     first, second = np.searchsorted(used, first), np.searchsorted(used, second)
     distances = np.empty(len(first))
     for part in slices(len(first), _PAIRS_AT_ONCE):
@@ -518,10 +518,12 @@ def overlap(
             reason = "fewer than two items with a direction"
         nearest: dict[int, Nearest] = {}
         for position in () if reason else members(pairs):
-            found = find_nearest(grid.layers[position], k, only=None if n == len(ids) else used_ids)
-            check_complete(found.ids, used_ids)
-            nearest[position] = found._replace(
-                positions=np.sort(found.positions.astype(np.int32), axis=1)
+            neighbours = find_nearest(
+                grid.layers[position], k, only=None if n == len(ids) else used_ids
+            )
+            check_complete(neighbours.ids, used_ids)
+            nearest[position] = neighbours._replace(
+                positions=np.sort(neighbours.positions.astype(np.int32), axis=1)
             )
         for i, j in pairs:
             values = {"reason": reason} if reason else _overlap_values(nearest[i], nearest[j], n, k)
@@ -538,7 +540,7 @@ def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
         return {"n_tied": n_tied, "reason": f"in one of the layers {TIED}"}
     lists = (left.positions, right.positions)
     shared = np.concatenate(
-        [n_shared(*(each[part] for each in lists)) for part in slices(n, _LISTS_AT_ONCE)]
+        [n_shared(*(positions[part] for positions in lists)) for part in slices(n, _LISTS_AT_ONCE)]
     )
     return {
         "jaccard": float((shared / (2 * k - shared)).mean()),

@@ -122,11 +122,11 @@ def correlate(
         result["k"] = min(k, max(len(ids) - 1, 1))
     nouns = "items have both values", f"the items' values of {value}", "the values of the column"
     x, y = values[usable], other[usable]
-    found = Correlation(ids[usable], x, y, "spearman", all_errors[usable], nouns)
-    if reason := found.why_undefined():
+    correlation = Correlation(ids[usable], x, y, "spearman", all_errors[usable], nouns)
+    if reason := correlation.why_undefined():
         return result | {"reason": reason}
-    result |= {"pearson": pearson(x, y), "spearman": found.value}
-    return with_interval(result, found.estimate(), "items")
+    result |= {"pearson": pearson(x, y), "spearman": correlation.value}
+    return with_interval(result, correlation.estimate(), "items")
 
 
 def _values(
@@ -166,17 +166,17 @@ def _k_occurrences(data: LayerData, k: int) -> ItemValues:
     zero vectors.
     """
     nearest = find_nearest(data, k)
-    found = nearest.ids
-    if len(found) < 2:
-        raise NotComputable("fewer than two non-zero vectors", len(found))
+    nonzero = nearest.ids
+    if len(nonzero) < 2:
+        raise NotComputable("fewer than two non-zero vectors", len(nonzero))
     if nearest.are_all_tied:
-        raise NotComputable(TIED, len(found))
-    counts = np.bincount(nearest.positions.ravel(), minlength=len(found)).astype(np.float64)
+        raise NotComputable(TIED, len(nonzero))
+    counts = np.bincount(nearest.positions.ravel(), minlength=len(nonzero)).astype(np.float64)
     if data.summary.n_zero == 0:
-        return found, counts, np.zeros(len(found))
+        return nonzero, counts, np.zeros(len(nonzero))
     ids = np.sort(np.concatenate([*data.map_with_ids(lambda ids, _: ids)]))
     values = np.full(len(ids), np.nan)
-    values[np.searchsorted(ids, found)] = counts
+    values[np.searchsorted(ids, nonzero)] = counts
     return ids, values, np.zeros(len(ids))
 
 

@@ -111,10 +111,12 @@ class ItemLabels:
 
     def restricted(self, ids: Ids) -> "ItemLabels":
         """Return the labels of some of the items, ascending."""
-        at = np.searchsorted(self.ids, ids)
-        values = None if self.values is None else self.values[at]
-        groups, types = (None if each is None else each[at] for each in (self.groups, self.types))
-        return ItemLabels(ids, self.codes[at], self.names, values, groups, types)
+        places = np.searchsorted(self.ids, ids)
+        values = None if self.values is None else self.values[places]
+        groups, types = (
+            None if numbers is None else numbers[places] for numbers in (self.groups, self.types)
+        )
+        return ItemLabels(ids, self.codes[places], self.names, values, groups, types)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

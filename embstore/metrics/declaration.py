@@ -349,7 +349,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """How a metric of two layers is held against shuffled items.
+    """How a metric of two layers is compared with shuffled items.
 
     Attributes:
         column: Column of the similarity.
@@ -426,8 +426,8 @@ class Metric:
             numbers, those that the printed table has first.
         is_directed: Whether the first layer of a pair is the source and the second the target.
         label: What pictures call it, ``Anisotropy``; by default the name with spaces and a capital.
-        similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held
-            against shuffled items.
+        similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is compared
+            with shuffled items.
         parts: How the error of its number is estimated from parts of the items, for the parameters
             ``ci`` and ``versus``; None for no interval.
     """
@@ -567,17 +567,21 @@ class Metric:
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
         keys = [column for column in self.columns if column.is_key and column.name != items]
         by_neighbours = self.needs in ("neighbours", "labels", "layers")
-        own = {column.name: column for column in self.columns}
+        by_name = {column.name: column for column in self.columns}
         # A similarity is at most 1: what goes beyond that says how far apart two layers are.
         distances = tuple(c.name for c in numbers if self.compares_layers and (c.maximum or 0) > 1)
         return Chart(
             tuple(dict.fromkeys((*self.drawn_values, *(() if is_bars else more)))),
             title=self.label or self.name.replace("-", " ").capitalize(),
-            labels={name: column.label for name, column in own.items() if column.label},
-            units={name: column.unit for name, column in own.items() if column.unit},
-            ranges={name: (column.minimum, column.maximum) for name, column in own.items()},
-            intervals={name: column.interval for name, column in own.items() if column.interval},
-            baselines={name: column.baselines for name, column in own.items() if column.baselines},
+            labels={name: column.label for name, column in by_name.items() if column.label},
+            units={name: column.unit for name, column in by_name.items() if column.unit},
+            ranges={name: (column.minimum, column.maximum) for name, column in by_name.items()},
+            intervals={
+                name: column.interval for name, column in by_name.items() if column.interval
+            },
+            baselines={
+                name: column.baselines for name, column in by_name.items() if column.baselines
+            },
             # integers, such as a rank, are of items, which have a panel for each layer
             panels=tuple(
                 "layer_name" if items and key.type == "integer" else key.name for key in keys

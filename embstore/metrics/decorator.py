@@ -63,7 +63,7 @@ def metric(
         elif needs in AVERAGED:
             taken = {parameter.name for parameter in parameters}
             added = AVERAGE if parts is None else parameters_of_parts(parts)
-            parameters += [each for each in added if each.name not in taken]
+            parameters += [option for option in added if option.name not in taken]
         return Metric(
             name=name or function.__name__.replace("_", "-"),
             help=help,

@@ -216,13 +216,13 @@ def _pairs(n: int, n_2: int | None, pairs: str) -> Iterator[Pair]:
 def _neighbourhoods(layer: LayerData, ids: Ids, items: Ids, k: int) -> Neighbourhoods:
     """Return the k nearest neighbours of items in a layer, among those with the given ids."""
     # One neighbour more shows whether the choice of k is arbitrary.
-    found, cosines = layer.neighbours_of(items, k + 1, ids)
-    if found.shape[1] <= k:
+    near, cosines = layer.neighbours_of(items, k + 1, ids)
+    if near.shape[1] <= k:
         none = np.zeros(len(items), np.bool_)
-        return Neighbourhoods(found, cosines, none, none)
+        return Neighbourhoods(near, cosines, none, none)
     are_tied = are_equal(cosines, layer.dim)
     are_last_tied = are_equal(cosines[:, k - 1 :], layer.dim)
-    return Neighbourhoods(found[:, :k], cosines[:, :k], are_tied, are_last_tied)
+    return Neighbourhoods(near[:, :k], cosines[:, :k], are_tied, are_last_tied)
 
 
 def _change(
@@ -237,7 +237,7 @@ def _change(
 
 def overlaps(first: Neighbourhoods, second: Neighbourhoods) -> Float64Array:
     """Return the overlap of each item's neighbours in two layers, float64 (m,), in [0, 1]."""
-    lists = (np.sort(each.near.astype(np.int32), axis=1) for each in (first, second))
+    lists = (np.sort(layer.near.astype(np.int32), axis=1) for layer in (first, second))
     return np.asarray(n_shared(*lists) / max(1, first.near.shape[1]))
 
 
@@ -265,8 +265,8 @@ def turnovers(
         # ones.
         units = [_units(np.concatenate(parts, axis=1)) for parts in (left, right)]
         difference = units[0] - units[1]
-        found = np.vecdot(difference, difference) / 2
-        return np.asarray(np.where(found < _ROUNDING, 0.0, found))
+        turnover = np.vecdot(difference, difference) / 2
+        return np.asarray(np.where(turnover < _ROUNDING, 0.0, turnover))
 
     parts = in_threads(of_some, slices(len(rows), _ROWS))
     return np.concatenate([np.empty(0), *parts])
@@ -274,8 +274,8 @@ def turnovers(
 
 def _cosines(vectors: Vectors, rows: Positions, others: Positions) -> Float64Array:
     """Return the cosines (c, k) of rows (c,) with other rows (c, k), in float64."""
-    own = _units(vectors[rows].astype(np.float64))
-    return np.asarray(np.vecdot(_units(vectors[others].astype(np.float64)), own[:, None]))
+    units = _units(vectors[rows].astype(np.float64))
+    return np.asarray(np.vecdot(_units(vectors[others].astype(np.float64)), units[:, None]))
 
 
 def _units(vectors: Float64Array) -> Float64Array:

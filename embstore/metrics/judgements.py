@@ -88,11 +88,11 @@ def similarity(data: LayerData, *, pairs: Pairs, missing: MissingPairs = "skip")
         }
     errors = np.full(n, cosine_error(data.dim))
     nouns = ("pairs with a cosine and a score", "the cosines", "the scores")
-    found = Correlation(np.flatnonzero(usable), x, y, "spearman", errors, nouns)
-    if reason := found.why_undefined():
+    correlation = Correlation(np.flatnonzero(usable), x, y, "spearman", errors, nouns)
+    if reason := correlation.why_undefined():
         return result | {"reason": reason}
-    result |= {"spearman": found.value, "pearson": pearson(x, y)}
-    return with_interval(result, found.estimate(), "pairs")
+    result |= {"spearman": correlation.value, "pearson": pearson(x, y)}
+    return with_interval(result, correlation.estimate(), "pairs")
 
 
 def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
@@ -289,10 +289,10 @@ def _is_right(analogies: Analogies, used: Positions, ids: Ids) -> Mask:
     """
     places = positions_of(ids, analogies.spelled_ids)
     groups = np.where(places >= 0, analogies.spelled_groups[places], -1)
-    found = np.full(len(analogies.questions), -1)
-    found[used] = groups
+    answered_groups = np.full(len(analogies.questions), -1)
+    answered_groups[used] = groups
     counts = np.diff(analogies.answer_starts)
-    matches = np.repeat(found, counts) == analogies.groups[analogies.answers]
+    matches = np.repeat(answered_groups, counts) == analogies.groups[analogies.answers]
     right: Mask = np.logical_or.reduceat(matches, analogies.answer_starts[:-1])[used]
     return right
 

@@ -113,8 +113,8 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     or below.
     """
     ids, positions, _ = data.neighbours(2 * k + MORE_NEIGHBOURS, only=labels.ids)
-    found = labels.restricted(ids)
-    sizes = np.bincount(found.codes, minlength=len(labels.names)).astype(np.float64)
+    labelled = labels.restricted(ids)
+    sizes = np.bincount(labelled.codes, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
     row = _counts(data, labels, n) | {"n_classes": n_classes, "seed": None}
     why = (
@@ -124,27 +124,27 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     )
     if why:
         return row | {"reason": why}
-    near = found.codes[positions[:, :k]]
-    is_right = _are_right(found.codes, near)
-    n_right = np.bincount(found.codes, is_right, minlength=len(sizes))
+    near = labelled.codes[positions[:, :k]]
+    is_right = _are_right(labelled.codes, near)
+    n_right = np.bincount(labelled.codes, is_right, minlength=len(sizes))
     row |= {
         "accuracy": float(is_right.mean()),
         "balanced_accuracy": float((n_right[sizes > 0] / sizes[sizes > 0]).mean()),
-        "label_share": float((near == found.codes[:, None]).mean()),
+        "label_share": float((near == labelled.codes[:, None]).mean()),
         "chance": float((sizes * (sizes - 1)).sum() / (n * (n - 1))),
         "majority": float(sizes.max() / n),
     }
     why_large = _why_large(k, sizes)
-    groups, why_whole = whole_copies(found.group_numbers, distinct_rows(data.gather(ids)[1])[1])
-    least = MIN_GROUPS if found.groups is None else GROUPS
+    groups, why_whole = whole_copies(labelled.group_numbers, distinct_rows(data.gather(ids)[1])[1])
+    least = MIN_GROUPS if labelled.groups is None else GROUPS
     if groups.max() + 1 < least:
-        few = f"interval: fewer than {least} {'different vectors' if why_whole else found.noun}"
+        few = f"interval: fewer than {least} {'different vectors' if why_whole else labelled.noun}"
         return row | {"reason": join_reasons(why_large, few)}
 
     def recomputed(some: Ids) -> Estimate:
         return estimate_of(knn(data, labels=labels.restricted(some), k=k, seed=seed))
 
-    errors, df = half_errors(partial(_half_accuracies, found.codes, positions, k), groups, seed)
+    errors, df = half_errors(partial(_half_accuracies, labelled.codes, positions, k), groups, seed)
     hits = is_right.astype(np.float64)
     estimate = Estimate(ids, float(hits.mean()), hits, errors, df, recomputed, clusters=groups)
     low, high = estimate.share_interval()
@@ -275,8 +275,8 @@ def clusters(
     """
     ids, vectors = data.gather(labels.ids)
     units, is_zero = unit_rows(vectors)
-    units, own = units[~is_zero], labels.codes[np.searchsorted(labels.ids, ids[~is_zero])]
-    distinct, own = np.unique(own, return_inverse=True)
+    units, codes = units[~is_zero], labels.codes[np.searchsorted(labels.ids, ids[~is_zero])]
+    distinct, codes = np.unique(codes, return_inverse=True)
     row: Result = {
         "n": len(units),
         "n_zero": int(is_zero.sum()),
@@ -287,7 +287,7 @@ def clusters(
     if why := why_no_classes(len(units), len(distinct)):
         return row | {"reason": why}
     seeds = np.random.SeedSequence(seed).generate_state(runs).tolist()
-    scores = np.array([_agreement(units, own, len(distinct), each) for each in seeds])
+    scores = np.array([_agreement(units, codes, len(distinct), start) for start in seeds])
     means = scores.mean(axis=0).tolist()
     row |= dict(zip(("ami", "ari", "v_measure", "v_chance"), means, strict=True))
     if runs > 1:
@@ -296,7 +296,7 @@ def clusters(
 
 
 def _agreement(
-    units: Float64Array, own: Codes, k: int, seed: int
+    units: Float64Array, codes: Codes, k: int, seed: int
 ) -> tuple[float, float, float, float]:
     """Return AMI, ARI, V-measure and its value by chance, of one run of k-means."""
     with needing("clusters need scikit-learn", "probe"):
@@ -308,12 +308,14 @@ def _agreement(
     # One thread, since several add up in any order; a warning is of fewer different directions than
     # clusters.
     with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
-        found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
-    expected = expected_mutual_information(contingency_matrix(own, found, sparse=True), len(own))
-    mean_entropy = (entropy(np.bincount(own)) + entropy(np.bincount(found))) / 2
+        assigned = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
+    expected = expected_mutual_information(
+        contingency_matrix(codes, assigned, sparse=True), len(codes)
+    )
+    mean_entropy = (entropy(np.bincount(codes)) + entropy(np.bincount(assigned))) / 2
     return (
-        float(metrics.adjusted_mutual_info_score(own, found)),
-        float(metrics.adjusted_rand_score(own, found)),
-        float(metrics.v_measure_score(own, found)),
+        float(metrics.adjusted_mutual_info_score(codes, assigned)),
+        float(metrics.adjusted_rand_score(codes, assigned)),
+        float(metrics.v_measure_score(codes, assigned)),
         float(expected / mean_entropy),
     )

@@ -62,12 +62,12 @@ def find_plugins() -> dict[str, list[EntryPoint]]:
     """Return the metrics that installed packages register, as name → entry points, without
     importing them.
     """
-    found: dict[str, list[EntryPoint]] = {}
+    plugins: dict[str, list[EntryPoint]] = {}
     for point in sorted(
         entry_points(group=GROUP), key=lambda point: (point.name, _package_of(point))
     ):
-        found.setdefault(point.name, []).append(point)
-    return found
+        plugins.setdefault(point.name, []).append(point)
+    return plugins
 
 
 def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metric]) -> Metric:
@@ -170,7 +170,10 @@ def _guarded(metric: Metric, subject: str, package: str) -> Metric:
         with _isolated(f"{subject} failed"):
             result = metric.function(*data, **inputs)
             rows = rows_of(result) if isinstance(result, dict | list | tuple) else [result]
-            values = {each.name: inputs.get(each.name, each.default) for each in metric.parameters}
+            values = {
+                parameter.name: inputs.get(parameter.name, parameter.default)
+                for parameter in metric.parameters
+            }
             used = metric.with_columns_for(values)
             return [_check_row(used, row, subject) for row in rows]
 

@@ -195,10 +195,10 @@ def probe(
         low, high = estimate.r2_interval()
         row |= {"r2": estimate.value, "low": low, "high": high}
         return _with_reasons(row, estimate, few, why_whole)
-    found = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
+    predictions = [_classify(x, labels.codes, fold, groups, seed) for fold in drawn]
     from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
 
-    are_right = (np.stack(found) == labels.codes).astype(np.float64)
+    are_right = (np.stack(predictions) == labels.codes).astype(np.float64)
     estimate = fold_estimate(
         ids,
         are_right,
@@ -210,7 +210,9 @@ def probe(
     )
     low, high = estimate.share_interval()
     sizes = np.bincount(labels.codes)
-    macro_f1 = np.mean([f1_score(labels.codes, each, average="macro") for each in found])
+    macro_f1 = np.mean(
+        [f1_score(labels.codes, predicted, average="macro") for predicted in predictions]
+    )
     row |= {
         "accuracy": estimate.value,
         "low": low,
@@ -248,14 +250,14 @@ def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:
 
 def _classify(x: Float64Array, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
     """Return the class (n,) of each item as predicted from the folds that it is not in."""
-    found = np.empty_like(codes)
+    predicted = np.empty_like(codes)
     for number in range(int(fold.max()) + 1):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         shift, scale = x[train].mean(axis=0), x[train].std(axis=0)
         scaled = (x - shift) / np.where(scale > 0, scale, 1)
         strength = _strength(scaled[train], codes[train], groups[train], seed)
-        found[test] = _fitted(scaled[train], codes[train], strength).predict(scaled[test])
-    return found
+        predicted[test] = _fitted(scaled[train], codes[train], strength).predict(scaled[test])
+    return predicted
 
 
 def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
@@ -268,8 +270,8 @@ def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
         train, test = inner != number, inner == number
         if not train.any() or not test.any():  # fewer groups than folds
             continue
-        for at, strength in enumerate(STRENGTHS):
-            n_right[at] += (
+        for place, strength in enumerate(STRENGTHS):
+            n_right[place] += (
                 _fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]
             ).sum()
     return STRENGTHS[int(n_right.argmax())]

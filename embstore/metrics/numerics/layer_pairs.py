@@ -137,14 +137,14 @@ def zero_ids(layer: LayerData) -> Ids:
 
 def read_vectors(layer: LayerData, ids: Ids) -> Float64Array:
     """Return a writable, contiguous copy of the vectors of items, float64 (n, dim)."""
-    found, vectors = layer.gather(ids)
-    check_complete(found, ids)
+    stored, vectors = layer.gather(ids)
+    check_complete(stored, ids)
     return np.array(vectors, np.float64, order="C")
 
 
-def check_complete(found: Ids, ids: Ids) -> None:
+def check_complete(stored: Ids, ids: Ids) -> None:
     """Raise NotComputable unless a layer has all the requested items."""
-    if not np.array_equal(found, ids):
+    if not np.array_equal(stored, ids):
         raise NotComputable("a layer lacks some of the items; embstore verify says which")
 
 

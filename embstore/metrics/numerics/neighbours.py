@@ -95,7 +95,7 @@ def nearest_in_plane(points: NDArray[np.floating], k: int, rows: Positions) -> P
         np.take_along_axis(near, order, axis=1),
     )
     others = near != rows[:, None]
-    found = np.take_along_axis(
+    nearest = np.take_along_axis(
         near, np.argsort(~others, axis=1, kind="stable")[:, :k], axis=1
     ).astype(np.int64)
     if width < len(wide):  # ties beyond the candidates, of which any may have been found
@@ -103,8 +103,8 @@ def nearest_in_plane(points: NDArray[np.floating], k: int, rows: Positions) -> P
             of_all = np.sqrt(((wide - wide[rows[row]]) ** 2).sum(axis=1))
             of_all[rows[row]] = np.inf
             candidates = np.flatnonzero(of_all <= np.partition(of_all, k - 1)[k - 1])
-            found[row] = candidates[np.argsort(of_all[candidates], kind="stable")[:k]]
-    return found
+            nearest[row] = candidates[np.argsort(of_all[candidates], kind="stable")[:k]]
+    return nearest
 
 
 def spherical_clusters(unit_vectors: NDArray[np.float32], k: int) -> Positions:

@@ -117,9 +117,11 @@ def cyclic_products(
 
     def correlate(distances: slice) -> NDArray[np.complexfloating]:
         ahead = order[(places + np.arange(n)[distances, None]) % n]
-        found = {key: np.fft.rfft(matrix.take(order * n + ahead)) for key, matrix in layers.items()}
+        transformed = {
+            key: np.fft.rfft(matrix.take(order * n + ahead)) for key, matrix in layers.items()
+        }
         a, b = (
-            np.stack([found[id(each)] for each in side], axis=-1).transpose(1, 0, 2)
+            np.stack([transformed[id(layer)] for layer in side], axis=-1).transpose(1, 0, 2)
             for side in (left, right)
         )
         return np.asarray(np.matmul(a.conj().transpose(0, 2, 1), b))
@@ -149,8 +151,8 @@ def calibrate(
         observed: Similarities (left, right).
         shuffled: Those of each permutation (permutations, left, right).
         compared: Which of the grid are candidates for its maximum, bool (left, right): each
-            similarity is then held against the highest of these in each permutation, so that p is
-            right for the best of the grid too (Westfall & Young 1993). None holds each against its
+            similarity is then compared with the highest of these in each permutation, so that p is
+            right for the best of the grid too (Westfall & Young 1993). None compares each with its
             own.
     """
     if compared is not None:

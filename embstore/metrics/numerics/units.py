@@ -40,13 +40,13 @@ def mean_of(units: Ids, values: Float64Array, *, are_shares: bool = False) -> Es
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Correlation:
-    """A correlation of values of units, such as the cosines of pairs, with what they are held
-    against.
+    """A correlation of values of units, such as the cosines of pairs, with other values, such as
+    scores.
     """
 
     units: Ids  # number or item id of each, int64 (n,), ascending
     values: Float64Array  # of each unit, float64 (n,)
-    gold: Float64Array  # what they are held against, float64 (n,)
+    gold: Float64Array  # what they are compared with, float64 (n,)
     kind: Literal["pearson", "spearman"]
     # Bound on the rounding error of each value (n,): those that differ by no more share a rank.
     error: Float64Array
@@ -79,9 +79,13 @@ class Correlation:
         """Return the estimate of some of the units, ascending; raise NotComputable if it is
         undefined.
         """
-        at = np.searchsorted(self.units, units)
+        places = np.searchsorted(self.units, units)
         some = replace(
-            self, units=units, values=self.values[at], gold=self.gold[at], error=self.error[at]
+            self,
+            units=units,
+            values=self.values[places],
+            gold=self.gold[places],
+            error=self.error[places],
         )
         if reason := some.why_undefined():
             raise NotComputable(reason)
