@@ -137,7 +137,7 @@ def axis(
     Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis, so that
     long vectors count more: after transforms='standardize' they do less. Where all vectors share a
     direction, all scores have one sign: compare transforms='center'. As many positive as negative
-    words are pairs, in any order. value='axis' of correlate holds a column of the items against the
+    words are pairs, in any order. value='axis' of correlate compares a column of the items with the
     scores.
     """
     try:

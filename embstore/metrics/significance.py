@@ -169,8 +169,7 @@ PERMUTATIONS = (
     Parameter(
         "over",
         "pair",
-        "Hold each pair of layers against its own shuffles, or all against the highest of each "
-        "(max).",
+        "Compare each pair of layers with its own shuffles, or all with the highest of each (max).",
         choices=("pair", "max"),
         is_input=True,
         only_with=_WITH_PERMUTATIONS,
