@@ -17,7 +17,6 @@ from embstore.sources.datasets import DATASETS
 from embstore.storage import keys, manifest
 from embstore.storage.cache import StoreFiles
 from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog
 from embstore.storage.copy import explaining_changes, open_source
 from embstore.storage.manifest import Change, Manifest
 from embstore.storage.web import Hub
@@ -59,7 +58,7 @@ def push_to_hub(
         if _is_own(hub):
             cards = {} if stored is None else dict(stored.cards)
             cards |= {card.space: card for card in plan.cards}
-            last[_README] = dataset_card(cards, new, url, _columns(source, stored, new)).encode()
+            last[_README] = dataset_card(cards, new, url).encode()
         message = (
             f"embstore push: {count(n_files, 'file')}"
             if n_files
@@ -71,22 +70,6 @@ def push_to_hub(
     return table
 
 
-def _columns(
-    source: Catalog, stored: Catalog | None, new: Manifest
-) -> dict[str, tuple[str, int | None]]:
-    """Return the type of each column of items in a repository, and its number of values if
-    known.
-    """
-    types = {
-        name: kind
-        for key in new.keys_of(keys.COLUMNS)
-        for name, kind in new.files[key]["columns"].items()
-    }
-    is_same = new.keys_of(keys.COLUMNS) == source.manifest.keys_of(keys.COLUMNS)
-    counts: Mapping[str, int] = source.columns.counts() if is_same else {}
-    return {name: (types[name], counts.get(name)) for name in sorted(types)}
-
-
 def _is_own(hub: Hub) -> bool:
     """Return whether the README of a repository is missing, or one that embstore wrote."""
     try:
@@ -95,12 +78,7 @@ def _is_own(hub: Hub) -> bool:
         return True
 
 
-def dataset_card(
-    cards: Mapping[str, Card],
-    named: Manifest,
-    url: str,
-    columns: Mapping[str, tuple[str, int | None]],
-) -> str:
+def dataset_card(cards: Mapping[str, Card], named: Manifest, url: str) -> str:
     """Return the content of the README, in Markdown with a header in YAML."""
     datasets = named.names_of(keys.DATASETS)
     shown = [cards[space] for space in sorted(cards) if named.layers_of(keys.VECTORS, space)]
@@ -115,7 +93,11 @@ def dataset_card(
         f"* `{_cell(name)}`: licence {of_known.get(name) or 'not known to embstore'}"
         for name in datasets
     ]
-    counted = [(name, kind, "–" if n is None else f"{n:,}") for name, (kind, n) in columns.items()]
+    columns = {
+        column
+        for key in named.keys_of(keys.COLUMNS)
+        for column in named.files[key]["columns"].items()
+    }
     parts = [
         _header(shown, named), MARK, f"# Embeddings: {address}",
         "A store of [embstore](https://github.com/embstore/embstore): vectors of every layer of language models, in "  # noqa: E501
@@ -126,7 +108,7 @@ def dataset_card(
         "card with its whole provenance in `spaces/`.",
         "## Checkpoints", _checkpoints(shown),
         "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the page of each.",  # noqa: E501
-        *(["## Columns of the items", _table(("column", "type", "items with a value"), counted)] if columns else []),  # noqa: E501
+        *(["## Columns of the items", _table(("column", "type"), sorted(columns))] if columns else []),  # noqa: E501
         *(["## Datasets", "\n".join(licences)] if datasets else []),
         "## Use", _use(url, shown[0] if shown else None, address),
     ]  # fmt: skip

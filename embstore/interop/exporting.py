@@ -114,6 +114,12 @@ class Selected:
         """Type of the exported numbers: that of the store, or float32 after a transform."""
         return np.dtype(np.float32 if self._transforms else self.card.dtype)
 
+    def items(self) -> Iterator[list[Item]]:
+        """Yield the items, in the order of :meth:`rows`."""
+        for ids in self._batches:
+            found = self._catalog.items(ids.tolist())
+            yield [found[item] for item in ids.tolist()]
+
     def rows(self) -> Iterator[Rows]:
         """Yield the items with all their layers, in blocks, and report the progress."""
         start = 0

@@ -6,11 +6,14 @@ tensors.
 """
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
+from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.text import Item
@@ -18,8 +21,7 @@ from embstore.interop.exporting import Rows, Selected
 from embstore.interop.records import METADATA_KEY, record_text, write_card_file
 
 _NAMES = {"float32": "F32", "float16": "F16", "int64": "I64", "uint8": "U8"}
-_DIGITS = 20  # room for each number that is not known before the texts are written
-_Entries = dict[str, tuple[str, tuple[int, ...]]]
+_Tensors = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
 
 def write_npy(folder: Path, selected: Selected) -> None:
@@ -68,75 +70,58 @@ def write_safetensors(file: Path, selected: Selected) -> None:
     """Write ``layer_0`` …, ``item_ids``, ``texts`` and ``text_offsets``, and the spans of
     occurrences.
     """
-    n = selected.n
-    has_spans = selected.card.unit.has_context
-    entries: _Entries = {
-        f"layer_{layer.name}": (selected.dtype.name, (n, selected.dim)) for layer in selected.layers
-    }
-    entries |= dict.fromkeys(
-        ("item_ids", *(("starts", "ends") if has_spans else ())), ("int64", (n,))
-    )
-    names = ("context", "text") if has_spans else ("text",)
-    entries |= {f"{name}_offsets": ("int64", (n + 1,)) for name in names}
-    entries |= {f"{name}s": ("uint8", (0,)) for name in names}
-    room = len(_header(entries, selected)) + 4 * _DIGITS * 2 * len(names)
-    room += -room % 8
-    begins = {name: 8 + room + start for name, (start, _) in _places(entries).items()}
-    offsets = {name: np.zeros(n + 1, np.int64) for name in names}
-    # Of occurrences: their number of bytes, and so their place, is known at the end.
-    words = bytearray()
+    lengths: dict[str, list[int]] = {}
+    for items in selected.items():
+        for name, texts in _texts(items).items():
+            lengths.setdefault(name, [0]).extend(map(len, texts))
+    offsets = {name: np.cumsum(of_texts) for name, of_texts in lengths.items()}
+    numbers = ("item_ids", "starts", "ends") if "context" in offsets else ("item_ids",)
+    shape = (selected.n, selected.dim)
+    tensors: _Tensors = {f"layer_{layer.name}": (selected.dtype, shape) for layer in selected.layers}
+    tensors |= {name: (np.dtype(np.int64), (selected.n,)) for name in numbers}
+    tensors |= {f"{name}_offsets": (np.dtype(np.int64), (len(of),)) for name, of in offsets.items()}
+    tensors |= {f"{name}s": (np.dtype(np.uint8), (int(of[-1]),)) for name, of in offsets.items()}
+    header, positions = _header(tensors, record_text(selected.record))
     with disk.writing(file) as stream:
+
+        def write(name: str, values: NDArray[Any]) -> None:
+            """Write the next values of a tensor."""
+            stream.seek(positions[name])
+            stream.write(np.ascontiguousarray(values).data)
+            positions[name] += values.nbytes
+
+        stream.write(header)
+        for name, of_texts in offsets.items():
+            write(f"{name}_offsets", of_texts)
         for rows in selected.rows():
-            end = rows.start + len(rows.items)
-            _write_vectors(
-                stream, rows, [begins[f"layer_{layer.name}"] for layer in selected.layers]
-            )
-            numbers = {"item_ids": [item.id for item in rows.items]}
-            texts = {"text": [item.text.encode() for item in rows.items]}
-            if has_spans:
-                spans = [item.span or (0, 0) for item in rows.items]
-                numbers |= {
-                    "starts": [start for start, _ in spans],
-                    "ends": [end for _, end in spans],
-                }
-                texts["context"] = [(item.context or "").encode() for item in rows.items]
-            for name, values in numbers.items():
-                stream.seek(begins[name] + 8 * rows.start)
-                stream.write(np.array(values, "<i8").data)
-            for name in names:
-                before = offsets[name][rows.start]
-                offsets[name][rows.start + 1 : end + 1] = before + np.cumsum(
-                    [*map(len, texts[name])]
-                )
-            stream.seek(begins[f"{names[0]}s"] + int(offsets[names[0]][rows.start]))
-            stream.write(b"".join(texts[names[0]]))
-            words += b"".join(texts["text"] if has_spans else ())
-        stream.write(words)
-        for name in names:
-            stream.seek(begins[f"{name}_offsets"])
-            stream.write(offsets[name].data)
-            entries[f"{name}s"] = ("uint8", (int(offsets[name][-1]),))
-        stream.seek(0)
-        stream.write(room.to_bytes(8, "little") + _header(entries, selected).ljust(room))
+            for layer, vectors in zip(selected.layers, rows.vectors, strict=True):
+                write(f"layer_{layer.name}", vectors)
+            write("item_ids", np.array([item.id for item in rows.items], np.int64))
+            if len(numbers) > 1:
+                spans = np.array([item.span for item in rows.items], np.int64)
+                write("starts", spans[:, 0])
+                write("ends", spans[:, 1])
+            for name, texts in _texts(rows.items).items():
+                write(f"{name}s", np.frombuffer(b"".join(texts), np.uint8))
 
 
-def _places(entries: _Entries) -> dict[str, tuple[int, int]]:
-    """Return where each tensor begins and ends, in bytes after the header."""
-    places, end = {}, 0
-    for name, (dtype, shape) in entries.items():
-        start, end = end, end + int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
-        places[name] = (start, end)
-    return places
+def _texts(items: Sequence[Item]) -> dict[str, list[bytes]]:
+    """Return the texts of some items, and of occurrences their sentences."""
+    texts = {"text": [item.text.encode() for item in items]}
+    contexts = [item.context.encode() for item in items if item.context is not None]
+    return texts | ({"context": contexts} if contexts else {})
 
 
-def _header(entries: _Entries, selected: Selected) -> bytes:
-    """Return the JSON header."""
-    document: dict[str, Any] = {"__metadata__": {METADATA_KEY: record_text(selected.record)}}
-    for name, (start, end) in _places(entries).items():
-        dtype, shape = entries[name]
-        document[name] = {
-            "dtype": _NAMES[dtype],
-            "shape": list(shape),
-            "data_offsets": [start, end],
-        }
-    return json.dumps(document, ensure_ascii=False).encode()
+def _header(tensors: _Tensors, record: str) -> tuple[bytes, dict[str, int]]:
+    """Return the length and the JSON header, and the position of each tensor in the file."""
+    document: dict[str, Any] = {"__metadata__": {METADATA_KEY: record}}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        offsets = [start, end]
+        document[name] = {"dtype": _NAMES[dtype.name], "shape": shape, "data_offsets": offsets}
+    header = json.dumps(document, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    begin = 8 + len(header)
+    positions = {name: begin + document[name]["data_offsets"][0] for name in tensors}
+    return len(header).to_bytes(8, "little") + header, positions

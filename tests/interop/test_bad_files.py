@@ -18,38 +18,29 @@ from embstore.interop.vector_file import ReadOptions
 
 TEXT = {
     "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),
-    "empty line": (b"2 2\na 1 2\n\n", r"a.txt:3: the line is empty"),
+    "empty line": (b"2 2\na 1 2\n\n", r"a.txt: .*Row #3: .*invalid value ''"),
     "duplicate": (
         b"3 2\na 1 2\nb 3 4\na 5 6\n",
         r"a.txt:4: 'a' is there twice, first at .*a.txt:2",
     ),
-    "space in a key": (b"2 2\na 1 2\nnew york 3 4\n", r"a.txt:3: the key 'new york' has a space"),
-    "ragged, fewer": (
-        b"2 2\na 1 2\nb 3\n",
-        r"a.txt:3: 1 numbers after the key, where there must be 2",
+    "space in a key": (
+        b"2 2\na 1 2\nnew york 3 4\n",
+        r"a.txt: .*Row #3: Expected 3 columns, got 4: new york 3 4. Each line is a key .*without",
     ),
-    "ragged, more": (
-        b"2 2\na 1 2\nb 3 4 5\n",
-        r"a.txt:3: 3 numbers after the key, where there must be 2",
-    ),
-    "two ragged lines": (b"2 2\na 1 2 3\nb 4\n", r"a.txt:2: 3 numbers after the key"),
+    "ragged": (b"2 2\na 1 2\nb 3\n", r"a.txt: .*Row #3: Expected 3 columns, got 2"),
     "NaN": (b"2 2\na 1 2\nb nan 4\n", r"a.txt:3: the vector of 'b' is not finite"),
     "infinite": (b"2 2\na 1 inf\nb 1 4\n", r"a.txt:2: the vector of 'a' is not finite"),
     "too large": (
         b"2 2\na 1 1e39\nb 1 4\n",
         r"a.txt:2: the vector of 'a' has a component of size 1e\+39",
     ),
-    "no number": (b"2 2\na 1 2\nb x 4\n", r"a.txt:3: 'x' is not a number"),
+    "no number": (b"2 2\na 1 2\nb x 4\n", r"a.txt: .*Row #3: .*invalid value 'x'"),
     "cut": (b"3 2\na 1 2\nb 3 4\n", r"its header says 3 vectors, and it has 2"),
     "longer than said": (b"1 2\na 1 2\nb 3 4\n", r"its header says 1 vectors, and it has 2"),
-    "invalid UTF-8": (b"2 2\na 1 2\n\xff\xfe 3 4\n", r"a.txt:3: the key .* is not valid UTF-8"),
-    "no vectors": (b"0 2\n", r"a.txt:1: the header has no vectors"),
-    "huge dimension": (b"2 99999999\na 1\n", r"a.txt:1: .* of a possible dimension"),
-    "no numbers": (b"just some prose\nof two lines\n", r"a.txt:1: 'some' is not a number"),
-    "unknown header": (
-        b"n=2 dim=3\na 1 2 3\nb 1 2 3\n",
-        r"a.txt:1: 'dim=3' is not a number: .* neither a header",
-    ),
+    "invalid UTF-8": (b"2 2\na 1 2\n\xff\xfe 3 4\n", r"a.txt: .*Row #3: .*invalid UTF8"),
+    "no vectors": (b"0 2\n", r"a.txt:1: '0 2' is not the header"),
+    "huge dimension": (b"2 99999999\na 1\n", r"a.txt:1: '2 99999999' is not the header"),
+    "no numbers": (b"just some prose\nof two lines\n", r"a.txt: .*Row #1: .*invalid value 'some'"),
     "no room": (
         b"10000000000000 300\na 1 2\n",
         r"10,000,000,000,000 vectors, .* needs 24000.0 TB in .* are free",
