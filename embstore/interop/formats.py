@@ -224,14 +224,12 @@ def find_format(path: Path) -> str:
     }
     if suffix in by_suffix:
         return by_suffix[suffix]
-    if suffix in (".kv", ".model", ".h5ad"):
-        raise SourceError(
-            f"{path} is of another program. Write its vectors by that program first: by gensim"
-            " vectors.save_word2vec_format('vectors.vec'), by anndata numpy.save."
-        )
     if suffix in _TEXT_SUFFIXES:
         return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
-    hint = "Name the format, as in format='npy'."
+    hint = (
+        "Name the format, as in format='npy'; or write the vectors first by the program that made"
+        " the file: gensim's save_word2vec_format, numpy.save."
+    )
     if suffix in (".csv", ".tsv"):
         hint = (
             "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and"

@@ -37,7 +37,7 @@ from embstore.sources.files import file_sha256
 from embstore.sources.opening import SPAN
 from embstore.sources.rows import Keep
 from embstore.storage.cache import StoreFiles
-from embstore.storage.card import MAX_BLOCKS, Card, card_bytes
+from embstore.storage.card import MAX_BLOCKS, Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.keys import CARDS
 from embstore.storage.manifest import Change, Files, Manifest, size_notes
@@ -91,7 +91,6 @@ def import_vectors(
     _check_disk(stored_files, files, options)
     report_progress(Progress("hash", files[0].name))
     card = _imported_card(options, files, digest)
-    _check_names(card, len(files))
     return write_space(stored_files, files, card, options)
 
 
@@ -243,25 +242,19 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
     from 0.
     """
     n_layers = files[0].n_layers
-    if requested is None:
-        if (named := files[0].layers) is not None:
-            return named
-        if n_layers > MAX_BLOCKS + 1:
-            raise SourceError(
-                f"{files[0].name} has {n_layers:,} layers, and a space has at most"
-                f" {MAX_BLOCKS + 1:,}. Import a part."
-            )
-        return _numbered(range(n_layers))
-    numbers = _numbers(requested)
+    if requested is None and files[0].layers is not None:
+        return files[0].layers
+    numbers = [*range(n_layers)] if requested is None else _numbers(requested)
     if len(numbers) != n_layers:
         raise UsageError(
             f"layers={requested!r} names {len(numbers)}, and {files[0].name} has"
             f" {count(n_layers, 'layer')}. Name each once."
         )
-    return _numbered(numbers)
-
-
-def _numbered(numbers: Sequence[int]) -> Layers:
+    if n_layers > MAX_BLOCKS + 1:
+        raise SourceError(
+            f"{files[0].name} has {n_layers:,} layers, and a space has at most"
+            f" {MAX_BLOCKS + 1:,}. Import a part."
+        )
     return Layers(tuple(Layer(number, str(number)) for number in numbers), numbers[-1], None)
 
 
@@ -269,16 +262,12 @@ def _numbers(requested: str) -> list[int]:
     """Parse numbers of layers."""
     numbers: list[int] = []
     for part in requested.split(","):
-        first, _, last = part.strip().partition("-")
-        if not re.fullmatch(r"[0-9]{1,4}(-[0-9]{1,4})?", part.strip()):
-            raise UsageError(
-                f"layers={requested!r} is not a list of layers: write numbers as in 6, 0-12 or"
-                " 0,6,12."
-            )
-        numbers += range(int(first), int(last or first) + 1)
-    if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
+        found = re.fullmatch(r" *([0-9]{1,4})(?:-([0-9]{1,4}))? *", part)
+        numbers += range(int(found[1]), int(found[2] or found[1]) + 1) if found else [-1, -1]
+    if numbers != sorted({*numbers}) or not numbers or numbers[-1] > MAX_BLOCKS:
         raise UsageError(
-            f"layers={requested!r}: layers are ascending numbers up to {MAX_BLOCKS}, each once."
+            f"layers={requested!r} is not a list of layers: write ascending numbers up to"
+            f" {MAX_BLOCKS}, each once, as in 6, 0-12 or 0,6,12."
         )
     return numbers
 
@@ -323,17 +312,6 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
                     f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import"
                     " are of one space: import them one by one, each with its `name`."
                 )
-
-
-def _check_names(card: Card, n_files: int) -> None:
-    """Raise StoreError if a card cannot name that many files, before they are read."""
-    try:
-        if n_files > 1:
-            card_bytes(card)
-    except StoreError as error:
-        raise StoreError(
-            f"{error} It names {n_files:,} files with their hashes: join them into fewer."
-        ) from error
 
 
 def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: ImportOptions) -> None:

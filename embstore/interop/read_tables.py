@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embstore.base.documents import Document
@@ -246,9 +247,8 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
-    )
+    is_of_kind = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)
+    return any(matches(kind) for matches in is_of_kind)
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -342,26 +342,22 @@ def _layer_batches(
 
 def _values(column: Any, dim: int, name: str, first: int) -> NDArray[Any]:
     """Return a column of vectors as an array (n, dim)."""
-    n = len(column)
-    if column.null_count:
-        row = next(number for number in range(n) if not column[number].is_valid)
-        raise SourceError(f"{name}:{first + row}: the vector is null. Remove the row.")
-    if not pa.types.is_fixed_size_list(column.type):
-        lengths = np.diff(column.offsets.to_numpy())
-        if len(wrong := np.flatnonzero(lengths != dim)):
-            row = int(wrong[0])
+    lengths = pc.list_value_length(column).to_pylist()
+    for row, length in enumerate(lengths, first):
+        if length != dim:
+            found = "null" if length is None else f"of {length} numbers"
             raise SourceError(
-                f"{name}:{first + row}: a vector of {lengths[row]} numbers, where the first has"
-                f" {dim}. All must have one dimension."
+                f"{name}:{row}: the vector is {found}, where the first has {dim} numbers. All must"
+                " have one dimension: correct or remove the row."
             )
-    flat = column.flatten()
-    if flat.null_count:
-        row = next(number for number in range(len(flat)) if not flat[number].is_valid) // dim
+    components = column.flatten()
+    if components.null_count:
+        row = first + components.is_null().index(True).as_py() // dim
         raise SourceError(
-            f"{name}:{first + row}: a component of the vector is null. Remove the row."
+            f"{name}:{row}: a component of the vector is null. Correct or remove the row."
         )
-    found: NDArray[Any] = flat.to_numpy(zero_copy_only=False).reshape(n, dim)
-    return found
+    values: NDArray[Any] = components.to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), dim)
 
 
 def _block(

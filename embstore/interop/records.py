@@ -16,7 +16,7 @@ from embstore.base.documents import Document
 from embstore.base.errors import EmbstoreError
 from embstore.base.messages import Report, count, first_of
 from embstore.base.progress import duration
-from embstore.base.space import Layer, Layers
+from embstore.base.space import Layers
 from embstore.base.table import show_size
 from embstore.interop.vector_file import VectorFile, check_regular
 from embstore.sources.files import is_file, read_binary
@@ -61,11 +61,9 @@ def with_record(file: VectorFile, record: Any) -> VectorFile:
     it is one.
     """
     card = _card(record)
-    return (
-        file
-        if card is None
-        else replace(file, layers=_layers(record, card, file.n_layers), origin=card.to_dict())
-    )
+    if card is None:
+        return file
+    return replace(file, layers=_layers(record, card, file.n_layers), origin=card.to_dict())
 
 
 def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
@@ -78,12 +76,13 @@ def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
 
 def _layers(record: Any, card: Card, n_layers: int) -> Layers | None:
     """Return the layers that a record names; None if it names none, or not as many as there are."""
-    try:
-        members = tuple(Layer(int(layer["id"]), str(layer["name"])) for layer in record["layers"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    is_of_card = {*card.layers.members}.issuperset(members) and list(members) == sorted({*members})
-    if len(members) != n_layers or not is_of_card:
+    named = record.get("layers")
+    members = (
+        tuple(layer for layer in card.layers if layer._asdict() in named)
+        if isinstance(named, list)
+        else ()
+    )
+    if len(members) != n_layers:
         return None
     return Layers(members, card.layers.n_blocks, card.layers.top_form)
 

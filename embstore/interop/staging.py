@@ -26,7 +26,6 @@ from embstore.storage.staging.staging import Staging
 from embstore.storage.vectors import FLOAT16_MAX
 
 _SHOWN = 80
-_EXACT_INTEGERS = 1 << 24  # every whole number up to it is a float32
 _N_BITS = 5  # 32 times two files: far below the least limit of open files (256, macOS)
 _SHIFT = 63 - _N_BITS  # keys have 63 bits
 _BLOCK_BYTES = 4 << 20
@@ -126,14 +125,8 @@ class Stager:
     def read(self, file: VectorFile) -> None:
         """Read a file to its end."""
         self.notes += [*file.notes, *_conversions(file)]
-        n_rounded = 0
         for block in file.blocks():
             vectors = self._checked(block, file)
-            n_rounded += (
-                _n_rounded(block.vectors, vectors)
-                if np.dtype(block.vectors.dtype).kind in "iu"
-                else 0
-            )
             ids, keys = self._stage(block, file)
             if len(self._present):
                 new = ~np.isin(ids, self._present)
@@ -141,11 +134,6 @@ class Stager:
             if len(ids):
                 self._spool.add(keys, ids, vectors)
             report_progress(Progress("read", file.name, self._n))
-        if n_rounded:
-            self.notes.append(
-                f"{file.name}: {n_rounded:,} whole numbers are too large for float32, and were"
-                " rounded."
-            )
 
     def finish(self) -> None:
         """Check that there are rows, and none twice."""
@@ -179,22 +167,12 @@ class Stager:
         if not len(bad):
             return vectors
         row = int(bad[0])
-        place = (
-            f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
-        )
-        if not np.isfinite(found[:, row].astype(np.float64)).all():
-            raise SourceError(
-                f"{place} is not finite (NaN or infinite). Remove the row, or correct it."
-            )
         largest = float(np.abs(found[:, row].astype(np.float64)).max())
         raise SourceError(
-            f"{place} has a component of size {largest:.6g}, which {self._card.dtype} cannot"
-            " represent. "
-            + (
-                "Import it with dtype='float32'."
-                if self._card.dtype == "float16"
-                else "Scale the vectors."
-            )
+            f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
+            f" has a component of size {largest:.6g}, which is not finite, or above {limit:.6g},"
+            f" the most of {self._card.dtype}. Correct or remove the row; or scale the vectors, or"
+            " store dtype='float32'."
         )
 
     def _stage(self, block: Block, file: VectorFile) -> tuple[Ids, Ids]:
@@ -262,17 +240,10 @@ def _conversions(file: VectorFile) -> list[str]:
     """Return a note if the numbers of a file are converted."""
     if file.dtype == "text":
         return []
-    dtype = np.dtype(file.dtype) if file.dtype != "bfloat16" else None
-    name = "bfloat16" if dtype is None else dtype.newbyteorder("=").name
-    changed = [] if name in ("float32", "float16") else [f"{name} became float32"]
-    if dtype is not None and dtype.byteorder == ">":
+    if file.dtype == "bfloat16":
+        return [f"{file.name}: bfloat16 became float32."]
+    dtype = np.dtype(file.dtype)
+    changed = [] if dtype.name in ("float32", "float16") else [f"{dtype.name} became float32"]
+    if dtype.byteorder == ">":
         changed.append("big-endian numbers became little-endian")
     return [f"{file.name}: {' and '.join(changed)}."] if changed else []
-
-
-def _n_rounded(found: NDArray[Any], vectors: Float32Array) -> int:
-    """Return the number of whole numbers that float32 does not represent."""
-    return int(
-        (np.abs(found.astype(np.float64)) > _EXACT_INTEGERS).sum()
-        and (vectors.astype(np.float64) != found).sum()
-    )

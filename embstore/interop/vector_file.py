@@ -169,35 +169,27 @@ def file_of_rows(
             f"{name} has values of type {dtype}, and vectors are real numbers. Convert it to"
             " float32."
         )
-    if len(shape) not in (2, 3):
+    if len(shape) not in (2, 3) or min(shape) < 1:
         raise SourceError(
-            f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim),"
-            " and of all layers 3, (layers, n, dim)."
-        )
-    if min(shape) < 1:
-        raise SourceError(
-            f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one"
-            " vector."
+            f"{name} has no vectors: its shape is {tuple(shape)}. Vectors of one layer have 2 axes,"
+            " (n, dim), and of all layers 3, (layers, n, dim)."
         )
     n_layers, n, dim = (1, *shape)[-3:]
     fit = rows_per_block(n_layers, dim, dtype.itemsize)
+
+    wrong = f"{name} has {n:,} vectors, and another number of texts. Give one for each vector."
 
     def blocks() -> Iterator[Block]:
         start, unread = 0, texts()
         while part := list(islice(unread, fit)):
             end = start + len(part)
             if end > n:
-                raise SourceError(
-                    f"{name} has {n:,} vectors, and there are more texts. Give one for each vector."
-                )
+                raise SourceError(wrong)
             vectors = rows(start, end)
             yield Block(part, vectors if vectors.ndim == 3 else vectors[None], start + 1)
             start = end
         if start < n:
-            raise SourceError(
-                f"{name} has {n:,} vectors, and there are {start:,} texts. Give one for each"
-                " vector."
-            )
+            raise SourceError(wrong)
 
     return VectorFile(name, format_name, n_layers, dim, dtype.str, blocks, n=n, **more)
 

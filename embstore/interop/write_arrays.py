@@ -77,7 +77,9 @@ def write_safetensors(file: Path, selected: Selected) -> None:
     offsets = {name: np.cumsum(of_texts) for name, of_texts in lengths.items()}
     numbers = ("item_ids", "starts", "ends") if "context" in offsets else ("item_ids",)
     shape = (selected.n, selected.dim)
-    tensors: _Tensors = {f"layer_{layer.name}": (selected.dtype, shape) for layer in selected.layers}
+    tensors: _Tensors = {
+        f"layer_{layer.name}": (selected.dtype, shape) for layer in selected.layers
+    }
     tensors |= {name: (np.dtype(np.int64), (selected.n,)) for name in numbers}
     tensors |= {f"{name}_offsets": (np.dtype(np.int64), (len(of),)) for name, of in offsets.items()}
     tensors |= {f"{name}s": (np.dtype(np.uint8), (int(of[-1]),)) for name, of in offsets.items()}

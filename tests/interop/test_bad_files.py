@@ -28,8 +28,14 @@ TEXT = {
         r"a.txt: .*Row #3: Expected 3 columns, got 4: new york 3 4. Each line is a key .*without",
     ),
     "ragged": (b"2 2\na 1 2\nb 3\n", r"a.txt: .*Row #3: Expected 3 columns, got 2"),
-    "NaN": (b"2 2\na 1 2\nb nan 4\n", r"a.txt:3: the vector of 'b' is not finite"),
-    "infinite": (b"2 2\na 1 inf\nb 1 4\n", r"a.txt:2: the vector of 'a' is not finite"),
+    "NaN": (
+        b"2 2\na 1 2\nb nan 4\n",
+        r"a.txt:3: the vector of 'b' has a component of size nan, which is not finite",
+    ),
+    "infinite": (
+        b"2 2\na 1 inf\nb 1 4\n",
+        r"a.txt:2: the vector of 'a' has a component of size inf",
+    ),
     "too large": (
         b"2 2\na 1 1e39\nb 1 4\n",
         r"a.txt:2: the vector of 'a' has a component of size 1e\+39",
@@ -72,7 +78,7 @@ def test_a_header_is_needed_where_the_format_has_one(store, tmp_path):
 
 def test_a_file_of_glove_has_numbers_after_its_keys(store, tmp_path):
     (tmp_path / "a.txt").write_text("cat\ndog\n")
-    with pytest.raises(EmbstoreError, match=r"a.txt:1: 'cat' has no numbers after its key"):
+    with pytest.raises(EmbstoreError, match=r"a.txt:1: the line has no numbers after its key"):
         store.import_vectors(tmp_path / "a.txt", "mine", format="glove")
     (tmp_path / "a.txt").write_text("cat 0.5\ndog 2\n")
     store.import_vectors(tmp_path / "a.txt", "mine", format="glove")
@@ -87,9 +93,9 @@ def _arrays(folder, array, texts="a\nb\n"):
 
 
 ARRAYS = {
-    "fewer texts": (np.ones((3, 2)), "a\nb\n", r"has 3 vectors, and there are 2 texts"),
-    "more texts": (np.ones((1, 2)), "a\nb\n", r"has 1 vectors, and there are more texts"),
-    "one axis": (np.ones(2), "a\nb\n", r"has 1 axes, \(2,\)"),
+    "fewer texts": (np.ones((3, 2)), "a\nb\n", r"has 3 vectors, and another number of texts"),
+    "more texts": (np.ones((1, 2)), "a\nb\n", r"has 1 vectors, and another number of texts"),
+    "one axis": (np.ones(2), "a\nb\n", r"no vectors: its shape is \(2,\)"),
     "no rows": (np.ones((0, 2)), "a\nb\n", r"no vectors: its shape is \(0, 2\)"),
     "complex": (np.ones((2, 2), complex), "a\nb\n", r"complex128, and vectors are real numbers"),
     "NaN in a layer": (
@@ -179,7 +185,7 @@ def _table(**columns):
 TABLES = {
     "ragged": (
         _table(text=["a", "b"], v=pa.array([[1.0, 2.0], [3.0]])),
-        r"a.parquet:2: a vector of 1 numbers, where",
+        r"a.parquet:2: the vector is of 1 numbers, where",
     ),
     "null": (
         _table(text=["a", "b"], v=pa.array([[1.0], None])),
@@ -231,7 +237,7 @@ def test_a_wrong_table_is_refused(store, tmp_path, table, message):
         ({"dtype": "float8"}, "unknown dtype"),
         ({"index": "tree"}, "unknown kind of index"),
         ({"layers": "x"}, "not a list of layers"),
-        ({"layers": "3,2"}, "ascending"),
+        ({"layers": "3,2"}, "ascending numbers"),
         ({"unit": "occurrence"}, "has no sentences of its words"),
         (
             {"texts": "a.txt"},
@@ -262,7 +268,8 @@ def test_a_folder_and_an_unknown_type_are_refused(store, tmp_path):
 
 def test_a_vector_beyond_float16_is_refused_with_the_remedy(store):
     with pytest.raises(
-        EmbstoreError, match=r"component of size 70000, which float16 cannot represent. .*float32"
+        EmbstoreError,
+        match=r"component of size 70000, .* above 65504, the most of float16.*float32",
     ):
         store.add_vectors("mine", ["a", "b"], np.array([[1.0], [70000.0]]), dtype="float16")
 
@@ -291,14 +298,6 @@ def test_a_card_that_could_not_be_read_again_is_not_written(store, tmp_path):
     assert (
         choose_layers([array_file(["a"], np.ones((4_097, 1, 1)), Unit.WORD)], None).ids[-1] == 4_096
     )
-    files = [tmp_path / f"{number:04}{'n' * 247}.txt" for number in range(2_700)]
-    for number, file in enumerate(files):
-        file.write_text(f"w{number} 1 2\n")
-    with pytest.raises(
-        EmbstoreError,
-        match=r"the card of files is not written.* larger than 1,024 KiB.* 2,700 files",
-    ):
-        store.import_vectors(files, "files", format="glove")
     assert store.info()["space"] == ["before"]
     assert store.verify().ok
 
