@@ -35,29 +35,29 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         yield
         sys.stdout.flush()
     except KeyboardInterrupt:
-        say(f"\n{interrupted}")
+        print_message(f"\n{interrupted}")
         raise Exit(INTERRUPTED) from None
     except Exception as error:
         if is_interrupted():  # what fails after an interrupt fails by it
-            say("\nInterrupted.")
+            print_message("\nInterrupted.")
             raise Exit(INTERRUPTED) from None
         if isinstance(error, EmbstoreError):
             refuse(error)
         if isinstance(error, MemoryError):
             reason = f" ({error})" if str(error) else ""
-            say(
+            print_message(
                 f"embstore: there is not enough memory{reason}. End other programs, or ask for"
                 " less: fewer layers (--layer), fewer items (--where, --sample)."
             )
             raise Exit(MISTAKE) from None
         if isinstance(error, BrokenPipeError):
-            _forget(sys.stdout)  # the reader has gone (| head): that is its right
+            redirect_to_devnull(sys.stdout)  # the reader has gone (| head): that is its right
             raise Exit(OK) from None
         if isinstance(error, OSError):
             place = error.filename2 or error.filename
             if place is None:
-                _forget(sys.stdout)
-            say(f"embstore: {place or 'standard output'}: {system_reason(error)}")
+                redirect_to_devnull(sys.stdout)
+            print_message(f"embstore: {place or 'standard output'}: {system_reason(error)}")
             raise Exit(MISTAKE) from None
         raise
 
@@ -65,7 +65,7 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
 def refuse(error: EmbstoreError) -> NoReturn:
     """Say what is wrong with the call or the input, and end."""
     show_failure(error)
-    say(f"embstore: {error}")
+    print_message(f"embstore: {error}")
     raise Exit(MISTAKE) from None
 
 
@@ -82,12 +82,13 @@ _ARGUMENT = re.compile(
 )
 
 
-def speak_of(command: Any) -> None:
+def register_options(command: Any) -> None:
     """From here on name arguments, which messages name as in Python, as options of a command."""
     _options.clear()
-    for each in (command, *getattr(command, "commands", {}).values()):
-        for parameter in each.params:
-            if (option := max(parameter.opts, key=len)).startswith("--"):
+    for subcommand in (command, *getattr(command, "commands", {}).values()):
+        for parameter in subcommand.params:
+            option = max(parameter.opts, key=len)
+            if option.startswith("--"):
                 _options[parameter.name] = option
     if "store" in _options:
         _options.setdefault("path", _options["store"])
@@ -106,7 +107,7 @@ def _as_option(argument: re.Match[str]) -> str:
     return f"{option} {value.strip(_QUOTES) if is_plain else value}"
 
 
-def say(message: str) -> None:
+def print_message(message: str) -> None:
     """Write a line for the user to standard error, with arguments as options of the command, of a
     long note its brief form but with --verbose; where it cannot be written (nobody reads it, or its
     disk failed), the work goes on without.
@@ -118,10 +119,10 @@ def say(message: str) -> None:
     try:
         echo(printable(_ARGUMENT.sub(_as_option, message), lines=True), err=True)
     except OSError:
-        _forget(sys.stderr)
+        redirect_to_devnull(sys.stderr)
 
 
-def _forget(stream: TextIO) -> None:
+def redirect_to_devnull(stream: TextIO) -> None:
     """Send what is left to nowhere, else Python complains once more when it flushes at exit."""
     with suppress(OSError, ValueError):  # the stream is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from embstore.store.opened import ItemOptions, SpaceFilters
 
 
-def declared(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def keyword_options(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return the options that a function declares: its keywords, but for those that a partial
     gives.
     """
-    given = function.keywords if isinstance(function, partial) else ()
+    partial_keywords = function.keywords if isinstance(function, partial) else ()
     parameters = inspect.signature(function).parameters.values()
     return [
         parameter
         for parameter in parameters
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in given
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in partial_keywords
     ]
 
 
@@ -48,8 +48,8 @@ def with_parameters(
     """Return a function with these parameters, which Typer reads, that passes them on by name."""
 
     @wraps(run)
-    def command(*given: Any, **options: Any) -> Any:
-        return run(*given, **options)
+    def command(*arguments: Any, **options: Any) -> Any:
+        return run(*arguments, **options)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -63,17 +63,17 @@ def with_groups(**groups: Callable[..., Any]) -> Callable[[Callable[..., Any]], 
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
-        def run(*given: Any, **options: Any) -> Any:
+        def run(*arguments: Any, **options: Any) -> Any:
             made = {}
             for name, group in groups.items():
-                of_group = {each.name for each in declared(group)} & options.keys()
+                of_group = {option.name for option in keyword_options(group)} & options.keys()
                 made[name] = group(**{option: options.pop(option) for option in of_group})
-            return command(*given, **options, **made)
+            return command(*arguments, **options, **made)
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():
             if parameter.name in groups:
-                parameters += declared(groups[parameter.name])
+                parameters += keyword_options(groups[parameter.name])
             elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
             else:

@@ -14,7 +14,7 @@ from typer import Argument, Context, Option
 from embstore.base import __version__
 from embstore.base.errors import EmbstoreError, UsageError
 
-from ._errors import say
+from ._errors import print_message
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -477,7 +477,9 @@ def say_fetched(store: "Store", remedy: str) -> None:
 
     if store.url is not None:
         size = show_size(store.remote_bytes())
-        say(f"{store.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}")
+        print_message(
+            f"{store.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}"
+        )
 
 
 def open_both(
@@ -488,9 +490,9 @@ def open_both(
     ``--store-option`` is for each of the two that is in a bucket.
     """
     buckets = ("s3://", "gs://", "az://")
-    own = _only(stores) or os.environ.get("EMBSTORE_STORE") or ""
+    here = _only(stores) or os.environ.get("EMBSTORE_STORE") or ""
     for_other = other.startswith(buckets)
     # Without any bucket, the store refuses them.
-    for_own = own.startswith(buckets) or not for_other
+    for_own = here.startswith(buckets) or not for_other
     store = open_store(stores, options if for_own else None)
     return store, store_options(options) if for_other else None

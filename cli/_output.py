@@ -20,7 +20,8 @@ from embstore.base.labels import read_labels
 from embstore.base.messages import printable, printable_json
 from embstore.base.progress import observing
 
-from ._errors import say as say  # for commands, which write nothing else to standard error
+# For commands, which write nothing else to standard error.
+from ._errors import print_message as print_message
 from ._options import AsCsv, AsJson, CsvSafe, Form, Format, IdsAsText, OutputFiles, Quiet
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Output:
         ids_as_text: IdsAsText = False,
         quiet: Quiet = False,
     ) -> None:
-        given = [form, *([Format.JSON] * as_json), *([Format.CSV] * as_csv)]
-        forms = {form for form in given if form is not None}
+        requested = [form, *([Format.JSON] * as_json), *([Format.CSV] * as_csv)]
+        forms = {form for form in requested if form is not None}
         if len(forms) > 1:
             raise UsageError(f"a result has one format, not {' and '.join(sorted(forms))}.")
         check_places(output or ())
@@ -110,7 +111,7 @@ class Output:
         # LaTeX has the notes as comments.
         if not self.quiet and {target.form for target in self.targets} != {Format.LATEX}:
             for note in table.notes:
-                say(note)
+                print_message(note)
         for target in self.targets:
             is_labelled = target.form is not Format.LATEX or bool(labels)
             self.write(table if is_labelled else table.with_labels({}), target)
@@ -144,9 +145,9 @@ class Output:
         An empty table is written only to a file, or in another format than the printed one.
         """
         if dry_run and not self.quiet:
-            say("Dry run: nothing is written.")
+            print_message("Dry run: nothing is written.")
         if not len(done) and not self.quiet:
-            say(nothing)
+            print_message(nothing)
         if len(done) or self.form is not Format.TABLE or self.file is not None:
             self.emit(done)
 

@@ -7,7 +7,7 @@ from typer import Argument, Context, Option, Typer
 
 from ._groups import filters, opened_store, plain_output, with_groups
 from ._options import Quiet, examples, known_datasets
-from ._output import Output, say, show_progress
+from ._output import Output, print_message, show_progress
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -54,7 +54,7 @@ def fetch(names: Names, quiet: Quiet = False) -> None:
         files = Store.fetch_datasets(names)
     if not quiet:
         for name, file in files.items():
-            say(f"{name}: {'made here, nothing to download' if file is None else file}")
+            print_message(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
 @_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets add rg65 rg65.csv"))
@@ -71,7 +71,7 @@ def add(
     from embstore.store import Store
 
     [row] = Store.add_dataset(name, file)
-    say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}.")
+    print_message(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}.")
 
 
 @_datasets.command(
@@ -95,7 +95,7 @@ def store_(
         stored = opened.store_datasets(names, unit=unit)
     if not quiet:
         for row in stored:
-            say(
+            print_message(
                 f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of"
                 f" {row['unit']}s"
             )

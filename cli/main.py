@@ -14,7 +14,7 @@ from embstore import __version__
 from embstore.base.errors import UsageError
 from embstore.base.messages import is_utf8
 
-from ._errors import begin_verbose, explained, speak_of
+from ._errors import begin_verbose, explained, register_options
 from ._options import check_order, examples
 
 COMMANDS = {
@@ -87,7 +87,8 @@ class Commands(TyperGroup):
                 raise UsageError(f"{args[0]} is a metric: embstore query {join(args)}")
         name, command, rest = super().resolve_command(ctx, args)
         if name:
-            speak_of(command := load(name))
+            command = load(name)
+            register_options(command)
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -102,9 +103,9 @@ def load(name: str) -> Any:
     [module] = [commands[name][0] for commands in COMMANDS.values() if name in commands]
     app = import_module(f".{module}", __package__).app
     command = get_group(app).commands[name]
-    for each in (command, *getattr(command, "commands", {}).values()):
+    for subcommand in (command, *getattr(command, "commands", {}).values()):
         # Typer wraps the first paragraph anew, and keeps the ends of lines in the others.
-        each.help = re.sub(r"(?<!\n)\n(?!\n)", " ", each.help or "")
+        subcommand.help = re.sub(r"(?<!\n)\n(?!\n)", " ", subcommand.help or "")
     return command
 
 

@@ -25,7 +25,7 @@ from ._options import (
     say_fetched,
     stored_spaces,
 )
-from ._output import Output, say
+from ._output import Output, print_message
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
@@ -70,7 +70,7 @@ def index(
                 **chosen, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
             )
         if not len(done) and not out.quiet:
-            say("There is nothing to index: no space has a shard.")
+            print_message("There is nothing to index: no space has a shard.")
         out.emit(done)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
             raise Exit(NO)
@@ -102,7 +102,7 @@ def verify(
             say_fetched(opened, "add --quick.")
         result = opened.verify(quick=quick)
     for line in () if out.quiet else result.lines():
-        say(line)
+        print_message(line)
     if not result.ok or out.form is not Format.TABLE or out.file is not None:
         out.emit(result.to_table())
     if not result.ok:
@@ -229,7 +229,7 @@ def remove(
             columns=columns or (), datasets=datasets or (),
         )  # fmt: skip
         if not dry_run and not yes and not _agreed(remove(dry_run=True)):
-            say("Nothing was removed.")
+            print_message("Nothing was removed.")
             raise Exit(NO)
         with out.progress():
             done = remove(dry_run=dry_run)
@@ -241,7 +241,7 @@ def _agreed(planned: "Table") -> bool:
         raise UsageError(
             "what is removed cannot be brought back: add --yes, or see what it is with --dry-run."
         )
-    say(repr(planned))
+    print_message(repr(planned))
     return confirm("Remove this for good?", err=True)
 
 
@@ -283,18 +283,15 @@ def info(
     """
     if skipped and columns:
         raise UsageError("--skipped and --columns are two lists: give one of them.")
-    table = (
-        opened.skipped()
-        if skipped
-        else opened.columns()
-        if columns
-        else opened.info(spaces=[*(names or ()), *(spaces or ())])
-    )
-    out.emit_actions(
-        table.exact_sizes() if exact else table,
-        nothing=(
-            "No text was skipped."
-            if skipped
-            else "The store holds no space yet. Fill it with: embstore build"
-        ),
-    )
+    table: Table
+    nothing = "The store holds no space yet. Fill it with: embstore build"
+    if skipped:
+        table = opened.skipped()
+        nothing = "No text was skipped."
+    elif columns:
+        table = opened.columns()
+    else:
+        table = opened.info(spaces=[*(names or ()), *(spaces or ())])
+    if exact:
+        table = table.exact_sizes()
+    out.emit_actions(table, nothing=nothing)

@@ -97,7 +97,7 @@ def drift(
     its neighbours.
     """
     with out.progress():
-        found = opened.drift(
+        drifts = opened.drift(
             texts or (),
             marked=marked or (),
             most=most,
@@ -111,7 +111,7 @@ def drift(
             seed=seed,
             cache=not no_cache,
         )
-    out.emit(found)
+    out.emit(drifts)
 
 
 _OF_LIST = (
@@ -182,10 +182,10 @@ def map(
         "Interrupted. The layers that were done are stored; the same command goes on after them."
     ):
         if stored:
-            if given := given_options(ctx, _OF_LIST):
+            for option in given_options(ctx, _OF_LIST):
                 raise UsageError(
-                    f"--list lists stored maps with their settings, and {given[0]} is about new"
-                    f" ones. Leave {given[0]} out; --space, --layer and --method choose what is"
+                    f"--list lists stored maps with their settings, and {option} is about new"
+                    f" ones. Leave {option} out; --space, --layer and --method choose what is"
                     " listed."
                 )
             stored_maps = opened.maps(method=method, layers=layers, **chosen)

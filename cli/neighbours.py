@@ -69,7 +69,7 @@ def neighbours(
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
     """
     with out.progress():
-        found = opened.neighbours(
+        nearest = opened.neighbours(
             texts or (),
             marked=marked or (),
             positive=split_words(positive),
@@ -85,7 +85,7 @@ def neighbours(
             **items,
             transforms=transforms or (),
         )
-    out.emit(found)
+    out.emit(nearest)
 
 
 @app.command(
@@ -114,7 +114,7 @@ def cosine(
 ) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
     with out.progress():
-        found = opened.cosine(
+        cosines = opened.cosine(
             texts or (),
             marked=marked or (),
             embed=embed,
@@ -124,4 +124,4 @@ def cosine(
             layers=layers,
             transforms=transforms or (),
         )
-    out.emit(found)
+    out.emit(cosines)

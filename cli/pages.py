@@ -10,7 +10,7 @@ from embstore.base.errors import UsageError
 from ._errors import explained
 from ._groups import opened_store, with_groups
 from ._options import Quiet, Spaces, divided, examples
-from ._output import check_place, say, show_progress, write
+from ._output import check_place, print_message, show_progress, write
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -42,12 +42,12 @@ def explore(
     """
     with (
         explained(interrupted="The explorer has ended."),
-        opened.explore(host=host, port=port, open=browser, report=say) as server,
+        opened.explore(host=host, port=port, open=browser, report=print_message) as server,
     ):
         for note in server.notes:
-            say(note)
+            print_message(note)
         echo(server.url)
-        say("Ctrl-C ends the explorer.")
+        print_message("Ctrl-C ends the explorer.")
         server.wait()
 
 
@@ -113,4 +113,4 @@ def report(
         )
     write(page, file)
     if str(file) == "report.html" and not quiet:
-        say(f"Written: {file}")
+        print_message(f"Written: {file}")

@@ -10,7 +10,7 @@ from typer import Argument, Exit, Option, Typer
 from ._errors import NO, explained
 from ._groups import opened_store, plain_output, with_groups
 from ._options import AllowPickle, DeviceName, divided, examples, model_option
-from ._output import Output, check_place, say, write
+from ._output import Output, check_place, print_message, write
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -134,5 +134,5 @@ def cite(
     others = [name for name in names or () if name not in results]
     entries = opened.cite(others, result=rows or None)
     for note in entries.notes:
-        say(note)
+        print_message(note)
     write(str(entries), file)

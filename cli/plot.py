@@ -11,8 +11,8 @@ from typer import Argument, Context, Option, Typer
 from embstore.base.errors import UnknownNameError, UsageError
 
 from . import maps
-from ._errors import say
-from ._groups import declared, with_parameters
+from ._errors import print_message
+from ._groups import keyword_options, with_parameters
 from ._options import (
     TOP,
     NoCache,
@@ -178,11 +178,11 @@ def drawing(
     picture = draw(tables, options)
     notes = dict.fromkeys(note for table in tables for note in table.notes)
     for note in () if quiet else (*notes, *picture.notes):
-        say(note)
+        print_message(note)
     for file in output or [f"{name or (result and result.stem)}.svg"]:
         picture.savefig(file)
         if not output and not quiet:
-            say(f"Written: {file}")
+            print_message(f"Written: {file}")
 
 
 def _stored(
@@ -192,25 +192,25 @@ def _stored(
 
 
 _CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context)
-_DRAWING_MAP = [parameter for parameter in declared(drawing) if parameter.name != "compute"]
+_DRAWING_MAP = [parameter for parameter in keyword_options(drawing) if parameter.name != "compute"]
 _DRAWING = [parameter for parameter in _DRAWING_MAP if parameter.name != "label_words"]
 _NAMES = {parameter.name for parameter in _DRAWING_MAP}
-_OF_STORE = declared(_stored)
+_OF_STORE = keyword_options(_stored)
 
 
 def _draw(
     name: str,
     compute: Callable[..., list["Table"]],
     options: dict[str, Any],
-    own: Container[str] = (),
+    own_names: Container[str] = (),
 ) -> None:
     """Draw what is computed with the options that are not of the drawing, or a stored result."""
     ctx = options.pop("ctx")
-    drawn = {key: options.pop(key) for key in _NAMES if key in options and key not in own}
-    if drawn["result"] is not None and (given := given_options(ctx, [*drawn])):
+    drawn = {key: options.pop(key) for key in _NAMES if key in options and key not in own_names}
+    if drawn["result"] is not None and (unsuitable := given_options(ctx, [*drawn])):
         raise UsageError(
-            f"{given[0]} is about what is computed, and --from draws a stored result. Leave"
-            f" {given[0]} out."
+            f"{unsuitable[0]} is about what is computed, and --from draws a stored result. Leave"
+            f" {unsuitable[0]} out."
         )
     drawing(name, **drawn, compute=lambda: compute(**options))
 
@@ -232,12 +232,12 @@ def _beside(
 def _plot_metric(metric: "Metric", **options: Any) -> None:
     from embstore.metrics import METRICS, get_metric
 
-    own = {parameter.name for parameter in metric.parameters}
-    given, ctx = options["beside"] or (), options["ctx"]
-    stored = {*given} - {*METRICS} and {*stored_spaces(ctx), *stored_models(ctx)}
-    options["models"] = [*(options["models"] or ()), *filter(stored.__contains__, given)]
+    own_names = {parameter.name for parameter in metric.parameters}
+    beside, ctx = options["beside"] or (), options["ctx"]
+    stored = {*beside} - {*METRICS} and {*stored_spaces(ctx), *stored_models(ctx)}
+    options["models"] = [*(options["models"] or ()), *filter(stored.__contains__, beside)]
     try:
-        others = [get_metric(name).name for name in given if name not in stored]
+        others = [get_metric(name).name for name in beside if name not in stored]
     except UnknownNameError as error:
         names = [*error.known, *sorted(stored)]
         raise UnknownNameError("metric or space", error.name, names) from None
@@ -250,11 +250,11 @@ def _plot_metric(metric: "Metric", **options: Any) -> None:
         **selected: Any,
     ) -> "list[Table]":
         opened, chosen = open_store(store, store_option), selection(**selected)
-        shared = {name: value for name, value in chosen.items() if name not in own}
+        shared = {name: value for name, value in chosen.items() if name not in own_names}
         first = opened.query(metric.name, cache=not no_cache, **chosen)
         return [first, *(opened.query(name, cache=not no_cache, **shared) for name in others)]
 
-    _draw(metric.name, compute, options, own)
+    _draw(metric.name, compute, options, own_names)
 
 
 def _plot_drift(**options: Any) -> None:
@@ -303,7 +303,13 @@ class PlotGroup(MetricGroup):
         return metric_command(
             metric,
             _plot_metric,
-            [_CONTEXT, *declared(_beside), *declared(selection), *_DRAWING, *_OF_STORE],
+            [
+                _CONTEXT,
+                *keyword_options(_beside),
+                *keyword_options(selection),
+                *_DRAWING,
+                *_OF_STORE,
+            ],
         )
 
 

@@ -13,11 +13,11 @@ from typer.main import get_command
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 
-from ._errors import say, speak_of
+from ._errors import print_message, register_options
 from ._groups import (
     conditions,
-    declared,
     filters,
+    keyword_options,
     opened_store,
     plain_output,
     with_groups,
@@ -47,6 +47,7 @@ from ._options import (
 from ._output import Output, json_text, write
 
 if TYPE_CHECKING:
+    from embstore.base.table import Table
     from embstore.metrics import Metric, Parameter
     from embstore.store import Store
     from embstore.store.opened import ItemOptions, SpaceFilters
@@ -152,9 +153,14 @@ def _query(
         _write_explanation(explanation, out)
         return
     with out.progress():
-        found = opened.query(metric.name, cache=not no_cache, **selection(**selected))
-    result = found.highest(highest) if highest else found.lowest(lowest) if lowest else found
-    out.emit(result.inline_intervals() if intervals == "inline" else result, labels or ())
+        answers: Table = opened.query(metric.name, cache=not no_cache, **selection(**selected))
+    if highest:
+        answers = answers.highest(highest)
+    if lowest:
+        answers = answers.lowest(lowest)
+    if intervals == "inline":
+        answers = answers.inline_intervals()
+    out.emit(answers, labels or ())
 
 
 def _write_explanation(explanation: Any, out: Output) -> None:
@@ -173,14 +179,14 @@ def metric_command(
     metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]
 ) -> Any:
     """Return the command of a metric: its own parameters, and options that all metrics have."""
-    own = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
-    taken = {*own, *(["quiet"] if "q" in own else [])}  # -q is that of the metric
+    parameters = {parameter.name: _parameter(parameter) for parameter in metric.parameters}
+    taken = {*parameters, *(["quiet"] if "q" in parameters else [])}  # -q is that of the metric
     others = [parameter for parameter in shared if parameter.name not in taken]
     if metric.compares_layers:  # of which the query says what is meant
         hidden = Annotated[str | None, Option("--versus", hidden=True)]
         kind = inspect.Parameter.KEYWORD_ONLY
         others.append(inspect.Parameter("versus", kind, default=None, annotation=hidden))
-        others = [each for each in others if each.name not in ("lowest", "highest")]
+        others = [option for option in others if option.name not in ("lowest", "highest")]
     if not any(column.limits for column in (*metric.columns, *metric.optional)):
         others = [parameter for parameter in others if parameter.name != "intervals"]
 
@@ -189,7 +195,7 @@ def metric_command(
         metric.name,
         help=escape(f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"),
         epilog=_examples(metric),
-    )(with_parameters(partial(run, metric), [*own.values(), *others]))
+    )(with_parameters(partial(run, metric), [*parameters.values(), *others]))
     return get_command(app)
 
 
@@ -262,7 +268,9 @@ class MetricGroup(TyperGroup):
 
     def command_of_metric(self, metric: "Metric") -> Any:
         """Return the command of a metric."""
-        return metric_command(metric, _query, [*declared(selection), *declared(_query)])
+        return metric_command(
+            metric, _query, [*keyword_options(selection), *keyword_options(_query)]
+        )
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all metrics, and of the other commands."""
@@ -296,7 +304,8 @@ class MetricGroup(TyperGroup):
         if name not in METRICS and any(name in commands for commands in COMMANDS.values()):
             raise UsageError(f"{name} is not a metric but a command: embstore {join(args)}")
 
-        speak_of(command := self.command_of_metric(get_metric(name)))
+        command = self.command_of_metric(get_metric(name))
+        register_options(command)
         return name, command, rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -305,7 +314,7 @@ class MetricGroup(TyperGroup):
 
         super().format_help(ctx, formatter)
         for problem in all_metrics()[1]:
-            say(problem)
+            print_message(problem)
 
 
 app = Typer()

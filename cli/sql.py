@@ -105,26 +105,28 @@ def sql(
             out.file,
         )
         return
-    found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
-    if is_one and found.columns == _PLAN and out.form is Format.TABLE:
-        _write_plan(found, out.file)
+    result = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
+    if is_one and result.columns == _PLAN and out.form is Format.TABLE:
+        _write_plan(result, out.file)
     elif raw:
-        _write_first(found, out.file)
+        _write_first(result, out.file)
     elif is_one and out.form in (Format.CSV, Format.JSONL, Format.PARQUET):
-        _stream(found, out)
+        _stream(result, out)
     else:
         from embstore.base.table import table
 
-        columns = found.columns
-        rows = [dict(zip(columns, map(_plain, values), strict=True)) for values in found.fetchall()]
+        columns = result.columns
+        rows = [
+            dict(zip(columns, map(_plain, values), strict=True)) for values in result.fetchall()
+        ]
         out.emit(table(rows, columns=columns))
 
 
 def _check_together(**options: Any) -> None:
     """Raise UsageError for options that have no effect together."""
     for name, others in _ALONE.items():
-        if options[name] and (found := [other for other in others if options[other]]):
-            shown = "a query" if found[0] == "query" else f"--{found[0]}"
+        if options[name] and (conflicting := [other for other in others if options[other]]):
+            shown = "a query" if conflicting[0] == "query" else f"--{conflicting[0]}"
             raise UsageError(f"--{name} and {shown} do not go together. Leave one of them out.")
 
 
@@ -148,10 +150,10 @@ def _text(query: str | None, file: Path | None) -> str:
         raise UsageError(f"{file or 'standard input'} cannot be read: {reason}.") from error
 
 
-def _values(given: Sequence[str] | None) -> dict[str, Any]:
+def _values(assignments: Sequence[str] | None) -> dict[str, Any]:
     """Return the values of parameters by name; each is given as ``NAME=VALUE``."""
     values = {}
-    for text in given or ():
+    for text in assignments or ():
         name, separator, value = text.partition("=")
         if not separator:
             raise UsageError(f"-p takes a name and a value: -p {name}=VALUE.")
@@ -173,13 +175,13 @@ def _value(text: str) -> int | float | str:
     return text
 
 
-def _begin(found: Any) -> tuple[Any, Iterator[Any]]:
+def _begin(result: Any) -> tuple[Any, Iterator[Any]]:
     """Run the query up to its first record batch; return the reader, and an iterator over all
     batches.
 
     A query that fails before its first rows then leaves the output file as it was.
     """
-    reader = found.to_arrow_reader(_ROWS)
+    reader = result.to_arrow_reader(_ROWS)
     batches = iter(reader)
     first = next(batches, None)
     return reader, batches if first is None else chain([first], batches)
@@ -209,17 +211,17 @@ def _plain(value: Any) -> Any:
     return float(value) if type(value).__name__ == "Decimal" else str(value)
 
 
-def _write_plan(found: Any, output: Path | None) -> None:
+def _write_plan(result: Any, output: Path | None) -> None:
     write(
-        "".join(printable(str(row[-1]), lines=True) for row in found.fetchall()),
+        "".join(printable(str(row[-1]), lines=True) for row in result.fetchall()),
         output,
         is_data=False,
     )
 
 
-def _write_first(found: Any, output: Path | None) -> None:
+def _write_first(result: Any, output: Path | None) -> None:
     """Write the first value alone; bytes as they are."""
-    rows = found.fetchmany(1)
+    rows = result.fetchmany(1)
     if not rows:
         raise UsageError("--raw writes the first value, and the query gives no row.")
     [row] = rows
@@ -234,7 +236,7 @@ def _write_first(found: Any, output: Path | None) -> None:
     )
 
 
-def _stream(found: Any, out: Output) -> None:
+def _stream(result: Any, out: Output) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
     for_terminal = out.file is None and sys.stdout.isatty()
     if out.form is Format.PARQUET:
@@ -242,12 +244,12 @@ def _stream(found: Any, out: Output) -> None:
 
         if for_terminal:
             raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
-        reader, batches = _begin(found)
+        reader, batches = _begin(result)
         with open_output(out.file) as sink:
             write_batches(reader.schema, batches, sink)
         return
-    columns = found.columns
-    _, batches = _begin(found)
+    columns = result.columns
+    _, batches = _begin(result)
     if out.form is Format.CSV:
         lines = csv_lines(columns, _rows(batches), safe=out.csv_safe, for_terminal=for_terminal)
     else:

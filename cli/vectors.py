@@ -19,7 +19,7 @@ from ._options import (
     stored_spaces,
 )
 from ._output import show_progress
-from ._progress import tell
+from ._progress import print_report
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -155,7 +155,7 @@ def import_(
                 allow_pickle=allow_pickle,
             )
         if not quiet:
-            tell(report)
+            print_report(report)
 
 
 @app.command(
@@ -214,7 +214,7 @@ def pool(
                 index_memory=index_memory,
             )  # fmt: skip
         if not quiet:
-            tell(report)
+            print_report(report)
 
 
 @app.command(
@@ -285,4 +285,4 @@ def export(
                 transforms=transforms or (),
             )
         if not quiet:
-            tell(report)
+            print_report(report)

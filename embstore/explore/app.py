@@ -57,7 +57,7 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AccessRules:
     """The address of the server, and its token."""
 
     token: str
@@ -72,13 +72,13 @@ class Door:
         """
         return f"embstore-{self.port}"
 
-    def check_host(self, given: str) -> None:
+    def check_host(self, header: str) -> None:
         """Raise Refusal unless a Host header names this server: another page's name may point at
         this address.
         """
-        host, colon, port = given.rpartition(":") if not given.endswith("]") else ("", "", "")
+        host, colon, port = header.rpartition(":") if not header.endswith("]") else ("", "", "")
         if not colon:
-            host, port = given, "80"
+            host, port = header, "80"
         host = host.lower().removeprefix("[").removesuffix("]")
         if port != str(self.port) or not (
             host in self.hosts or (self.any_address and _is_address(host))
@@ -126,8 +126,8 @@ class Guard:
     response.
     """
 
-    def __init__(self, app: ASGIApp, door: Door, report: Callable[[str], None]) -> None:
-        self._app, self._door, self._report = app, door, report
+    def __init__(self, app: ASGIApp, rules: AccessRules, report: Callable[[str], None]) -> None:
+        self._app, self._rules, self._report = app, rules, report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -155,9 +155,9 @@ class Guard:
         headers = request.headers
         if len(headers.getlist("host")) != 1 or len(headers.getlist("origin")) > 1:
             raise Refusal(400, "the request must have one Host header, and at most one Origin.")
-        self._door.check_host(headers["host"])
-        self._door.check_origin(request)
-        self._door.check_token(request)
+        self._rules.check_host(headers["host"])
+        self._rules.check_origin(request)
+        self._rules.check_token(request)
         if int(headers.get("content-length", "0")) > LARGEST_BODY:  # h11 refuses other lengths
             raise _too_large()
 
@@ -201,9 +201,9 @@ _KEPT = 16
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(store: Reading, door: Door, report: Callable[[str], None]) -> Guard:
+def make_app(store: Reading, rules: AccessRules, report: Callable[[str], None]) -> Guard:
     """Return the application."""
-    explorer = Explorer(store, door)
+    explorer = Explorer(store, rules)
 
     @asynccontextmanager
     async def life(_app: Starlette) -> Any:
@@ -214,14 +214,14 @@ def make_app(store: Reading, door: Door, report: Callable[[str], None]) -> Guard
         Route(path, _answering(answer, report), methods=[method])
         for method, path, answer in explorer.routes()
     ]
-    return Guard(Starlette(routes=routes, lifespan=life), door, report)
+    return Guard(Starlette(routes=routes, lifespan=life), rules, report)
 
 
 class Explorer:
     """What the server keeps: the store, processes that compute, and the last maps and answers."""
 
-    def __init__(self, store: Reading, door: Door) -> None:
-        self.store, self.door, self.workers = store, door, Workers(store)
+    def __init__(self, store: Reading, rules: AccessRules) -> None:
+        self.store, self.rules, self.workers = store, rules, Workers(store)
         self._files = {
             file.name: file.read_bytes()
             for file in files("embstore.explore").joinpath("static").iterdir()
@@ -260,7 +260,7 @@ class Explorer:
         # Not strict, which a browser withholds where a link on another page, as of a notebook,
         # leads here. What changes something would be a POST, and the guard refuses those of other
         # pages by their Origin.
-        response.set_cookie(self.door.cookie, self.door.token, httponly=True, samesite="lax")
+        response.set_cookie(self.rules.cookie, self.rules.token, httponly=True, samesite="lax")
         return response
 
     async def file(self, request: Request) -> Response:
@@ -274,18 +274,18 @@ class Explorer:
 
     async def overview(self, _request: Request) -> Response:
         """Return spaces, layers, datasets and metrics."""
-        found = await run_in_threadpool(questions.overview, self.store)
-        if self._fingerprint != found["fingerprint"]:
-            self._fingerprint = found["fingerprint"]
+        overview = await run_in_threadpool(questions.overview, self.store)
+        if self._fingerprint != overview["fingerprint"]:
+            self._fingerprint = overview["fingerprint"]
             self._kept.clear()
             await self.workers.reset()
-        return _json(found)
+        return _json(overview)
 
     async def _read(self, function: Callable[..., Any], request: Request) -> Response:
         """Return the result of a function of the store that takes little time."""
-        given = await _given(request)
-        _check_arguments(function, given)
-        return _json(await run_in_threadpool(partial(function, self.store, **given)))
+        arguments = await _arguments_of(request)
+        _check_arguments(function, arguments)
+        return _json(await run_in_threadpool(partial(function, self.store, **arguments)))
 
     async def suggest(self, request: Request) -> Response:
         """Return texts of a space for what is being typed."""
@@ -298,8 +298,8 @@ class Explorer:
         """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a
         process of their own.
         """
-        given = await _given(request)
-        answer = self._compute if given.get("embed") or given.get("where") else self._read
+        arguments = await _arguments_of(request)
+        answer = self._compute if arguments.get("embed") or arguments.get("where") else self._read
         return await answer(questions.neighbours, request)
 
     async def _compute(self, function: Callable[..., Any], request: Request) -> Response:
@@ -308,16 +308,16 @@ class Explorer:
 
         Results of SQL are not kept, since it may name the time or chance.
         """
-        given = await _given(request)
-        _check_arguments(function, given)
-        key = f"{function.__name__} {json.dumps(given, sort_keys=True)}"
-        limits = SQL_LIMITS if function is questions.sql or "column" in given else NO_LIMITS
-        run = partial(self.workers.run, function, request.is_disconnected, limits, **given)
-        found = await (run() if function is questions.sql else self._keep(key, run))
+        arguments = await _arguments_of(request)
+        _check_arguments(function, arguments)
+        key = f"{function.__name__} {json.dumps(arguments, sort_keys=True)}"
+        limits = SQL_LIMITS if function is questions.sql or "column" in arguments else NO_LIMITS
+        run = partial(self.workers.run, function, request.is_disconnected, limits, **arguments)
+        result = await (run() if function is questions.sql else self._keep(key, run))
         return (
-            Response(found, media_type="application/octet-stream")
-            if isinstance(found, bytes)
-            else _json(found)
+            Response(result, media_type="application/octet-stream")
+            if isinstance(result, bytes)
+            else _json(result)
         )
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
@@ -358,27 +358,27 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
     return answering
 
 
-async def _given(request: Request) -> dict[str, Any]:
+async def _arguments_of(request: Request) -> dict[str, Any]:
     """Return the arguments in the address of a request, or in its body."""
     if request.method == "GET":
         return dict(request.query_params)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("the body must be JSON, with the content type application/json.")
     try:
-        given = json.loads(await request.body())
+        arguments = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"the body is not JSON: {error}") from error
-    if not isinstance(given, dict):
+    if not isinstance(arguments, dict):
         raise UsageError("the body must be a JSON object.")
-    return given
+    return arguments
 
 
-def _check_arguments(function: Callable[..., Any], given: dict[str, Any]) -> None:
+def _check_arguments(function: Callable[..., Any], arguments: dict[str, Any]) -> None:
     """Raise UsageError if a request has an argument that its function does not take, or lacks
     one.
     """
     try:
-        inspect.signature(function).bind(None, **given)
+        inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
         raise UsageError(f"the request does not fit: {error}.") from error
 

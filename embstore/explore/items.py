@@ -49,7 +49,7 @@ class SpaceItems:
             return self
         texts = [text for text, is_kept in zip(self.texts, kept.tolist(), strict=True) if is_kept]
         context_of, spans = (
-            each[kept] if self.contexts else each for each in (self.context_of, self.spans)
+            array[kept] if self.contexts else array for array in (self.context_of, self.spans)
         )
         return replace(self, ids=self.ids[kept], texts=texts, context_of=context_of, spans=spans)
 
@@ -63,14 +63,14 @@ class SpaceItems:
         typed = typed.strip().lower()
         if not typed:
             return []
-        found = {
+        matching = {
             text for text, lowered in zip(self.texts, self.lowered, strict=True) if typed in lowered
         }
         rank = {
             text: (text.lower() != typed, not text.lower().startswith(typed), len(text), text)
-            for text in found
+            for text in matching
         }
-        return sorted(found, key=rank.__getitem__)[:n]
+        return sorted(matching, key=rank.__getitem__)[:n]
 
 
 def read_items(store: Reading, space: str) -> SpaceItems:

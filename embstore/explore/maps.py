@@ -110,7 +110,7 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
     """Return space → name → rows of :meth:`Store.maps`, one for each layer, of current maps, t-SNE
     before others.
     """
-    found: dict[str, dict[str, list[Row]]] = {}
+    maps: dict[str, dict[str, list[Row]]] = {}
     rows = [row for row in store.maps() if row["state"] == "current"]
 
     def order(row: Row) -> tuple[bool, bool, int, int, int, int]:
@@ -128,7 +128,7 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
         settings = [f"{key} {row[key]}" for key in ("where", "words", "sample", "seed") if row[key]]
         if (
             row["words"]
-            and len({each["words_sha256"] for each in rows if each["words"] == row["words"]}) > 1
+            and len({other["words_sha256"] for other in rows if other["words"] == row["words"]}) > 1
         ):
             settings.append(f"list {row['words_sha256'][:8]}")  # a file that has changed since
         for together in _mapped_together(row, rows):
@@ -138,11 +138,11 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
                 else [f"layers {','.join(together)}"]
             )
             name = ", ".join([f"stored {row['method']}", *layers, *settings])
-            found.setdefault(row["space"], {}).setdefault(name, []).append(row)
+            maps.setdefault(row["space"], {}).setdefault(name, []).append(row)
     # The first one opens, and maps of one layer have nothing to go through.
     return {
         space: dict(sorted(named.items(), key=lambda map: len(map[1]) == 1))
-        for space, named in found.items()
+        for space, named in maps.items()
     }
 
 
@@ -151,21 +151,21 @@ def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     layers below it.
     """
     settings = ("space", "method", "where", "words_sha256", "sample", "seed")
-    alike = [each for each in rows if all(each[name] == row[name] for name in settings)]
-    chains = {tuple(each["fitted_on"]) for each in alike}
-    own = tuple(row["fitted_on"])
+    alike = [other for other in rows if all(other[name] == row[name] for name in settings)]
+    chains = {tuple(other["fitted_on"]) for other in alike}
+    fitted_on = tuple(row["fitted_on"])
     if row["method"] != "tsne":
-        return [own]
+        return [fitted_on]
     shorter = {chain[:length] for chain in chains for length in range(len(chain))}
-    found = (chain for chain in chains - shorter if chain[: len(own)] == own)
-    return sorted(found, key=lambda chain: (-len(chain), chain))
+    containing = (chain for chain in chains - shorter if chain[: len(fitted_on)] == fitted_on)
+    return sorted(containing, key=lambda chain: (-len(chain), chain))
 
 
 def _stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
     """Return the ids and positions of each layer of a stored map."""
     if rows[0]["words"]:  # the list itself is not stored
-        found = [read_map(store.catalog.root, store.catalog.root / row["file"]) for row in rows]
-        return [(each.ids, each.positions) for each in found]
+        maps = [read_map(store.catalog.root, store.catalog.root / row["file"]) for row in rows]
+        return [(stored.ids, stored.positions) for stored in maps]
     options = {name: rows[0][name] for name in ("method", "where", "sample", "seed")}
     together = ",".join(rows[-1]["fitted_on"])
     return [store.map_points(space, row["layer_name"], layers=together, **options) for row in rows]
@@ -190,11 +190,11 @@ def kept_now(store: Reading, space: str) -> list[float | None]:
 
     They take longer than the map itself.
     """
-    found = pca_now(store, space)
-    layers = _layers(store, space, found.items)
+    shown = pca_now(store, space)
+    layers = _layers(store, space, shown.items)
     return [
-        kept_of_some(data, found.items.ids, positions, 0).share
-        for data, positions in zip(layers, found.positions, strict=True)
+        kept_of_some(data, shown.items.ids, positions, 0).share
+        for data, positions in zip(layers, shown.positions, strict=True)
     ]
 
 
@@ -223,29 +223,29 @@ def _assemble(
 def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> Float32Array:
     """Return the vectors of the items on a page in one layer, float32 (n, dim)."""
     ids, _, vectors = store.vectors(space, layer, where=items.where)
-    found: Float32Array = (
+    ordered: Float32Array = (
         vectors if len(ids) == len(items.ids) else vectors[np.searchsorted(ids, items.ids)]
     )
-    return found
+    return ordered
 
 
-def pack(found: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
+def pack(shown: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
     """Return the bytes of a map, little-endian.
 
     The length of the header (uint32), the header (JSON in UTF-8, padded with spaces to a multiple
     of 8 bytes with the length), item ids (int64, n), positions (uint16, layers × n × 2) between the
     header's ``low`` and ``high``.
     """
-    items, positions = found.items, found.positions
+    items, positions = shown.items, shown.positions
     flat = positions.reshape(-1, 2).astype(np.float64)
     low, high = (flat.min(axis=0), flat.max(axis=0)) if flat.size else (np.zeros(2), np.ones(2))
     span = np.where(high > low, high - low, 1)
     places = np.round((positions - low) / span * _LARGEST).astype("<u2")
     header = {
-        "space": found.space,
-        "method": found.method,
-        "layers": found.layers,
-        "kept": found.kept,
+        "space": shown.space,
+        "method": shown.method,
+        "layers": shown.layers,
+        "kept": shown.kept,
         "n": len(items.ids),
         "n_stored": items.n_stored,
         "where": items.where,
@@ -324,9 +324,9 @@ def _vectors(
     if embed:
         from embstore.query.embed import embed_item  # loads torch, which stored texts do not need
     [query] = parse_queries([text] if text else [], [marked] if marked else [])
-    found = look_up(catalog, card, [query], layers, embed_item)
-    missing_query_notes(catalog, query, [found])
-    return found.vectors[query]
+    looked_up = look_up(catalog, card, [query], layers, embed_item)
+    missing_query_notes(catalog, query, [looked_up])
+    return looked_up.vectors[query]
 
 
 def _among_nearest(
@@ -343,7 +343,7 @@ def _among_nearest(
     squares = ((units - unit) ** 2).sum(axis=1)
     nearest = np.argsort(squares, kind="stable")[:_N_NEAREST]
     weights = 1 / np.maximum(squares[nearest], 1e-12)  # a text's own place where it is stored
-    found: list[float] = (
+    position: list[float] = (
         (weights / weights.sum()) @ positions[nearest].astype(np.float64)
     ).tolist()
-    return found
+    return position

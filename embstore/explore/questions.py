@@ -83,8 +83,8 @@ def neighbours(
     options = {"marked": [marked] if marked else [], "embed": embed, "where": where, "exact": exact}
     arguments |= {name: value for name, value in options.items() if value}
     texts = [text] if text else []
-    found = store.neighbours(texts, **arguments, **asdict(SQL_LIMITS))
-    return table_json(found) | calls("neighbours", store.path, arguments, *texts)
+    nearest = store.neighbours(texts, **arguments, **asdict(SQL_LIMITS))
+    return table_json(nearest) | calls("neighbours", store.path, arguments, *texts)
 
 
 def metric(
@@ -105,31 +105,36 @@ def metric(
         if option not in _SHARED:
             raise UsageError(f"unknown option {option!r}. Known: {', '.join(_SHARED)}.")
     shared = {key: value for key, value in options.items() if value not in (None, "", [])}
-    own = _parameters(store, name, parameters)
-    asked = {**shared, **own, **asdict(SQL_LIMITS)}
+    own_parameters = _parameters(store, name, parameters)
+    asked = {**shared, **own_parameters, **asdict(SQL_LIMITS)}
     state = store.cache_state(name, **asked).to_dict()
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
-    found = store.query(name, cache=is_stored, **asked)
-    written = shared | {key: ",".join(own[key]) if key in SETS else own[key] for key in own}
+    result = store.query(name, cache=is_stored, **asked)
+    written = shared | {
+        key: ",".join(own_parameters[key]) if key in SETS else own_parameters[key]
+        for key in own_parameters
+    }
     shown = {
         "command": command(f"query {name}", store.path, written),
-        "python": python("query", store.path, shared | own, name),
+        "python": python("query", store.path, shared | own_parameters, name),
     }
-    return table_json(found) | _picture(found, theme, width) | shown
+    return table_json(result) | _picture(result, theme, width) | shown
 
 
 def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a metric that were given; word sets as lists, never as the path of a
     file.
     """
-    declared = {each["name"]: each for each in store.explain(name).to_dict()["parameters"]}
-    found: dict[str, Any] = {}
+    declared = {
+        parameter["name"]: parameter for parameter in store.explain(name).to_dict()["parameters"]
+    }
+    parameters: dict[str, Any] = {}
     for key, value in given.items():
         check_known(f"parameter of {name}", key, declared)
         if value in (None, "", []):
             continue
-        found[key] = _words(value) if key in SETS or declared[key]["repeatable"] else value
-    return found
+        parameters[key] = _words(value) if key in SETS or declared[key]["repeatable"] else value
+    return parameters
 
 
 def _words(value: Any) -> list[str]:
@@ -140,23 +145,23 @@ def _words(value: Any) -> list[str]:
     return [word for part in parts if (word := str(part).strip())]
 
 
-def _picture(found: Table, theme: str, width: float) -> Document:
+def _picture(result: Table, theme: str, width: float) -> Document:
     """Return the picture of a result as SVG, or the reason why there is none."""
     try:
-        return {"svg": svg(found, width, style=theme), "no_picture": None}
+        return {"svg": svg(result, width, style=theme), "no_picture": None}
     except EmbstoreError as error:
         return {"svg": None, "no_picture": str(error)}
 
 
 def sql(store: Reading, *, select: str) -> Document:
     """Return the first rows of a SELECT over the views of the store."""
-    found = store.sql(select, **asdict(SQL_LIMITS))
-    columns = found.columns
-    rows = found.fetchmany(SQL_ROWS + 1)
+    result = store.sql(select, **asdict(SQL_LIMITS))
+    columns = result.columns
+    rows = result.fetchmany(SQL_ROWS + 1)
     shown = [{str(i): shortened(value) for i, value in enumerate(row)} for row in rows[:SQL_ROWS]]
     return {
         "columns": columns,
-        "types": found.types,
+        "types": result.types,
         "rows": shown,
         "is_cut": len(rows) > SQL_ROWS,
         "limit": SQL_ROWS,
@@ -164,16 +169,16 @@ def sql(store: Reading, *, select: str) -> Document:
     }
 
 
-def table_json(found: Table) -> Document:
+def table_json(result: Table) -> Document:
     """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as
     strings.
     """
-    shown = [each.column for each in found.shown] or list(found.columns)
-    header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
+    shown = [column.column for column in result.shown] or list(result.columns)
+    header, lines = (replace(result, pivot=None) if not result.rows else result).layout()
     return {
-        "columns": list(found.columns),
-        "rows": with_text_ids(found).to_pylist(),
-        "notes": found.notes,
+        "columns": list(result.columns),
+        "rows": with_text_ids(result).to_pylist(),
+        "notes": result.notes,
         "shown": shown,
         "printed": {"header": header, "lines": lines},
     }
@@ -189,8 +194,8 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> Document:
     check_known("layer", layer, layers)
     card = store.catalog.cards[space]
     total = len(store.catalog.dataset(dataset, card.unit)["item_id"])
-    found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"))
-    rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    result = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"))
+    rows = [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
     n, select = [row.pop("n") for row in rows], _pairs_select(dataset, card, layer)
     return {"rows": rows, "n": n[0] if n else 0, "total": total} | calls(
         "sql", store.path, {}, select
@@ -369,9 +374,11 @@ def _clusters(store: Reading, space: str, layer: str, items: SpaceItems) -> Docu
 
 def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[np.bool_]") -> str:
     """Return the texts of the members of a cluster that are nearest to its mean direction."""
-    at = np.flatnonzero(members)
-    order = at[np.argsort(-(units[at] @ units[at].sum(axis=0)), kind="stable")[: 10 * _NAMED_BY]]
-    return ", ".join(list(dict.fromkeys(items.texts[each] for each in order))[:_NAMED_BY])
+    places = np.flatnonzero(members)
+    order = places[
+        np.argsort(-(units[places] @ units[places].sum(axis=0)), kind="stable")[: 10 * _NAMED_BY]
+    ]
+    return ", ".join(list(dict.fromkeys(items.texts[place] for place in order))[:_NAMED_BY])
 
 
 def _cosines(
@@ -405,8 +412,8 @@ def _axis(
     from embstore.query.request import ALL_ITEMS, MetricRequest
 
     card = card_of(store, space)
-    given = {"positive": positive, "negative": negative, "missing": "error"}
-    request = MetricRequest(get_metric("axis"), given, ALL_ITEMS, SpaceFilter(), layer)
+    parameters = {"positive": positive, "negative": negative, "missing": "error"}
+    request = MetricRequest(get_metric("axis"), parameters, ALL_ITEMS, SpaceFilter(), layer)
     [case] = word_sets(store.catalog, request, card)
     [member] = card.layers.select(layer)
     data = StoredLayer(store.catalog, card, member)
@@ -417,12 +424,14 @@ def _axis(
 
 def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> Document:
     names = layer_names(store, space)
-    at = names.index(layer) if layer in names else len(names) - 1
-    if at == 0:
+    place = names.index(layer) if layer in names else len(names) - 1
+    if place == 0:
         raise UsageError(
             "colour by change compares a layer with the one below: choose a layer above the first."
         )
-    below, above = (item_vectors(store, space, name, items) for name in (names[at - 1], names[at]))
+    below, above = (
+        item_vectors(store, space, name, items) for name in (names[place - 1], names[place])
+    )
     dots = np.concatenate(
         [np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)]
     )
@@ -430,7 +439,7 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> Docume
     # NaN where one is zero.
     cosines = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)
     return _numbers(
-        f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - cosines.clip(-1, 1)
+        f"1 − cosine of layers {names[place - 1]} and {names[place]}", 1 - cosines.clip(-1, 1)
     )
 
 
@@ -447,14 +456,14 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> Docum
     if not values:
         raise QueryError(f"{column} has no value for any item.")
     label = next((name for name in names if column.strip() in (name, quote_name(name))), column)
-    found = [values.get(item) for item in items.ids.tolist()]
-    if not any(isinstance(value, str | bool) for value in found):
+    of_items = [values.get(item) for item in items.ids.tolist()]
+    if not any(isinstance(value, str | bool) for value in of_items):
         with suppress(TypeError, ValueError):  # dates, lists and the like are categories
-            return _numbers(label, [None if value is None else float(value) for value in found])
+            return _numbers(label, [None if value is None else float(value) for value in of_items])
     # Ordered by all items of the unit, so that panels of several spaces have the same colours.
     return _categories(
         label,
-        [None if value is None else str(value) for value in found],
+        [None if value is None else str(value) for value in of_items],
         [str(value) for value in values.values() if value is not None],
     )
 

@@ -52,13 +52,13 @@ def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: A
     """Return a line of Python that calls a method of Store; arguments that are None or empty are
     left out.
     """
-    given = [repr(value) for value in positional]
-    given += [
+    written = [repr(value) for value in positional]
+    written += [
         f"{name}={list(value) if isinstance(value, tuple) else value!r}"
         for name, value in arguments.items()
         if value not in (None, (), [])
     ]
-    return f"embstore.Store({str(path)!r}).{method}({', '.join(given)})"
+    return f"embstore.Store({str(path)!r}).{method}({', '.join(written)})"
 
 
 def calls(verb: str, path: Path, arguments: Mapping[str, Any], *positional: str) -> dict[str, str]:

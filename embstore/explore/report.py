@@ -139,12 +139,12 @@ def report(
             computing.finish(metric.name)
         sections.append(_drift(store, info, chosen))
         computing.finish("drift")
-        for space, own in commands.items():
-            found = find_map(store, space)
-            kept = kept_now(store, space) if found.kept is None else found.kept
-            maps.append(pack(replace(found, kept=kept), own))
+        for space, calls in commands.items():
+            shown = find_map(store, space)
+            kept = kept_now(store, space) if shown.kept is None else shown.kept
+            maps.append(pack(replace(shown, kept=kept), calls))
             computing.finish(("map", space))
-    return _page(name, sections, maps, [own["command"] for own in commands.values()])
+    return _page(name, sections, maps, [calls["command"] for calls in commands.values()])
 
 
 def _drift(store: Reading, info: Table, chosen: Mapping[str, Any]) -> Section:
@@ -183,17 +183,17 @@ def _contents(store: Reading, info: Table) -> Section:
     )
 
 
-def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str, Any]) -> Section:
+def _reproduction(result: Table, name: str, store: Reading, options: Mapping[str, Any]) -> Section:
     """Return the section of the numbers of a paper: first what was measured, with its verdict."""
     first = ("figure", "variant", "model", "layer", "published", "measured", "verdict", "reason")
-    columns = [*first, *(column for column in found.columns if column not in first)]
+    columns = [*first, *(column for column in result.columns if column not in first)]
     order = {"miss": 0, "hit": 1, "not published": 2}
-    rows = sorted(found.rows, key=lambda row: order.get(row["verdict"], len(order)))
+    rows = sorted(result.rows, key=lambda row: order.get(row["verdict"], len(order)))
     return Section(
         "reproduction",
         f"Reproduction of {name}",
         {"reproduction": table(rows, columns=columns)},
-        intro="\n".join(found.notes),
+        intro="\n".join(result.notes),
         commands=[command("reproduce", _folder(store), options, (name,))],
     )
 
@@ -262,7 +262,8 @@ def _section_html(section: Section) -> str:
     if section.pictures:
         parts.append(_figure(section))
     parts += [
-        _table(each, name, is_open=not section.pictures) for name, each in section.tables.items()
+        _table(result, name, is_open=not section.pictures)
+        for name, result in section.tables.items()
     ]
     parts += [_card(name, fields) for name, fields in section.cards.items()]
     if section.commands:
@@ -284,12 +285,12 @@ def _address(picture: str) -> str:
     return f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
 
 
-def _table(found: Table, name: str, *, is_open: bool) -> str:
-    data = b64encode(_csv(found).encode()).decode()
+def _table(result: Table, name: str, *, is_open: bool) -> str:
+    data = b64encode(_csv(result).encode()).decode()
     link = f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a>'
     shown = (
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of'
-        f' {name}">{found._repr_html_()}</div>'
+        f' {name}">{result._repr_html_()}</div>'
     )
     title = f"Table of {name.replace('-', ' ')}"
     return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"  # noqa: E501
@@ -305,12 +306,12 @@ def _card(name: str, fields: Mapping[str, Any]) -> str:
     )
 
 
-def _csv(found: Table) -> str:
+def _csv(result: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(found.columns)
-    for row in found:
-        values = (row[column] for column in found.columns)
+    writer.writerow(result.columns)
+    for row in result:
+        values = (row[column] for column in result.columns)
         writer.writerow(
             json.dumps(value) if isinstance(value, list | dict) else value for value in values
         )

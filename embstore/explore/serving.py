@@ -35,17 +35,19 @@ class Server:
         with needing("the explorer needs uvicorn and starlette", "explore"):
             import uvicorn
 
-            from embstore.explore.app import Door, make_app
+            from embstore.explore.app import AccessRules, make_app
         store.refresh()
         assert store.catalog is not None  # raises StoreError if there is no store
         store.refresh()
         listening, notes = _listen(host, port)
-        found = listening.getsockname()[1]
+        free_port = listening.getsockname()[1]
         hosts = {socket.gethostname(), socket.getfqdn()} if host in _ALL else {host}
         token = secrets.token_urlsafe(24)
-        door = Door(token, found, frozenset({*_LOCAL, *map(str.lower, hosts)}), host in _ALL)
+        rules = AccessRules(
+            token, free_port, frozenset({*_LOCAL, *map(str.lower, hosts)}), host in _ALL
+        )
         config = uvicorn.Config(
-            make_app(store, door, report),
+            make_app(store, rules, report),
             http="h11",
             ws="none",
             loop="asyncio",
@@ -61,7 +63,7 @@ class Server:
             target=self._server.run, kwargs={"sockets": [listening]}, name="explorer", daemon=True
         )
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in _ALL else host
-        self.url = f"http://{shown}:{found}/?token={token}"
+        self.url = f"http://{shown}:{free_port}/?token={token}"
         self.notes = tuple(notes)
         self._thread.start()
         deadline = time.monotonic() + _SECONDS_TO_START

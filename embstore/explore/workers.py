@@ -50,7 +50,7 @@ class Workers:
             if await is_cancelled():  # while it waited
                 raise Cancelled
             n_resets = self._n_resets
-            self._idle = [each for each in self._idle if each.stdout and not each.stdout.at_eof()]
+            self._idle = [idle for idle in self._idle if idle.stdout and not idle.stdout.at_eof()]
             process = self._idle.pop() if self._idle else await self._start()
             answer = asyncio.ensure_future(
                 _call(process, pickle.dumps((function, arguments, limits)))

@@ -64,10 +64,10 @@ def caption(plan: Plan, *, is_complete: bool = False) -> list[str]:
 
 def reasons(plan: Plan) -> list[str]:
     """Return the distinct reasons why rows have no value, most frequent first."""
-    found = Counter(
+    counts = Counter(
         printable(row.get("reason") or "no value") for row in plan.rows if row[plan.value] is None
     )
-    return [why for why, _ in found.most_common()]
+    return [why for why, _ in counts.most_common()]
 
 
 def description(plan: Plan) -> str:

@@ -142,14 +142,14 @@ def _value_axis(axis: Any, options: PlotOptions, values: Sequence[float]) -> Non
 
 def _place_axis(ax: Axes, plan: Plan, places: Mapping[str, int], options: PlotOptions) -> None:
     """Set the ticks of an x axis of layers, training steps, scales or groups."""
-    at = sorted(places.values())
-    low, high = at[0], at[-1]
+    ordered = sorted(places.values())
+    low, high = ordered[0], ordered[-1]
     axis = ax.xaxis
     if plan.x in ("steps", "scales"):
         axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         if plan.x == "scales":
             ax.set_xscale("log", base=2)
-            ax.set_xticks(at, [f"{place:,}" for place in at])
+            ax.set_xticks(ordered, [f"{place:,}" for place in ordered])
         elif options.logx:
             ax.set_xscale("symlog", linthresh=1)
             axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -173,17 +173,19 @@ def _place_axis(ax: Axes, plan: Plan, places: Mapping[str, int], options: PlotOp
 def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
     items, n_items = strip_items(plan, rows)
     layers, colours = layer_names(plan.rows), mark_colours(options)
-    at = {item: line for line, item in enumerate(items)}
+    lines = {item: line for line, item in enumerate(items)}
     for number, layer in enumerate(layers):
         drawn = [
             row
             for row in rows
-            if row["layer_name"] == layer and row[plan.items] in at and row[plan.value] is not None
+            if row["layer_name"] == layer
+            and row[plan.items] in lines
+            and row[plan.value] is not None
         ]
         colour = colours(share_of(number, len(layers)))
         for is_same in (False, True):
             points = [
-                (row[plan.value], at[row[plan.items]])
+                (row[plan.value], lines[row[plan.items]])
                 for row in drawn
                 if bool(row.get(SAME)) == is_same
             ]
@@ -193,7 +195,7 @@ def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> l
                         markersize=4.2, markeredgewidth=0.9)  # fmt: skip
     size = type_size("ytick.labelsize") / 72 * ax.figure.dpi
     most = max(8, int(0.4 * ax.get_window_extent().width / (0.55 * size)))
-    ax.set_yticks([*at.values()], [cut(item, most) for item in at])
+    ax.set_yticks([*lines.values()], [cut(item, most) for item in lines])
     ax.set_ylim(len(items) - 0.5, -0.5)
     _value_axis(ax.xaxis, options, plan.values)
     ax.spines["bottom"].set_visible(True)

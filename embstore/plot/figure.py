@@ -188,11 +188,11 @@ def _caption(plans: Sequence[Plan], options: PlotOptions) -> str:
     parts = [[_unbroken(part) for part in caption(plan)] for plan in plans]
     if len(parts) == 1:
         return _BETWEEN.join(parts[0])
-    shared = [part for part in parts[0] if all(part in each for each in parts)]
+    shared = [part for part in parts[0] if all(part in own_parts for own_parts in parts)]
     lines = [_BETWEEN.join(shared)]
-    for plan, each in zip(plans, parts, strict=True):
-        if own := [part for part in each if part not in shared]:
-            lines.append(f"{plan.chart.title}: {_BETWEEN.join(own)}")
+    for plan, own_parts in zip(plans, parts, strict=True):
+        if different := [part for part in own_parts if part not in shared]:
+            lines.append(f"{plan.chart.title}: {_BETWEEN.join(different)}")
     return "\n".join(filter(None, lines))
 
 
@@ -204,11 +204,13 @@ def _unbroken(part: str) -> str:
 def split(plan: Plan) -> Panels:
     """Return the panels of a plan, each with the values in which it differs from the others."""
     keys = distinct(plan.rows, plan.panels)
-    varying = [at for at, _ in enumerate(plan.panels) if len({key[at] for key in keys}) > 1]
+    varying = [
+        place for place, _ in enumerate(plan.panels) if len({key[place] for key in keys}) > 1
+    ]
     panels: Panels = []
     for key in keys:
         rows = [row for row in plan.rows if tuple(row[name] for name in plan.panels) == key]
-        named = {plan.panels[at]: show(key[at]) for at in varying}
+        named = {plan.panels[place]: show(key[place]) for place in varying}
         if "layer_name" in named:
             named["layer_name"] = f"layer {named['layer_name']}"
         if {"space", "space_2"} <= {*plan.panels} and varying:
@@ -273,17 +275,17 @@ def _fill(
         ax.remove()
     room = width / n_columns - {"map": 0.1, "heat map": 0.65}.get(plan.kind, 0.5)
     most = int(130 * room / type_size("axes.titlesize"))
-    for at, (ax, (title, rows)) in enumerate(zip(axes, panels, strict=True)):
-        found = charts.draw_panel(ax, plan, rows, options)
+    for place, (ax, (title, rows)) in enumerate(zip(axes, panels, strict=True)):
+        panel_notes = charts.draw_panel(ax, plan, rows, options)
         prefix = f"{title}: " if title and plan.kind != "map" else ""  # its notes are of all layers
-        notes += [prefix + note for note in found]
+        notes += [prefix + note for note in panel_notes]
         if title:
             ax.set_title(textwrap.fill(title, most))
         ax.xaxis.set_tick_params(labelbottom=True)
         if plan.kind in ("curves", "bars", "strip"):
-            if at + n_columns >= len(axes):
+            if place + n_columns >= len(axes):
                 ax.set_xlabel(_broken(_x_title(plan, options), room))
-            if at % n_columns == 0:
+            if place % n_columns == 0:
                 ax.set_ylabel(_broken(_y_title(plan, options), height / n_rows - 0.4))
     _add_key(part, axes, plan, options, height)
     return axes, notes
@@ -390,13 +392,13 @@ def _label_curves(axes: Sequence[Axes], plan: Plan, options: PlotOptions) -> boo
         last = {row[plan.series]: row[plan.value] for row in drawn}
         ends.append({name: value for name, value in last.items() if low <= value <= high})
         points = 72 / ax.figure.dpi
-        at = (
+        heights = (
             sorted(ax.transData.transform([(0, value) for value in ends[-1].values()])[:, 1])
             if ends[-1]
             else []
         )
         widest = max(map(len, map(str, last)), default=0) * 0.6 * size
-        if any((after - before) * points < 1.1 * size for before, after in pairwise(at)) or (
+        if any((after - before) * points < 1.1 * size for before, after in pairwise(heights)) or (
             widest > _LABEL_SHARE * ax.get_window_extent().width * points
         ):
             return False

@@ -123,14 +123,17 @@ def looks_of(plan: Plan, options: PlotOptions) -> dict[str, Look]:
     """Return curve → its look: the same for a space wherever it appears, in order for others."""
     names = [name for (name,) in distinct(plan.rows, (plan.series,))]
     labels = plan.labels or {}
-    by_space = {labels[space]: at for space, at in palette_places([*labels], N_PLACES).items()}
+    by_space = {
+        labels[space]: place_in_order
+        for space, place_in_order in palette_places([*labels], N_PLACES).items()
+    }
     is_ordered = plan.is_ordered and len(names) > 2 and not options.colours
     is_fixed = all(name in by_space for name in names) and not options.colours
     colours = options.colours or matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
     ordered = [name for name in names if name != NO_VALUE]
     looks = {}
-    for at, name in enumerate(names):
-        place = by_space[name] if is_fixed else at
+    for place_in_order, name in enumerate(names):
+        place = by_space[name] if is_fixed else place_in_order
         colour = colours[place % len(colours)]
         if is_ordered:
             colour = matplotlib.rcParams["axes.edgecolor"]

@@ -91,14 +91,14 @@ def check_file(path: str | Path) -> None:
         raise UsageError(f"{path}: unknown type of figure. Known: {', '.join(SUFFIXES)}.")
 
 
-def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, float]:
+def _read_range(text: str | Sequence[float], *, is_log: bool) -> tuple[float, float]:
     try:
-        low, high = map(float, given.split(",") if isinstance(given, str) else given)
+        low, high = map(float, text.split(",") if isinstance(text, str) else text)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(
-            f"{given!r} is no range: write two numbers, the smaller first, as in range='0,1'."
+            f"{text!r} is no range: write two numbers, the smaller first, as in range='0,1'."
         )
     if is_log and low <= 0:
         raise UsageError("`logy` needs a range of positive values, such as range='0.01,1'.")

@@ -51,16 +51,16 @@ def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
                 f"{path} is no result of {name}: it has no column {', '.join(missing)}."
             )
         return declared
-    found = [
+    matching = [
         declared for declared in all_metrics()[0].values() if not _missing_columns(declared, row)
     ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
         raise UsageError(
             f"{path} is not of a metric, drift or cosines: no metric has its columns. {_REMEDY}"
         )
-    names = ", ".join(declared.name for declared in found)
+    names = ", ".join(declared.name for declared in matching)
     raise UsageError(
         f"{path}: the metric is not known: these metrics have its columns: {names}. Name it:"
         f" embstore plot METRIC --from {path}"
@@ -128,7 +128,7 @@ def _is_cosine(row: Mapping[str, Any]) -> bool:
 
 def _missing_columns(metric: Metric, row: Mapping[str, Any]) -> list[str]:
     """Return the columns of a metric's results that a row does not have."""
-    own = [column.name for column in metric.columns]
+    columns = [column.name for column in metric.columns]
     settings = [parameter.name for parameter in metric.row_parameters]
     second = ["space_2", "layer_2", "layer_name_2"] if metric.compares_layers else []
-    return [name for name in (*second, *own, *settings) if name not in row]
+    return [name for name in (*second, *columns, *settings) if name not in row]

@@ -215,12 +215,12 @@ class Reproduction:
         options = {"where": measure.get("where"), "sample": sample, "seed": self.seed}
         options |= measure.get("parameters", {})
         try:
-            found = store.query(measure["metric"], spaces=space, layers=layers, **options)
+            answers = store.query(measure["metric"], spaces=space, layers=layers, **options)
         except QueryError as error:
             return [Value(reason=str(error))]
         return [
             Value(row["layer"], value, row["n"], row["reason"] if value is None else None)
-            for row, value in zip(found, found[measure["column"]], strict=True)
+            for row, value in zip(answers, answers[measure["column"]], strict=True)
         ]
 
 
@@ -327,12 +327,12 @@ def _over_layers(number: Entry, values: Sequence[Value]) -> Value:
     return (min if takes_lowest else max)(values, key=lambda value: value.value or 0.0)
 
 
-def _judged(row: Row, measure: Entry, number: Entry | None, found: Value) -> Row:
+def _judged(row: Row, measure: Entry, number: Entry | None, judged: Value) -> Row:
     """Return the row of a value beside a published number, if there is one, with the verdict."""
-    value = found.value
-    measured = {"layer": found.layer, "measured": value, "n": found.n, "reason": found.reason}
+    value = judged.value
+    measured = {"layer": judged.layer, "measured": value, "n": judged.n, "reason": judged.reason}
     if number is None:
-        layers = None if found.layer is None else str(found.layer)
+        layers = None if judged.layer is None else str(judged.layer)
         verdict = NOT_MEASURED if value is None else "not published"
         return row | measured | {"layers": layers, "verdict": verdict}
     low, high = _band(number, measure)
