@@ -10,7 +10,7 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
-from embstore_cli._errors import say
+from embstore_cli._errors import print_message
 from embstore_cli._options import Format
 from embstore_cli._output import text_of
 from markdown_it import MarkdownIt
@@ -221,10 +221,10 @@ def test_one_file_named_twice_is_refused_before_anything_is_computed(refusal, ma
 
 def test_notes_are_brief_and_whole_where_verbose(monkeypatch, capsys):
     [note] = joined([f"note {number}." for number in range(8)], ["a reason."])
-    say(note)
+    print_message(note)
     assert capsys.readouterr().err == "note 0. note 1. note 2. a reason. And 5 more.\n"
     monkeypatch.setattr("embstore_cli._errors._began", 0.0)
-    say(note)
+    print_message(note)
     assert capsys.readouterr().err == f"{note}\n"
 
 
