@@ -54,7 +54,7 @@ def test_every_file_with_metrics_is_listed():
 def test_the_reserved_options_are_those_that_all_metrics_have():
     flags = set()
     for function in (command_line.selection, command_line._query):
-        for parameter in command_line.declared(function):
+        for parameter in command_line.keyword_options(function):
             if parameter.name not in ("labels", "intervals"):  # a metric may have its own
                 flags |= {parameter.name, *_declared(parameter.annotation)}
     python = set(inspect.signature(Store.query).parameters) - {"parameters"}
