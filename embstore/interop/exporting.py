@@ -184,10 +184,6 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         raise UsageError(
             f"the store has several spaces: {', '.join(catalog.cards)}. Name one: space='NAME'"
         )
-    if catalog.is_empty(card.space):
-        raise UsageError(
-            f"{card.space} has no vectors yet: its build was interrupted. Run it again."
-        )
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))
     if len(layers) > 1 and not writer.several_layers:
         several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)

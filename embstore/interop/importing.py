@@ -132,7 +132,7 @@ def write_space(
         if anew is None and catalog is not None and not catalog.is_empty(card.space):
             catalog.cards[card.space].check_same_space(card)
             card, present = catalog.cards[card.space], catalog.ids(card.space)
-        staging = stack.enter_context(Staging(root, options.unit, _staging_memory(files)))
+        staging = stack.enter_context(Staging(root, options.unit))
         spool = stack.enter_context(Spool(root, len(card.layers), card.dim))
         stager = Stager(staging, spool, present, card)
         for file in files:
@@ -285,14 +285,6 @@ def _system_memory_pool() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(usual)
-
-
-def _staging_memory(files: Sequence[VectorFile]) -> int:
-    """Return the memory for the texts in bytes: a part of what the vectors take, from 64 MB to a
-    gigabyte.
-    """
-    n_bytes = sum(path.stat().st_size for file in files for path in file.hashed)
-    return min(max(n_bytes // 64, 64_000_000), 1_000_000_000)
 
 
 def _check_alike(files: Sequence[VectorFile]) -> None:

@@ -6,38 +6,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, cast
 
-from embstore.base.arrays import Float32Array, Ids
+from embstore.base.arrays import Float32Array
 from embstore.base.errors import NotStoredError, UsageError, check_known
 from embstore.base.installation import needing
 from embstore.base.space import Layer, Unit
 from embstore.encode.checkpoint import resolve
 from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog
 
 _NOT_OF_VECTORS = ("created", "versions")  # fields of cards that say nothing of the vectors
 _REVISION_CHARS = 40
 
 
-class VectorStore(Protocol):
-    """The methods of ``Store`` that an encoder calls."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The cards of the store."""
-
-    def build(self, *, texts: Iterable[str], **options: Any) -> Any:
-        """Embed and store texts."""
-
-    def vectors(
-        self, space: str, layer: int | str, *, words: Sequence[str]
-    ) -> tuple[Ids, list[str], Float32Array]:
-        """Return the stored vectors of texts."""
-
-
 def encoder(
-    store: VectorStore, space: str, layer: int | str = "top", *, download: bool = False
+    store: Any, space: str, layer: int | str = "top", *, download: bool = False
 ) -> "LayerEncoder":
     """Return an encoder for ``mteb.evaluate``: the vectors of a space at one layer.
 
@@ -49,7 +32,7 @@ def encoder(
     those of another.
 
     Args:
-        store: The open store.
+        store: The open ``Store``.
         space: Name of a space of sentences or words.
         layer: Number of the layer, ``top``, ``raw`` or ``normed``; ``output`` for the vector of the
             checkpoint's own recipe.
@@ -78,7 +61,7 @@ def encoder(
 class LayerEncoder:
     """An encoder as ``mteb.models.EncoderProtocol`` has it."""
 
-    def __init__(self, store: VectorStore, card: Card, layer: Layer, *, download: bool) -> None:
+    def __init__(self, store: Any, card: Card, layer: Layer, *, download: bool) -> None:
         self._store, self._card, self._layer, self._download = store, card, layer, download
 
     @cached_property
@@ -109,12 +92,13 @@ class LayerEncoder:
         texts = [text for batch in inputs for text in batch["text"]]
         space, layer = self._card.space, self._layer.name
         try:
-            return self._store.vectors(space, layer, words=texts)[2]
+            _, _, vectors = self._store.vectors(space, layer, words=texts)
         except NotStoredError:
             if self._card.made_otherwise is not None:
                 raise
-        self._build(texts)
-        return self._store.vectors(space, layer, words=texts)[2]
+            self._build(texts)
+            _, _, vectors = self._store.vectors(space, layer, words=texts)
+        return cast("Float32Array", vectors)
 
     def _build(self, texts: Sequence[str]) -> None:
         """Embed texts, and store their vectors in the space."""

@@ -351,26 +351,25 @@ def _values(column: Any, dim: int, name: str, first: int) -> NDArray[Any]:
                 " have one dimension: correct or remove the row."
             )
     components = column.flatten()
-    if components.null_count:
-        row = first + components.is_null().index(True).as_py() // dim
-        raise SourceError(
-            f"{name}:{row}: a component of the vector is null. Correct or remove the row."
-        )
+    _check_no_null(components, name, "a component of the vector", first, dim)
     values: NDArray[Any] = components.to_numpy(zero_copy_only=False)
     return values.reshape(len(column), dim)
+
+
+def _check_no_null(values: pa.Array, name: str, what: str, first: int, n_each: int = 1) -> None:
+    """Raise SourceError for the first row with a null, given the number of values of each row."""
+    if values.null_count:
+        row = first + values.is_null().index(True).as_py() // n_each
+        raise SourceError(f"{name}:{row}: {what} is null. Correct or remove the row.")
 
 
 def _block(
     batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], name: str, first: int
 ) -> Block:
     """Return a block of the texts of a batch and some vectors (layers, n, dim)."""
+    for column in columns:
+        _check_no_null(batch.column(column), name, column, first)
     texts, *spans = (batch.column(column).to_pylist() for column in columns)
-    for values, column in zip((texts, *spans), columns, strict=True):
-        if None in values:
-            raise SourceError(
-                f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its"
-                " text."
-            )
     if not all(isinstance(text, str) for text in texts):
         raise SourceError(
             f"{name}: the column {columns[0]!r} is not of texts. Name another: column='NAME'"

@@ -250,33 +250,23 @@ def _column(path: Path, column: str | None) -> Iterator[str]:
 
 def _jsonl_texts(path: Path) -> Texts:
     """Yield the texts of a JSON Lines file, of occurrences with their sentences and spans."""
-    kinds = set()
     for number, line in enumerate(file_lines(path, str(path), newline="\n"), 1):
-        text = _parsed(line, f"{path}:{number}")
-        kinds.add(type(text))
-        if len(kinds) > 1:
-            raise SourceError(
-                f"{path}:{number}: some rows have a context, and some have none. Give all or none."
-            )
-        yield text
+        try:
+            record = documents.parse_foreign(line)
+            text, span = record["text"], [record.get(name) for name in ("context", "start", "end")]
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise _wrong_line(path, number, error) from error
+        types = [type(value) for value in (text, *span)]
+        if types == [str, str, int, int]:
+            yield Marked(text, span[0], Span(span[1], span[2]))
+        elif types[0] is str and span == [None, None, None]:
+            yield text
+        else:
+            raise _wrong_line(path, number, "a value is missing, or of another type")
 
 
-def _parsed(line: str, place: str) -> str | Marked:
-    """Parse a line of JSON Lines, and check its members."""
-    try:
-        record = documents.parse_foreign(line)
-    except ValueError as error:
-        raise SourceError(
-            f"{place}: not JSON ({error}). Write one object a line, with a text."
-        ) from error
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise SourceError(f'{place}: an object with a text is needed, as in {{"text": "dog"}}.')
-    text, context, start, end = (record.get(name) for name in ("text", "context", "start", "end"))
-    if context is start is end is None:
-        return str(text)
-    if not isinstance(context, str) or type(start) is not int or type(end) is not int:
-        raise SourceError(
-            f"{place}: an occurrence has its sentence as context (text), start and end (whole"
-            " numbers)."
-        )
-    return Marked(str(text), context, Span(start, end))
+def _wrong_line(path: Path, number: int, problem: object) -> SourceError:
+    return SourceError(
+        f"{path}:{number}: not JSON with a text ({problem}). Write one object a line, as in"
+        ' {"text": "dog"}; of an occurrence also its sentence as context, start and end.'
+    )

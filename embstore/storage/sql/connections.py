@@ -99,17 +99,13 @@ def connect_for_users(memory: str, files: Iterable[Path]) -> "duckdb.DuckDBPyCon
     return connection
 
 
-def connect_to_spill(
-    folder: Path, memory: str, threads: int | None = None
-) -> "duckdb.DuckDBPyConnection":
+def connect_to_spill(folder: Path, memory: str) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and
     spills to disk.
 
-    The folder is created when needed. Each thread has buffers of its own; None for one per
-    processor.
+    The folder is created when needed.
     """
     return _open(
-        **({} if threads is None else {"threads": str(threads)}),
         temp_directory=str(folder),
         memory_limit=memory,
         preserve_insertion_order=False,

@@ -91,26 +91,24 @@ class Appender:
 class Staging:
     """Items of the sources of one unit; a context manager that removes its temporary files.
 
-    What exceeds the memory of DuckDB, a gigabyte or so many bytes with one thread, goes to a
-    temporary folder in the given one. After :meth:`deduplicate` its tables are ``item`` (key,
-    ordinal, item_id, text, context_id, start, end, origin, valid, content; by ascending key and
-    id), ``sentence`` (item_id, text) for the contexts of occurrences, and ``blank`` (reason,
-    origin). ``n_sentences`` counts contexts with repeats, ``n_chars`` the characters to encode,
-    each sentence once, and ``digest`` is a hash of the set of ids. Of tokens, ``token`` (space,
-    item_id, position, special) has the spaces that they belong to, and their places there.
+    What exceeds the memory of DuckDB, a gigabyte, goes to a temporary folder in the given one.
+    After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text, context_id,
+    start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for
+    the contexts of occurrences, and ``blank`` (reason, origin). ``n_sentences`` counts contexts
+    with repeats, ``n_chars`` the characters to encode, each sentence once, and ``digest`` is a hash
+    of the set of ids. Of tokens, ``token`` (space, item_id, position, special) has the spaces that
+    they belong to, and their places there.
     """
 
-    def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
+    def __init__(self, folder: Path, unit: Unit) -> None:
         self._spill = atomic.temporary_path(folder)
-        self._memory = _MEMORY if memory is None else f"{memory}B"
-        self._threads = None if memory is None else 1
         self._n_rows = self._n_waiting_chars = 0
         self.unit = unit
         self.appenders: list[Appender] = []
         self.n_items = self.n_sentences = self.n_chars = self.n_invalid = self.digest = 0
 
     def __enter__(self) -> Self:
-        self.connection = connections.connect_to_spill(self._spill, self._memory, self._threads)
+        self.connection = connections.connect_to_spill(self._spill, _MEMORY)
         interruptible.execute(self.connection, _TABLES)
         row = {"ordinal": INT, "item_id": INT, "text": TEXT}
         span = {"context_id": INT, "start": INT, "end": INT}
