@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -25,8 +25,6 @@ class Progress(NamedTuple):
         done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``,
             ``compute``, ``search``, ``map``), files (``verify``, ``push``, ``pull``), shards
             (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
-        share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it
-            weighs texts by length and counts unfinished layers in part.
         within: Place of the task in the one that it is a part of, such as ``3/37``; empty for none.
     """
 
@@ -34,9 +32,6 @@ class Progress(NamedTuple):
     subject: str  # name of the checkpoint, space, store, recipe, dataset or file
     done: int = 0
     total: int = 0  # total number of these; 0 if unknown
-    share: float = 0.0
-    n_tokens: int = 0  # number of tokens read by the model
-    n_vectors: int = 0  # number of vectors read
     within: str = ""
 
 
@@ -83,62 +78,28 @@ class Task:
     stage: str  # kind of work, as in :class:`Progress`
     subject: str  # name of the checkpoint, space, store or recipe
     total: int
-    shares: dict[Any, float] = field(default_factory=dict)  # part → finished share of it, in [0, 1]
-    n_vectors: int = 0  # number of vectors read
-    weight: float = 1.0  # share of each part that what is now reported amounts to
-    within: str = ""  # as in :class:`Progress`
+    within: str  # as in :class:`Progress`
+    done: int = 0  # number of finished parts
 
     def report(self) -> None:
         """Report the progress to the observer."""
-        share = min(1.0, sum(self.shares.values()) / self.total) if self.total else 1.0
-        self.observe(
-            Progress(
-                self.stage,
-                self.subject,
-                self.done,
-                self.total,
-                share,
-                n_vectors=self.n_vectors,
-                within=self.within,
-            )
-        )
+        self.observe(Progress(self.stage, self.subject, self.done, self.total, self.within))
 
-    @property
-    def done(self) -> int:
-        """Number of finished parts."""
-        return sum(share >= 1 for share in self.shares.values())
-
-    def advance(self, part: Any, share: float) -> None:
-        """Raise the finished share of a part that is not done, and report the progress."""
-        self.shares[part] = max(self.shares.get(part, 0.0), min(share * self.weight, 0.999))
-        self.report()
-
-    def finish(self, part: Any) -> None:
-        """Mark a part as done, and report the progress."""
-        self.shares[part] = 1.0
+    def finish(self) -> None:
+        """Count one more part as done, and report the progress."""
+        self.done += 1
         self.report()
 
     def end(self) -> None:
         """Report that the task is done, unless the reports of its parts have said so."""
-        if len(self.shares) < self.total or any(share < 1 for share in self.shares.values()):
-            self.shares = dict.fromkeys(range(self.total), 1.0)
+        if self.done < self.total:
+            self.done = self.total
             self.report()
 
-    def track_blocks(
-        self,
-        part: Any,
-        n: int,
-        map_blocks: Callable[[Callable[..., Any]], Iterator[Any]],
-        function: Callable[..., T],
-    ) -> Iterator[T]:
-        """Yield the results of a function of each block of vectors of a part, reporting the vectors
-        read so far.
-        """
-        n_read = 0
-        for n_block, result in map_blocks(lambda *block: (len(block[-1]), function(*block))):
-            n_read += n_block
-            self.n_vectors += n_block
-            self.advance(part, n_read / n)
+    def report_each(self, results: Iterator[T]) -> Iterator[T]:
+        """Yield some results, and report that the task goes on after each."""
+        for result in results:
+            self.report()
             yield result
 
 
@@ -149,7 +110,7 @@ def task(stage: str, subject: str, total: int) -> Iterator[Task]:
     """
     observe, outer = current_observer(), current_task()
     within = f"{outer.done + 1}/{outer.total}" if outer is not None and outer.total > 1 else ""
-    new_task = Task(observe or ignore, stage, subject, total, within=within)
+    new_task = Task(observe or ignore, stage, subject, total, within)
     token = _task.set(new_task if observe else None)
     new_task.report()
     try:
@@ -164,35 +125,12 @@ def current_task() -> Task | None:
     return _task.get()
 
 
-@contextmanager
-def untracked() -> Iterator[None]:
-    """Leave what is read within a ``with`` block out of the progress of the current task."""
-    token = _task.set(None)
-    try:
-        yield
-    finally:
-        _task.reset(token)
-
-
-@contextmanager
-def counting_as(weight: float) -> Iterator[None]:
-    """Count what is reported within a ``with`` block as this share of a part of the current
-    task.
-    """
-    running = _task.get() or Task(ignore, "", "", 0)
-    before, running.weight = running.weight, weight
-    try:
-        yield
-    finally:
-        running.weight = before
-
-
 def finish_part() -> None:
     """Mark one more part of the current task as done, such as a file that was checked; do nothing
     without a task.
     """
     if (running := _task.get()) is not None:
-        running.finish(len(running.shares))
+        running.finish()
 
 
 _VERBS = {

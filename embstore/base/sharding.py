@@ -17,11 +17,6 @@ KEYS = 1 << 63
 in [0, KEYS).
 """
 
-SPECIAL_TOKENS_CHARS = 4
-"""Characters added to the length of each text for its special tokens, when its work is
-estimated.
-"""
-
 # A build smaller than four shards is divided too, into up to four parts of at least a sixth of a
 # shard, so that one is written while the next is encoded, and a kill loses less.
 _MIN_PART_FRACTION = 6

@@ -23,7 +23,6 @@ from embstore.base.arrays import Ids, Mask
 from embstore.base.errors import ClusterError, EmbstoreError
 from embstore.base.text import Passage
 from embstore.build.job import Group, Model, Options, encode_windows, item_passages
-from embstore.build.report import work_of
 from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
 from embstore.encode.extra import installed_versions
 from embstore.encode.forward import Encoder
@@ -47,7 +46,6 @@ class Step(NamedTuple):
     """What became of some items of a range."""
 
     n: int
-    work: float  # their work, the sum of :func:`work_of`
     n_tokens: int = 0
     skipped: Skipped | None = None  # skipped or truncated item; None if the step is of vectors
     spaces: tuple[str, ...] = ()  # names of the spaces that are missing that item
@@ -113,21 +111,21 @@ def encode_ranges(
             for writer in writers:
                 writer.cut()
         if isinstance(result, Encoded):
-            is_missing, n, work = windows.done(result.item_ids)
+            is_missing, n = windows.done(result.item_ids)
             # Each gets what its space lacks.
             for card, keep, writer in zip(cards, is_missing, writers, strict=True):
                 ids, vectors = result.item_ids, result.vectors[card.pooling]
                 writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
             lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
-            yield Step(n, work, result.n_tokens, lengths=lengths, n_first=result.n_first)
+            yield Step(n, result.n_tokens, lengths=lengths, n_first=result.n_first)
         else:
-            is_missing, n, work = windows.done(
+            is_missing, n = windows.done(
                 np.array([result.item_id]), finished=result.outcome == "skipped"
             )
             spaces = tuple(
                 card.space for card, missing in zip(cards, is_missing, strict=True) if missing
             )
-            yield Step(n, work, skipped=result, spaces=spaces)
+            yield Step(n, skipped=result, spaces=spaces)
 
 
 def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:
@@ -144,8 +142,8 @@ class _Windows:
     def __init__(self, tasks: Iterable[RangeTask]) -> None:
         self._tasks = tasks
         # Of each item that is not encoded yet: its range, whether each space is missing it, bool
-        # (spaces,), its work.
-        self._items: dict[int, tuple[int, Mask, float]] = {}
+        # (spaces,).
+        self._items: dict[int, tuple[int, Mask]] = {}
         # Range → number of these items; the last one may still get windows.
         self._n_left: dict[int, int] = {}
         self._all_read = False
@@ -156,9 +154,7 @@ class _Windows:
             for window in task.windows:
                 items = window.items()
                 self._n_left[task.number] = self._n_left.get(task.number, 0) + len(items)
-                of_items = zip(
-                    repeat(task.number), window.is_missing.T, work_of(items), strict=False
-                )
+                of_items = zip(repeat(task.number), window.is_missing.T, strict=False)
                 self._items.update(zip(window.ids.tolist(), of_items, strict=True))
                 yield item_passages(items, tokenizer, options)
         self._all_read = True
@@ -177,19 +173,19 @@ class _Windows:
         del self._n_left[oldest]
         return True
 
-    def done(self, ids: Ids, *, finished: bool = True) -> tuple[Mask, int, float]:
+    def done(self, ids: Ids, *, finished: bool = True) -> tuple[Mask, int]:
         """Record that items of one window came back; those of a truncated text are not finished:
         vectors follow.
 
-        Return whether each space is missing them, bool (spaces, n), and the number and the work of
-        those finished.
+        Return whether each space is missing them, bool (spaces, n), and the number of those
+        finished.
         """
         found = [self._items.pop(item) if finished else self._items[item] for item in ids.tolist()]
-        is_missing = np.stack([missing for _, missing, _ in found], axis=1)
+        is_missing = np.stack([missing for _, missing in found], axis=1)
         if not finished:
-            return is_missing, 0, 0.0
+            return is_missing, 0
         self._n_left[found[0][0]] -= len(found)
-        return is_missing, len(found), sum(work for _, _, work in found)
+        return is_missing, len(found)
 
 
 @dataclass(frozen=True)

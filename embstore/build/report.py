@@ -1,53 +1,26 @@
 """Report the progress of a build, and its result."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from embstore.base.messages import Report, count
 from embstore.base.progress import Progress, duration, report_progress
-from embstore.base.sharding import SPECIAL_TOKENS_CHARS
 from embstore.base.table import Table, show_size, table
-from embstore.base.text import Item
 from embstore.encode.records import MODEL_FAILS
 from embstore.storage.staging.columns import StoredColumn
 
 
 class Meter:
-    """Reports encoding progress; the finished share is by the work of the items."""
+    """Reports how many of the items of a checkpoint are finished."""
 
-    def __init__(self, checkpoint: str, n: int, work: float) -> None:
-        self._checkpoint, self._n, self._work = checkpoint, n, work
-        self._n_left, self._work_left, self._n_tokens = n, work, 0
+    def __init__(self, checkpoint: str, n: int) -> None:
+        self._checkpoint, self._n, self._n_done = checkpoint, n, 0
 
-    def advance(self, n: int, work: float, n_tokens: int) -> None:
+    def advance(self, n: int) -> None:
         """Report that further items are finished."""
-        self._n_tokens += n_tokens
-        self._n_left -= n
-        self._work_left -= work
-        share = 1 - self._work_left / self._work if self._n_left else 1.0
-        report_progress(
-            Progress(
-                "encode", self._checkpoint, self._n - self._n_left, self._n, share, self._n_tokens
-            )
-        )
-
-
-def work_of(items: Sequence[Item]) -> list[float]:
-    """Estimate the work of encoding each item: its number of characters, plus a constant for
-    special tokens.
-
-    Occurrences in the same sentence share the work of the sentence equally, since the model reads
-    it once.
-    """
-    n_sharing = Counter(item.context for item in items)
-    n_sharing[None] = 1
-    texts = (item.text if item.context is None else item.context for item in items)
-    return [
-        (len(text) + SPECIAL_TOKENS_CHARS) / n_sharing[item.context]
-        for item, text in zip(items, texts, strict=True)
-    ]
+        self._n_done += n
+        report_progress(Progress("encode", self._checkpoint, self._n_done, self._n))
 
 
 def reason_key(reason: str) -> str:

@@ -129,7 +129,7 @@ class Run(Counts):
                 self._encode(group)
 
     def _encode(self, group: Group) -> None:
-        meter = Meter(self.model.label, group.work.n_items, group.work.size)
+        meter = Meter(self.model.label, group.work.n_items)
         encoder = self.model.encoder  # loads the weights
         writers: dict[str, SpaceWriter] = {}
         try:
@@ -190,7 +190,7 @@ class Run(Counts):
             self.n_first += step.n_first
             for card, is_new in zip(group.cards, lengths.is_new, strict=True):
                 self.lengths[card.space].append((lengths.ids[is_new], lengths.n_tokens[is_new]))
-        meter.advance(step.n, step.work, step.n_tokens)
+        meter.advance(step.n)
 
     def index(self) -> None:
         """Update the indexes of the job's spaces."""
@@ -307,7 +307,7 @@ def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:
                 for text in texts
             ]
         n_done += len(items)
-        report_progress(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
+        report_progress(Progress("read", subject, n_done, len(ids)))
     return found
 
 
@@ -319,8 +319,7 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run]) -> None:
     labels = list(dict.fromkeys(run.model.label for run, _ in pairs))
     what = labels[0] if len(labels) == 1 else count(len(labels), "checkpoint")
     name = f"{what} on {count(cluster.n_workers, 'worker')}"
-    works = [group.work for _, group in pairs]
-    meter = Meter(name, sum(work.n_items for work in works), sum(work.size for work in works))
+    meter = Meter(name, sum(group.work.n_items for _, group in pairs))
     report_progress(Progress("load", name))
     jobs = [(run.model, range_tasks(group, run.job.options)) for run, group in pairs]
     outcomes = cluster.encode(jobs)

@@ -254,7 +254,7 @@ class Texts:
         source.check_unchanged()
         if n_rows >= _REPORTED_ROWS:
             n = self.n_texts - n_before
-            report_progress(Progress("read", source.name, n, n, 1.0))
+            report_progress(Progress("read", source.name, n, n))
 
     def _add_row(self, row: Row, rows: DatasetRows) -> None:
         """Stage the texts of a row up to the limit, with the values to keep, or as a row of a

@@ -75,8 +75,7 @@ def copy_store(
         files = [file for file in plan.files if file.files is source]
 
         def report(n_files: int) -> None:
-            share = n_files / max(1, len(files))
-            report_progress(Progress(verb, target.name, n_files, len(files), share))
+            report_progress(Progress(verb, target.name, n_files, len(files)))
 
         copied = copy_files(source, files, target, report)
         written = {file.key: file.entry for file in plan.files if file.files is target}

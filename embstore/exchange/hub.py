@@ -49,7 +49,7 @@ def push_to_hub(
             return table
         added, n_files = [], len(plan.files)
         for start in range(0, n_files, _BATCH):
-            report_progress(Progress("push", url, start, n_files, start / n_files))
+            report_progress(Progress("push", url, start, n_files))
             batch = plan.files[start : start + _BATCH]
             for file in batch:
                 file.check()
@@ -66,7 +66,7 @@ def push_to_hub(
         )
         gone = sorted(base.files.keys() - new.files.keys())
         hub.dataset.commit(added, last, gone, hub.commit, message)
-        report_progress(Progress("push", url, n_files, n_files, 1.0))
+        report_progress(Progress("push", url, n_files, n_files))
     return table
 
 

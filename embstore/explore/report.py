@@ -136,14 +136,14 @@ def report(
                 section = _metric(store, metric, info, chosen)
                 if not section.problem or metric.needs not in _NEEDING_DATA:
                     sections.append(section)
-            computing.finish(metric.name)
+            computing.finish()
         sections.append(_drift(store, info, chosen))
-        computing.finish("drift")
+        computing.finish()
         for space, calls in commands.items():
             shown = find_map(store, space)
             kept = kept_now(store, space) if shown.kept is None else shown.kept
             maps.append(pack(replace(shown, kept=kept), calls))
-            computing.finish(("map", space))
+            computing.finish()
     return _page(name, sections, maps, [calls["command"] for calls in commands.values()])
 
 

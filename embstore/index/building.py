@@ -46,7 +46,6 @@ ascending.
 FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
 _FLAT_BATCH_BYTES = 1 << 20  # smaller, because adding to a flat index copies the batch
-_ADDING_SHARE = 0.9
 # Vectors whose mean is subtracted: that of all would make what is left shorter by a thousandth.
 _MEAN_OF = 1000
 
@@ -57,7 +56,7 @@ class IndexOptions(NamedTuple):
     design: Design = FLAT
     requested_kind: str = "flat"
     recall: float = TARGET_RECALL
-    progress: Callable[[float], None] = lambda _: None
+    report: Callable[[], None] = lambda: None
 
 
 def build_index(
@@ -93,12 +92,12 @@ def build_index(
         faiss_index.prepare(index, design)
     measured: dict[str, Any] = {}
     if design.kind == "flat":
-        error = _add(index, read(new_ids), options, items.n, error, _FLAT_BATCH_BYTES)
+        error = _add(index, read(new_ids), options, error, _FLAT_BATCH_BYTES)
     else:
         new_ids = read(None).ids() if new_ids is None else new_ids
         held_out = with_direction(*read(sample(new_ids, n_queries(items.n, index.d))).gather())
         others = read(np.setdiff1d(new_ids, held_out[0], assume_unique=True))
-        error = _add(index, others, options, items.n, error)
+        error = _add(index, others, options, error)
         if old is not None and len(held_out[0]) < n_needed(items.n, index.d):
             measured = {
                 name: getattr(old[1], name)
@@ -119,9 +118,8 @@ def build_index(
                 "n_measured": items.n,
             }
         measured["wanted_recall"] = options.recall
-        error = _add(index, [held_out], options, items.n, error)
+        error = _add(index, [held_out], options, error)
         faiss_index.reorder(index)
-    options.progress(1.0)
     return index, IndexCard(
         items,
         design.kind,
@@ -141,16 +139,15 @@ def _add(
     index: "faiss.IndexIDMap",
     blocks: Blocks,
     options: IndexOptions,
-    n: int,
     error: float,
     n_bytes: int = _BATCH_BYTES,
 ) -> float:
-    """Add vectors to an index of n in the end, in batches of a size, and return the error of its
+    """Add vectors to an index, in batches of a size, and return the error of its
     distances, given that of those before; zero vectors are skipped.
     """
     for ids, units in batches(blocks, max(256, n_bytes // (4 * index.d))):
         error = max(error, faiss_index.add(index, ids, units))
-        options.progress(_ADDING_SHARE * index.ntotal / max(n, index.ntotal))
+        options.report()
     return error
 
 

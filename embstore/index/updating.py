@@ -151,20 +151,18 @@ def _run(files: StoreFiles, space: str, works: "Sequence[_Work]") -> list[Indexe
         task("index", space, len(works)) as indexing,
         ThreadPoolExecutor(_n_parallel(works)) as pool,
     ):
-        # No thread changes the size of this dictionary.
-        indexing.shares |= dict.fromkeys(range(len(works)), 0.0)
 
-        def run(number: int, work: _Work) -> Indexed:
-            def advance(share: float) -> None:
-                with lock:
-                    indexing.advance(number, share)
-
-            result = work.run(files, advance)
+        def report() -> None:
             with lock:
-                indexing.finish(number)
+                indexing.report()
+
+        def run(work: _Work) -> Indexed:
+            result = work.run(files, report)
+            with lock:
+                indexing.finish()
             return result
 
-        return [*pool.map(run, range(len(works)), works)]
+        return [*pool.map(run, works)]
 
 
 def _change(results: Sequence[Indexed], space: str, base: Manifest) -> Change:
@@ -230,8 +228,8 @@ class _Work:
             self.layer, replace(file, entry={**file.entry, **card.to_facts()}), card, "kept"
         )
 
-    def run(self, files: StoreFiles, progress: Callable[[float], None]) -> Indexed:
-        """Extend the existing index, or build a new one; report the finished share, in [0, 1]."""
+    def run(self, files: StoreFiles, progress: Callable[[], None]) -> Indexed:
+        """Extend the existing index, or build a new one; report that the work goes on."""
         read = partial(self.catalog.vectors, self.card.space, self.layer.id)
         options = IndexOptions(self.design, self.requested_kind, self.recall, progress)
         old = self._old() if self.action == "extended" else None

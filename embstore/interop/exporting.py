@@ -205,7 +205,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         )
 
     def report(n_done: int, n: int) -> None:
-        report_progress(Progress("write", str(dest), n_done, n, n_done / max(1, n)))
+        report_progress(Progress("write", str(dest), n_done, n))
 
     selected = Selected(catalog, card, layers.members, request.selection, request.keep, report)
     atomic.discard_leftovers(dest.parent)

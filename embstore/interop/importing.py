@@ -198,9 +198,7 @@ def _batches(
         keys, ids = keys[order], ids[order]
         yield write_batch(files, card, ids, spool.read(keys, ids))
         n_done += len(ids)
-        report_progress(
-            Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items))
-        )
+        report_progress(Progress("write", card.space, n_done, work.n_items))
 
 
 def _imported_card(options: ImportOptions, files: Sequence[VectorFile], digest: str | None) -> Card:

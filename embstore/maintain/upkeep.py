@@ -288,6 +288,6 @@ def _commit(files: StoreFiles, merged: Iterable[Merged]) -> None:
 def _reported(space: str, total: int, merged: Iterable[Merged]) -> Iterator[Merged]:
     """Yield merged shards, and report the progress."""
     with task("compact", space, total) as compacting:
-        for number, group in enumerate(merged):
-            compacting.finish(number)
+        for group in merged:
+            compacting.finish()
             yield group

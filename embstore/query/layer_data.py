@@ -74,7 +74,7 @@ class LayerMethods:
             ids, vectors = ids[first], vectors[first]
         if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
             return ids, *_shared(self, ids, vectors, k)
-        return ids, *neighbours_of_all(vectors, k, distance, _reporter(self))
+        return ids, *neighbours_of_all(vectors, k, distance, _reporter())
 
     def neighbours_of(
         self: "LayerData", items: Ids, k: int, only: Ids
@@ -86,7 +86,7 @@ class LayerMethods:
         if len(items) == len(ids) and isinstance(self, StoredLayer):
             return _shared(self, ids, vectors, k)
         rows = np.searchsorted(ids, items)
-        return neighbours_of_rows(vectors, rows, k, report=_reporter(self))
+        return neighbours_of_rows(vectors, rows, k, report=_reporter())
 
 
 @dataclass
@@ -123,15 +123,9 @@ class StoredLayer(LayerMethods):
         )
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` for each block, and report the vectors read to the
-        current task.
-        """
-        task, map_blocks = current_task(), self._vectors(self.only).map_with_ids
-        n_known = self.known_summary.n if self.known_summary is not None else 0
-        n = n_known if self.only is None else len(self.only)
-        if task is None or not n:
-            return map_blocks(function)
-        return task.track_blocks((self.card.space, self.layer.id), n, map_blocks, function)
+        """Yield ``function(item_ids, block)`` for each block, and report to the current task."""
+        task, results = current_task(), self._vectors(self.only).map_with_ids(function)
+        return results if task is None else task.report_each(results)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the
@@ -245,22 +239,17 @@ def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[Int64A
     from embstore.index.exact_knn import neighbours_of_all
 
     def search(n_neighbours: int) -> tuple[Int64Array, Float64Array]:
-        return neighbours_of_all(vectors, n_neighbours, report=_reporter(data))
+        return neighbours_of_all(vectors, n_neighbours, report=_reporter())
 
     return found_once(data.card.space, data.layer.id, ids, k, search)
 
 
-def _reporter(data: "LayerData") -> Callable[[float], None] | None:
-    """Return a function that reports the finished share of a search in a layer to the current task,
-    if there is one.
+def _reporter() -> Callable[[float], None] | None:
+    """Return a function that reports to the current task, if there is one, that a search goes
+    on.
     """
     task = current_task()
-    while isinstance(data, TransformedLayer):
-        data = data.layer
-    if task is None or not isinstance(data, StoredLayer):
-        return None
-    part = (data.card.space, data.layer.id)
-    return lambda share: task.advance(part, share)
+    return None if task is None else lambda _share: task.report()
 
 
 Lists = tuple[Int64Array, Float64Array]

@@ -5,7 +5,6 @@ list stored maps.
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -210,7 +209,6 @@ def _maps(
     with task("map", request.space, len(needed)) as mapping:
         for layer in needed:
             found, did = None if force else _stored(catalog, request, layer), FOUND
-            part = request.space, layer.id
             if found is None:
                 if method is None or selected is None:
                     if not len(selected := _selected(catalog, request.space, request.selection)):
@@ -219,8 +217,8 @@ def _maps(
 
                     vectors = _vectors(catalog, request, selected)
                     method = map_methods.METHODS[request.method](vectors, request.selection.seed)
-                advance = partial(mapping.advance, part)
-                ids, positions, kept = method.place(request.layers.index(layer), below, advance)
+                at = request.layers.index(layer)
+                ids, positions, kept = method.place(at, below, mapping.report)
                 n_zero = len(selected) - len(ids)
                 found = LayerMap(
                     request.key(layer),
@@ -239,7 +237,7 @@ def _maps(
                         # else a read-only store, or a full disk: the next request computes the map
                         # again
                         raise
-            mapping.finish(part)
+            mapping.finish()
             below = found
             yield found, did
 

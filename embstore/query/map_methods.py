@@ -9,7 +9,6 @@ by itself would move them all.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, Int64Array, positions_of
 from embstore.base.errors import QueryError
 from embstore.base.installation import needing
-from embstore.base.progress import counting_as, untracked
 from embstore.index import unit_vectors
 from embstore.metrics import LayerData
 from embstore.metrics.numerics.linear_algebra import Moments, one_thread
@@ -186,7 +184,7 @@ def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> 
     return kept_of_all(data.dim, near, cosines, positions, np.searchsorted(ids, items))
 
 
-Report = Callable[[float], None]  # function that receives the finished share of a layer, in [0, 1]
+Report = Callable[[], None]  # function that reports that a layer is worked on
 
 PERPLEXITY = 30
 # Neighbours of each item that t-SNE attracts, as openTSNE chooses them.
@@ -226,7 +224,7 @@ def place_by_tsne(
         initial: Initial positions (n, 2).
         below: Whether these are those of the layer below rather than principal components.
         seed: Random seed of the jitter that parts items with the same principal components.
-        report: Function that receives the finished share.
+        report: Function that reports that the work goes on.
 
     Returns:
         Positions, float32 (n, 2).
@@ -249,7 +247,6 @@ def place_by_tsne(
         n_jobs=_N_THREADS,
         learning_rate="auto",
     )
-    n_done, n_total = 0, sum(n for n, _ in phases)
     for n, exaggeration in phases:
         found.optimize(
             n,
@@ -257,22 +254,15 @@ def place_by_tsne(
             momentum=MOMENTUM,
             inplace=True,
             propagate_exception=True,
-            callbacks=partial(_report, report, n_done, n_total),
+            callbacks=lambda *_state: report(),
             callbacks_every_iters=_REPORT_ITERATIONS,
         )
-        n_done += n
     positions: Positions = np.asarray(found, np.float32)
     if not np.isfinite(positions).all():
         raise QueryError(
             "openTSNE gave positions that are not finite. Map these items by the method pca."
         )
     return positions
-
-
-def _report(
-    report: Report, n_before: int, n_total: int, iteration: int, _error: float, _positions: Any
-) -> None:
-    report((n_before + iteration) / n_total)
 
 
 def _spread(components: Positions, seed: int) -> Float64Array:
@@ -287,11 +277,6 @@ def _spread(components: Positions, seed: int) -> Float64Array:
 def _open_tsne() -> Any:
     with needing("t-SNE needs openTSNE", "map", more=". The method pca needs nothing more."):
         return import_module("openTSNE")
-
-
-# share of the time of a layer that the search for neighbours takes: less for few items, more for
-# many
-_SEARCH = 0.3
 
 
 Placed = tuple[Ids, Positions, Kept]
@@ -332,21 +317,14 @@ def by_tsne(layers: Sequence[LayerData], seed: int) -> Method:
 
     def place(at: int, below: LayerMap | None, report: Report) -> Placed:
         data = layers[at]
-        with counting_as(_SEARCH):
-            ids, near, cosines = data.neighbours(N_NEIGHBOURS)
+        ids, near, cosines = data.neighbours(N_NEIGHBOURS)
         if below is None or len(ids) < LEAST_ITEMS:
-            with untracked():
-                positions = SharedBasis.of([data]).project(0)[1]
+            positions = SharedBasis.of([data]).project(0)[1]
         else:
             positions = _positions_below(below, ids, near)
         if len(ids) >= LEAST_ITEMS:
             positions = place_by_tsne(
-                near,
-                cosines,
-                positions,
-                below=below is not None,
-                seed=seed,
-                report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
+                near, cosines, positions, below=below is not None, seed=seed, report=report
             )
         return ids, positions, kept_of_all(data.dim, near, cosines, positions)
 

@@ -245,7 +245,7 @@ def _find_or_compute(
                 ):
                     answers.store(questions[layer], answer)
                     results[layer] = answer, scores
-                    computing.finish((card.space, layer.id))
+                    computing.finish()
         found[card.space] = {layer: results[layer] for layer in questions}
     if errors and not found:
         first = min(  # the error of the space that is most likely meant

@@ -144,7 +144,7 @@ def _search_all(
             layer_rows, layer_notes = search.rows(space, layer, after)
             rows += layer_rows
             notes += layer_notes
-            searching.finish((space.card.space, layer.id))
+            searching.finish()
     if refused and len(refused) == n_layers:
         raise QueryError(f"{refused[0]} Give another transform.")
     return rows, notes, refused

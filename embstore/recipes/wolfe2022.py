@@ -119,7 +119,7 @@ class Reproduction:
             ]
         others = [number for number in numbers if not self.models or number["model"] in models]
         with task("measure", NAME, len(measures)) as measuring:
-            for n_done, (measure, step, padding) in enumerate(measures):
+            for measure, step, padding in measures:
                 values = self._values(store, measure, step, padding)
                 n, sample = max(value.n or 0 for value in values), measure.get("sample", 0)
                 if 0 < n < sample:
@@ -131,7 +131,7 @@ class Reproduction:
                 published = [number for number in numbers if _is_about(number, measure, step)]
                 others = [number for number in others if number not in published]
                 rows += compare(measure, step, values, published)
-                measuring.finish(n_done)
+                measuring.finish()
         blank: Row = {**dict.fromkeys(COLUMNS), "verdict": NOT_MEASURED}
         rows += [blank | entry for entry in paper["unmeasured"] if entry["model"] in models]
         rows += [blank | _published(number) for number in others]

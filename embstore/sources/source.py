@@ -207,7 +207,7 @@ def download(spec: DatasetSpec, file: DataFile) -> None:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 data.write(chunk)
                 done = min(data.tell(), total or data.tell())
-                observe(Progress("fetch", spec.name, done, total, done / total if total else 0.0))
+                observe(Progress("fetch", spec.name, done, total))
     except requests.RequestException as error:
         raise SourceError(
             f"{spec.name!r} cannot be downloaded: {_reason(error)}. Download {file.address} by"

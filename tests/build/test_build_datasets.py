@@ -152,7 +152,7 @@ def test_a_dataset_that_is_not_at_hand_is_downloaded(build, data, monkeypatch):
         build("rg65")
     assert server.requested == ["rg65.csv"]
     assert report.spaces[0].embedded == 6
-    assert observed[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]), 1.0)
+    assert observed[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]))
     assert (data / "rg65.csv").is_file()
 
 

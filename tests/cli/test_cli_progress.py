@@ -90,9 +90,9 @@ def test_what_takes_long_is_shown_at_once_in_a_notebook(monkeypatch):
 def test_a_task_within_another_says_its_place():
     found = []
     with observing(found.append), progress.task("report", "store", 3) as outer:
-        outer.finish("norms")
+        outer.finish()
         with progress.task("compute", "cka of a", 2) as inner:
-            inner.finish(0)
+            inner.finish()
     assert [(each.stage, each.within) for each in found] == [
         ("report", ""),
         ("report", ""),
@@ -110,17 +110,14 @@ def reported(run):
     return found
 
 
-def test_a_query_tells_the_vectors_that_it_reads(make_store):
+def test_a_query_tells_that_it_reads_vectors(make_store):
     made = make_store(n=50)
     found = reported(lambda: made.store.query("norms", where="text <> 'x'"))
     assert [each.stage for each in found] == ["compute"] * len(found)
-    assert found[-1] == Progress(
-        "compute", f"norms of {made.space}", 5, 5, 1.0, n_vectors=found[-1].n_vectors
-    )
-    assert found[-1].n_vectors >= 5 * 50
-    shares = [each.share for each in found]
-    assert shares == sorted(shares)
-    assert any(0 < share % 0.2 < 0.1999 for share in shares)  # within a layer
+    assert found[-1] == Progress("compute", f"norms of {made.space}", 5, 5)
+    done = [each.done for each in found]
+    assert done == sorted(done)
+    assert done.count(0) > 1  # within a layer
 
 
 def test_verify_tells_each_file(make_store):
@@ -155,8 +152,8 @@ def test_flat_indexes_tell_how_far_each_is(make_store):
     made = make_store(n=3000, dim=64, index=False)
     found = []
     made.store.index(kind="flat", force=True, progress=found.append)
-    shares = [each.share for each in found]
-    assert shares == sorted(shares)
+    done = [each.done for each in found]
+    assert done == sorted(done)
     assert found[-1].done == found[-1].total == 5
     assert len(found) > 2 * 5
 

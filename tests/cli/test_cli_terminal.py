@@ -118,7 +118,7 @@ def test_every_format_on_a_terminal(text, form):
 def test_a_bar_shows_no_control_character_of_a_name(monkeypatch, capsys):
     monkeypatch.setattr(progress, "_SECONDS_TO_FIRST", 0.0)
     with progress.observing(True), progress.task("compute", EVIL, 3) as task:
-        task.finish(0)
+        task.finish()
     assert SHOWN in capsys.readouterr().err
 
 

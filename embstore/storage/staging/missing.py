@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.base.arrays import Ids
-from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
+from embstore.base.sharding import KEYS, Parts, Range
 from embstore.base.text import NOT_UNICODE, Item
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoreFiles
@@ -159,16 +159,7 @@ class Work:
             f" JOIN resolved USING (item_id) WHERE valid AND {parts_condition(parts)} GROUP BY key,"
             f" item_id HAVING {' + '.join(self._missing_columns)} > 0 ORDER BY key, item_id"
         )
-        self.n_items, self.size = self._measure()
-
-    def _measure(self) -> tuple[int, int]:
-        """Return the number of items and of characters to encode."""
-        rows = texts = f"item {self._joined}"
-        if self._staging.n_sentences:
-            texts = f"sentence SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"
-        size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {texts}"
-        counts = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
-        return int(counts[0][0]), int(counts[0][1] or 0)
+        self.n_items = int(staging.rows(f"SELECT count(*) FROM item {self._joined}")[0][0])
 
     def windows(self) -> Iterator[Window]:
         """Yield the missing items window by window; the windows of a shard are consecutive."""
