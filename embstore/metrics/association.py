@@ -230,7 +230,7 @@ def weat(
         return result | {"reason": "all target words are associated alike"}
     statistic = float(s[:n_x].sum() - s[n_x:].sum())
     [effect] = _mean_differences(s[None], n_x) / s.std(ddof=ddof)
-    result |= {"effect_size": float(effect), "statistic": statistic}
+    result |= {"effect_size": effect, "statistic": statistic}
     return result | _test_rows(s[None], n_x, permutations, seed, rounding)[0]
 
 

@@ -153,12 +153,12 @@ def axis(
         shown = np.union1d(shown[:top], shown[-top:])
     shared: Result = {
         "n": len(ids),
-        "n_zero": int((~has_value).sum()),
+        "n_zero": (~has_value).sum(),
         "n_positive": sizes[0],
         "n_negative": sizes[1],
     }
     rows: list[Result] = [
-        {"item_id": int(ids[item]), "score": float(values[item]), "rank": place + 1, **shared}
+        {"item_id": ids[item], "score": values[item], "rank": place + 1, **shared}
         for place, item in zip(shown.tolist(), order[shown].tolist(), strict=True)
     ]
     return rows or [shared | {"reason": "no item has a direction"}]

@@ -543,9 +543,9 @@ def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
         [n_shared(*(positions[part] for positions in lists)) for part in slices(n, _LISTS_AT_ONCE)]
     )
     return {
-        "jaccard": float((shared / (2 * k - shared)).mean()),
+        "jaccard": (shared / (2 * k - shared)).mean(),
         "jaccard_expected": expected_jaccard(n, k),
-        "overlap": float(shared.mean() / k),
+        "overlap": shared.mean() / k,
         "chance": k / (n - 1),
         "n_tied": n_tied,
     }

@@ -115,8 +115,8 @@ def correlate(
     result: Result = {
         "n": n,
         "total": len(ids),
-        "null_left_out": int((~has_value).sum()),
-        "undefined_left_out": int((has_value & ~usable).sum()),
+        "null_left_out": (~has_value).sum(),
+        "undefined_left_out": (has_value & ~usable).sum(),
     }
     if value == "hubness":
         result["k"] = min(k, max(len(ids) - 1, 1))

@@ -24,7 +24,7 @@ ITEM_COLUMNS = ("word", "sentence", "text")
 WORDS = "FILE|WORDS"
 """Placeholder of a parameter that is a list of words."""
 
-Value = float | int | str | list[float | None] | list[int] | None
+Value = float | int | str | list[float | None] | list[int] | np.generic | NDArray[Any] | None
 Result = dict[str, Value]
 Ids = Int64Array
 Block = NDArray[np.floating]
@@ -466,13 +466,15 @@ class Metric:
 
     def __call__(self, *data: Any, **arguments: Any) -> Any:
         """Compute the metric of vectors in memory: call its function, and return its row or rows,
-        with null in the columns that it leaves out.
+        with Python's numbers for NumPy's, and null in the columns that it leaves out.
         """
         result = self.function(*data, **arguments)
         nulls = dict.fromkeys([*(column.name for column in self.columns), "reason"])
-        if isinstance(result, dict):
-            return nulls | result
-        return [nulls | row for row in result]
+        rows = [
+            nulls | dict(zip(row, map(_plain, row.values()), strict=True))
+            for row in rows_of(result)
+        ]
+        return rows[0] if isinstance(result, dict) else rows
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the
@@ -542,10 +544,7 @@ class Metric:
     @property
     def is_seeded(self) -> bool:
         """Whether the metric may sample at random: its function takes ``seed``."""
-        try:
-            return "seed" in inspect.signature(self.function).parameters
-        except (TypeError, ValueError):  # a function without a signature, written in C
-            return False
+        return "seed" in inspect.signature(self.function).parameters
 
     @property
     def types(self) -> dict[str, str]:
@@ -601,6 +600,11 @@ class Metric:
         """Return a row of nulls with the reason, for a value that cannot be computed."""
         nulls: Result = {column.name: None for column in self.columns}
         return nulls | {"n": n, "reason": reason, "seed": None}
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy value as Python's, another value as it is."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def join_reasons(*reasons: str | None) -> str | None:

@@ -169,7 +169,7 @@ def drift(
         item: Result = {
             "change": kind,
             "rank": rank,
-            "item_id": int(measured[place]),
+            "item_id": measured[place],
             "mean_overlap": _number(mean_overlap[place]),
             "mean_turnover": _number(mean_turnover[place]),
             "n": len(ids),

@@ -246,7 +246,7 @@ def rogue_dims(
     contributions = (summary.unit_total**2 - summary.unit_square_total) / (n * (n - 1))
     dims = np.argsort(-contributions, kind="stable")[:k]
     top = contributions[dims]
-    row |= {"dims": data.dims[dims].tolist(), "contributions": top.tolist(), "k": len(dims)}
+    row |= {"dims": data.dims[dims], "contributions": top, "k": len(dims)}
     shares: list[float | None] = [None] * len(dims)
     if abs(mean_cosine) < _NO_ANISOTROPY:
         row["reason"] = "shares: the anisotropy is zero"
@@ -320,7 +320,7 @@ def norms(
         lambda block: (_top_norm_total(block, top), _top_norm_total(np.abs(block), top))
     )
     shares = np.array(list(totals)).sum(axis=0) / summary.norm_total
-    return result | {"top_share": float(shares[0]), "top_share_abs": float(shares[1])}
+    return result | {"top_share": shares[0], "top_share_abs": shares[1]}
 
 
 def _std(data: LayerData, mean: float) -> float:
@@ -519,7 +519,7 @@ def alignment(
         }
     if n == 0:
         return result | {"reason": "no pair has two non-zero vectors"}
-    return result | {"alignment": float((squares ** (alpha / 2)).mean())}
+    return result | {"alignment": (squares ** (alpha / 2)).mean()}
 
 
 def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:

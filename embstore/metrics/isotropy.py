@@ -104,7 +104,7 @@ def partition(data: LayerData) -> Result:
     log_ratio = float(log_z.min() - log_z.max())
     n, size = total.n, total.n * float(np.linalg.norm(total.mean))
     return {
-        "partition": float(np.exp(log_ratio)),
+        "partition": np.exp(log_ratio),
         "log_partition": log_ratio,
         "first_order": (n - size) / (n + size),
         "second_order": (n - size + low) / (n + size + high),
@@ -296,8 +296,8 @@ def spectrum(
     shares = top / eigenvalues.sum()
     return {
         "top_share": min(1.0, float(shares.sum())),
-        "shares": shares.tolist(),
-        "variances": (top / (n - 1 if centred else n)).tolist(),
+        "shares": shares,
+        "variances": top / (n - 1 if centred else n),
         "k": len(top),
         "n": n,
     }

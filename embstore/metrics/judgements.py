@@ -229,7 +229,7 @@ def analogies(
             **coverage(n, total),
             "n_correct": n_correct,
             "n_items": n_items,
-            "n_zero": int((members & is_stored & has_zero).sum()),
+            "n_zero": (members & is_stored & has_zero).sum(),
         }
         if missing == "error" and n < total:
             few = f"{total - n} of {total} questions have no vector of a word (missing: error)"

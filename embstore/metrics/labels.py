@@ -128,11 +128,11 @@ def knn(data: LayerData, *, labels: ItemLabels, k: NearestNeighbours = 10, seed:
     is_right = _are_right(labelled.codes, near)
     n_right = np.bincount(labelled.codes, is_right, minlength=len(sizes))
     row |= {
-        "accuracy": float(is_right.mean()),
-        "balanced_accuracy": float((n_right[sizes > 0] / sizes[sizes > 0]).mean()),
-        "label_share": float((near == labelled.codes[:, None]).mean()),
-        "chance": float((sizes * (sizes - 1)).sum() / (n * (n - 1))),
-        "majority": float(sizes.max() / n),
+        "accuracy": is_right.mean(),
+        "balanced_accuracy": (n_right[sizes > 0] / sizes[sizes > 0]).mean(),
+        "label_share": (near == labelled.codes[:, None]).mean(),
+        "chance": (sizes * (sizes - 1)).sum() / (n * (n - 1)),
+        "majority": sizes.max() / n,
     }
     why_large = _why_large(k, sizes)
     groups, why_whole = whole_copies(labelled.group_numbers, distinct_rows(data.gather(ids)[1])[1])
@@ -279,7 +279,7 @@ def clusters(
     distinct, codes = np.unique(codes, return_inverse=True)
     row: Result = {
         "n": len(units),
-        "n_zero": int(is_zero.sum()),
+        "n_zero": is_zero.sum(),
         "null_left_out": data.summary.n - len(ids),
         "n_classes": len(distinct),
         "seed": None,
@@ -291,7 +291,7 @@ def clusters(
     means = scores.mean(axis=0).tolist()
     row |= dict(zip(("ami", "ari", "v_measure", "v_chance"), means, strict=True))
     if runs > 1:
-        row["ami_deviation"] = float(scores[:, 0].std(ddof=1))
+        row["ami_deviation"] = scores[:, 0].std(ddof=1)
     return row | {"seed": seed}
 
 

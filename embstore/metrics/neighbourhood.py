@@ -192,7 +192,7 @@ def gride(distances: Float64Array) -> list[Result]:
         logs = np.log(far / near)
         logs = logs[logs > _ROUNDING]
         dimension = _solve(logs, n_2 - n_2 // 2 - 1, n_2 - 1)
-        row: Result = {"scale": n_2, "distance": float((near.mean() + far.mean()) / 2)}
+        row: Result = {"scale": n_2, "distance": (near.mean() + far.mean()) / 2}
         if dimension is None:
             row["reason"] = f"dimension: {TOO_EQUAL}"
         else:
@@ -307,7 +307,7 @@ def hubness(
     """
     nearest = find_nearest(data, k, distance)
     positions, n = nearest.positions, len(nearest.ids)
-    shared: Result = {"n": n, "n_zero": data.summary.n_zero, "n_tied": int(nearest.are_tied.sum())}
+    shared: Result = {"n": n, "n_zero": data.summary.n_zero, "n_tied": nearest.are_tied.sum()}
     shared["k"] = min(k, max(n - 1, 1))
     too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
     if too_few or nearest.are_all_tied:
@@ -325,10 +325,10 @@ def hubness(
     return {
         "skewness": skewness,
         "robin_hood": float(np.abs(deviations).sum()) / (2 * int(counts.sum())),
-        "hub_share": float(hubs.mean()),
-        "antihub_share": float((counts == 0).mean()),
-        "hub_occurrence": float(counts[hubs].sum() / counts.sum()),
-        "most": int(counts.max()),
+        "hub_share": hubs.mean(),
+        "antihub_share": (counts == 0).mean(),
+        "hub_occurrence": counts[hubs].sum() / counts.sum(),
+        "most": counts.max(),
         **shared,
         "reason": reason,
     }

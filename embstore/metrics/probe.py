@@ -217,8 +217,8 @@ def probe(
         "accuracy": estimate.value,
         "low": low,
         "high": high,
-        "macro_f1": float(macro_f1),
-        "majority": float(sizes.max() / len(ids)),
+        "macro_f1": macro_f1,
+        "majority": sizes.max() / len(ids),
     }
     n_few = int(((sizes > 0) & (sizes < folds)).sum())
     why_uneven = f"accuracy: {n_few} of {n_classes} classes have fewer items than there are folds"

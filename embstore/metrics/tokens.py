@@ -105,4 +105,4 @@ def curvature(
         raise NotComputable("equal vectors in succession: a step without a direction")
     cosines = np.vecdot(steps[:-1], steps[1:]).clip(-1, 1)
     angles = np.arccos(np.abs(cosines) if variant == "absolute" else cosines)
-    return {"curvature": float(angles.mean()), "n": len(ids)}
+    return {"curvature": angles.mean(), "n": len(ids)}
