@@ -471,8 +471,7 @@ class Metric:
         result = self.function(*data, **arguments)
         nulls = dict.fromkeys([*(column.name for column in self.columns), "reason"])
         rows = [
-            nulls | dict(zip(row, map(_plain, row.values()), strict=True))
-            for row in rows_of(result)
+            nulls | {name: _plain(value) for name, value in row.items()} for row in rows_of(result)
         ]
         return rows[0] if isinstance(result, dict) else rows
 

@@ -82,11 +82,7 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
     for step in steps:
-        if step.kind != "drop":
-            continue
-        if twice := [number for i, number in enumerate(step.numbers) if number in step.numbers[:i]]:
-            raise UsageError(f"{step.name} names dimension {twice[0]} twice. Name it once.")
-        for number in step.numbers:
+        for number in step.numbers if step.kind == "drop" else ():
             if number in dropped:
                 raise UsageError(
                     f"{step.name}: dimension {number} is already dropped, by {dropped[number]}."
@@ -140,7 +136,6 @@ class Affine:
     left: Float64Array
     right: Float64Array | None  # right factor, (rank, dim); None for the identity
     rounding_error: Float64Array
-    notes: tuple[str, ...] = ()  # notes for the user
 
     @classmethod
     def identity(cls, dim: int) -> "Affine":
@@ -257,6 +252,7 @@ class _Fitting:
         self._rms: Float64Array  # root mean square of each component, or of all of them
         self._is_centred = False
         self.affine = Affine.identity(data.dim)
+        self.notes: list[str] = []  # for the user
         if needs_scatter:
             total = linear_algebra.moments(data)
             self._n, self._mean, self._scatter = total.n, total.mean, total.scatter
@@ -294,13 +290,13 @@ class _Fitting:
         self._set_affine(self.affine.scaled(factors))
         self._scatter = scatter * np.outer(factors, factors)
         if is_constant.any():
-            self._add_note(
+            self.notes.append(
                 f"{name}: {is_constant.sum()} of {len(std)} dimensions have no variance and"
                 " become 0"
             )
         dims = self.affine.columns[~is_constant & is_nearly_constant]
         if len(dims):
-            self._add_note(
+            self.notes.append(
                 f"{name}: {len(dims)} of {self.affine.dim} dimensions ({first_of(dims)}) vary by no"
                 " more than float32 resolves, and count as much as the others now: drop:DIMS leaves"
                 " them out"
@@ -358,7 +354,7 @@ class _Fitting:
         self._scatter = None
         if rank < len(eigenvalues):
             n_constant = len(eigenvalues) - rank
-            self._add_note(
+            self.notes.append(
                 f"{name}: {n_constant} of {len(eigenvalues)} directions have no variance and"
                 " become 0"
             )
@@ -397,9 +393,6 @@ class _Fitting:
                 error = error + self._rms @ np.abs(affine.mixing_matrix)
         self.affine = replace(affine, rounding_error=linear_algebra.ROUNDING * error)
 
-    def _add_note(self, note: str) -> None:
-        self.affine = replace(self.affine, notes=(*self.affine.notes, note))
-
 
 def normalize(block: Block) -> Float64Array:
     """Return vectors (n, dim) scaled to unit length, float64 (n, dim); zero vectors stay zero."""
@@ -427,13 +420,6 @@ class Chain:
         for part in self.parts:
             block = part(block)
         return block.astype(np.float64, copy=False)
-
-    def then(self, part: Transform) -> "Chain":
-        """Return these maps followed by another."""
-        parts = (*self.parts, part)
-        if not isinstance(part, Affine):
-            return replace(self, parts=parts)
-        return Chain(parts, self.columns[part.columns], (*self.notes, *part.notes))
 
 
 @dataclass(frozen=True)
@@ -475,19 +461,21 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Chain:
             dimension does not exist.
     """
     chain, seen = Chain((), np.arange(data.dim)), data
-
-    def run_of(numbered: tuple[int, Step]) -> int:
-        return numbered[0] if numbered[1].kind in _NOT_AFFINE else -1
-
-    for number, run in groupby(enumerate(steps), run_of):
-        if number < 0:
-            chain = chain.then(_fit_affine(seen, [step for _, step in run]))
-        elif steps[number].kind == "normalize":
-            chain = chain.then(normalize)
-        else:
-            chain = chain.then(_fit_clamp(seen, steps[number]))
-        seen = cast("LayerData", _After(data, chain))
+    for is_affine, run in groupby(steps, lambda step: step.kind not in _NOT_AFFINE):
+        for part in [[*run]] if is_affine else [[step] for step in run]:
+            chain = _then(chain, seen, part)
+            seen = cast("LayerData", _After(data, chain))
     return chain
+
+
+def _then(chain: Chain, data: LayerData, steps: Sequence[Step]) -> Chain:
+    """Return maps followed by the fit of affine transforms, or of another one, to their result."""
+    if steps[0].kind == "normalize":
+        return replace(chain, parts=(*chain.parts, normalize))
+    if steps[0].kind == "clamp":
+        return replace(chain, parts=(*chain.parts, _fit_clamp(data, steps[0])))
+    affine, notes = _fit_affine(data, steps)
+    return Chain((*chain.parts, affine), chain.columns[affine.columns], (*chain.notes, *notes))
 
 
 def transform_group(vectors: Block, steps: Sequence[Step]) -> Float64Array | None:
@@ -527,8 +515,8 @@ def _fit_clamp(data: LayerData, step: Step) -> Transform:
     return lambda block: block.clip(-limit, limit, dtype=np.float64)
 
 
-def _fit_affine(data: LayerData, steps: Sequence[Step]) -> Affine:
-    """Fit a sequence of affine transforms."""
+def _fit_affine(data: LayerData, steps: Sequence[Step]) -> tuple[Affine, list[str]]:
+    """Fit a sequence of affine transforms; return them as one, with notes for the user."""
     with linear_algebra.ignore_spurious_flags():
         fitting = _Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))
         for step in steps:
@@ -545,4 +533,4 @@ def _fit_affine(data: LayerData, steps: Sequence[Step]) -> Affine:
                     fitting.drop(np.unique(step.numbers), step.name)
                 case "whiten":
                     fitting.whiten(step.name)
-        return fitting.affine.collapsed()
+        return fitting.affine.collapsed(), fitting.notes
