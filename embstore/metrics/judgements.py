@@ -3,7 +3,6 @@
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base.arrays import (
     Float64Array,
@@ -12,7 +11,6 @@ from embstore.base.arrays import (
     cosine_error,
     in_threads,
     positions_of,
-    rounding_error_bound,
     slices,
 )
 from embstore.base.space import Unit
@@ -123,9 +121,10 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, 
 
 TOTAL = "total"  # name of the section of all questions
 _EPSILON = 1e-6  # added to the denominator of 3CosMul (Levy & Goldberg 2014: 0.001; gensim: 10⁻⁶)
-_ITEMS = 4096  # whose products with all words are in memory at a time
+_ITEMS = 2048  # whose products with all words are in memory at a time
 _QUESTIONS = 256  # whose scores of so many items stay in the processor's cache
-_PAIRS = 1024  # of questions and items, scored in float64 at a time
+_PAIRS = 1024  # of questions and items, decided at a time
+_SLACK = 1e-6  # of the highest score, within which an item may be the best
 
 
 @metric(
@@ -310,14 +309,19 @@ class _Questions(NamedTuple):
     method: str  # ``3cosadd`` or ``3cosmul``
 
     def scores(self, questions: Positions, items: Float64Array) -> Float64Array:
-        """Return the scores (n,) of items (n, dim), each for one question (n,), in float64."""
+        """Return the scores (n,) of items (n, dim), each for one question (n,)."""
         a, b, c = (self.units[self.words[questions, place]] for place in range(3))
         if self.method == "3cosadd":
             added: Float64Array = np.vecdot(items, b - a + c)
             return added
-        shifted = [(1 + np.vecdot(items, word).clip(-1, 1)) / 2 for word in (a, b, c)]
-        product: Float64Array = shifted[1] * shifted[2] / (shifted[0] + _EPSILON)
-        return product
+        return self.scores_from(*(np.vecdot(items, word) for word in (a, b, c)))
+
+    def scores_from(self, a: Float64Array, b: Float64Array, c: Float64Array) -> Float64Array:
+        """Return scores from the cosines of items with a, b and c, up to rounding."""
+        if self.method == "3cosadd":
+            return b - a + c
+        a, b, c = ((1 + cosines.clip(-1, 1)) / 2 for cosines in (a, b, c))
+        return b * c / (a + _EPSILON)
 
 
 class _Best(NamedTuple):
@@ -346,36 +350,32 @@ def _answer(data: LayerData, questions: _Questions) -> tuple[Ids, int]:
     items searched.
 
     Items in a group of the question's words, and zero vectors, are no answers. Items are found by
-    float32 products, and decided by float64 scores, ties by id.
+    products of matrices, whose rounding depends on the block, and decided by products of their own,
+    ties by id.
     """
     n, n_items = len(questions.words), 0
     best = _Best(np.full(n, -1), np.full(n, -np.inf))
-    narrow = questions.units.astype(np.float32)
     for all_ids, all_vectors in data.map_with_ids(lambda ids, block: (ids, block)):
         for rows in slices(len(all_ids), _ITEMS):
             items, is_zero = unit_rows(all_vectors[rows])
             ids, items = all_ids[rows][~is_zero], items[~is_zero]
             n_items += len(ids)
-            with ignore_spurious_flags():
-                products = narrow @ items.astype(np.float32).T
             if len(ids):
-                _search(questions, best, ids, items, products)
+                _search(questions, best, ids, items)
     return best.ids, n_items
 
 
-def _search(
-    questions: _Questions, best: _Best, ids: Ids, items: Float64Array, products: NDArray[np.float32]
-) -> None:
+def _search(questions: _Questions, best: _Best, ids: Ids, items: Float64Array) -> None:
     """Update the best items of all questions by some items.
 
     Args:
         questions: The questions.
         best: The best items so far, which are updated.
         ids: Item ids (n,).
-        items: Unit vectors, float64 (n, dim).
-        products: Inner products with the words, float32 (w, n).
+        items: Unit vectors (n, dim).
     """
-    error = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
+    with ignore_spurious_flags():
+        cosines = questions.units @ items.T
     places = positions_of(ids, questions.grouped_ids)
     grouped = np.flatnonzero(places >= 0)
     groups = questions.group_of[places[grouped]]
@@ -386,38 +386,20 @@ def _search(
 
     def search(part: slice) -> None:
         """Update the best items of some questions."""
-        low, high = _bounds(questions, products, error, part)
+        scores = questions.scores_from(*cosines[questions.words[part].T])
         # Items of the words' groups may not be the answer.
         first, last = (starts[questions.groups[part] + end].ravel() for end in (0, 1))
         counts = last - first
-        rows = np.repeat(np.arange(len(low)), counts.reshape(len(low), -1).sum(axis=1))
+        rows = np.repeat(np.arange(len(scores)), counts.reshape(len(scores), -1).sum(axis=1))
         shifts = np.repeat(first - np.cumsum(counts) + counts, counts)
-        columns = grouped[shifts + np.arange(counts.sum())]
-        low[rows, columns] = high[rows, columns] = -np.inf
-        threshold = np.maximum(best.scores[part], low.max(axis=1))
-        may_answer = threshold > -np.inf
-        threshold[may_answer] -= 1e-6 * np.abs(threshold[may_answer])
-        threshold[~may_answer] = np.inf
-        rows, columns = np.nonzero(high >= threshold[:, None])
+        scores[rows, grouped[shifts + np.arange(counts.sum())]] = -np.inf
+        highest = np.maximum(best.scores[part], scores.max(axis=1))
+        # Far more than the rounding errors of scores.
+        threshold = highest - _SLACK * (1 + np.abs(highest))
+        threshold[highest == -np.inf] = np.inf
+        rows, columns = np.nonzero(scores >= threshold[:, None])
         for pairs in slices(len(rows), _PAIRS):
-            numbers, columns_of_pairs = rows[pairs] + part.start, columns[pairs]
-            scores = questions.scores(numbers, items[columns_of_pairs])
-            best.update(numbers, ids[columns_of_pairs], scores)
+            numbers, places = rows[pairs] + part.start, columns[pairs]
+            best.update(numbers, ids[places], questions.scores(numbers, items[places]))
 
     in_threads(search, slices(len(questions.words), _QUESTIONS))
-
-
-def _bounds(
-    questions: _Questions, products: NDArray[np.float32], error: np.float32, part: slice
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return lower and upper bounds (q, n) on the scores of all items for some questions."""
-    a, b, c = (products[questions.words[part, place]] for place in range(3))
-    if questions.method == "3cosadd":
-        b += c
-        b -= a
-        margin = np.float32(4) * error
-        return b - margin, b + margin
-    half, epsilon = np.float32(0.5), np.float32(_EPSILON)
-    low_a, low_b, low_c = ((half + half * (word - error)).clip(0, 1) for word in (a, b, c))
-    high_a, high_b, high_c = ((half + half * (word + error)).clip(0, 1) for word in (a, b, c))
-    return low_b * low_c / (high_a + epsilon), high_b * high_c / (low_a + epsilon)
