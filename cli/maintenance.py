@@ -136,7 +136,7 @@ def compact(
     dry_run: DryRun = False,
     shard_megabytes: Annotated[
         int, Option(min=1, help="The most megabytes of vectors in a shard.")
-    ] = 16,
+    ] = 1024,
     *,
     opened: "Store",
     out: Output,

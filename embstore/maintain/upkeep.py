@@ -25,6 +25,7 @@ from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card, SpaceFilter, select_layers
 from embstore.storage.catalog import Catalog
 from embstore.storage.compact import (
+    COMPACT_BYTES,
     Merged,
     in_place,
     merge_shards,
@@ -35,7 +36,6 @@ from embstore.storage.compact import (
 from embstore.storage.keys import Kind
 from embstore.storage.lock import write_lock
 from embstore.storage.manifest import Entry, ItemSet, Manifest
-from embstore.storage.vectors import SHARD_BYTES
 from embstore.storage.writer import commit_sums
 
 COLUMNS = (
@@ -223,7 +223,7 @@ def _head(card: Card, layer: Layer) -> dict[str, Any]:
 
 
 def compact(
-    place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
+    place: Path | StoreFiles, *, dry_run: bool = False, shard_bytes: int = COMPACT_BYTES
 ) -> Table:
     """Merge the small shards of every space, and the small tables of items, of their columns, and
     of skipped texts.

@@ -10,10 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from embstore.base.arrays import Float32Array, Ids
-from embstore.base.errors import DamagedError, StoreError
-from embstore.base.sharding import SHARD_ITEMS
-from embstore.base.space import Layer
+from embstore.base.errors import StoreError
 from embstore.storage import keys, tables
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -21,11 +18,12 @@ from embstore.storage.card import Card
 from embstore.storage.column_tables import joined
 from embstore.storage.keys import Kind
 from embstore.storage.manifest import Change, Entry, Files, Manifest
-from embstore.storage.vectors import SHARD_BYTES, LayerVectors, Shard
-from embstore.storage.writer import write_batch
+from embstore.storage.vectors import LayerVectors, Shard
+from embstore.storage.writer import write_layer
 
 TABLE_BYTES = 32 << 20
-_NO_LIMIT = 1 << 62
+COMPACT_BYTES = 1 << 30
+"""Largest size of a merged shard's vectors in bytes."""
 
 Group = Mapping[int, Sequence[StoredFile]]
 """Shards that become one in each layer, by layer id."""
@@ -39,25 +37,21 @@ class Merged(NamedTuple):
 
 
 def _neighbours(
-    files: Iterable[StoredFile],
-    n_bytes: Callable[[Entry], int],
-    max_bytes: int,
-    max_rows: int = _NO_LIMIT,
+    files: Iterable[StoredFile], n_bytes: Callable[[Entry], int], max_bytes: int
 ) -> list[list[StoredFile]]:
-    """Group the files to merge: runs of neighbours by smallest id, up to a number of bytes and of
-    rows.
+    """Group the files to merge: runs of neighbours by smallest id, up to a number of bytes.
 
     No two adjacent groups fit together, so that a second compaction finds nothing to do.
     """
     groups: list[list[StoredFile]] = []
-    room = rows_left = 0
+    room = 0
     for file in sorted(files, key=lambda file: (file.entry.get("first", 0), file.key)):
-        size, n = n_bytes(file.entry), file.entry["n"]
-        if not groups or size > room or n > rows_left:
+        size = n_bytes(file.entry)
+        if not groups or size > room:
             groups.append([])
-            room, rows_left = max_bytes, max_rows
+            room = max_bytes
         groups[-1].append(file)
-        room, rows_left = room - size, rows_left - n
+        room -= size
     return [group for group in groups if len(group) > 1]
 
 
@@ -94,9 +88,7 @@ def _distinct_rows(kind: Kind, parts: Iterable[pa.Table]) -> pa.Table:
     )
 
 
-def plan_shards(
-    files: StoreFiles, named: Manifest, card: Card, max_bytes: int = SHARD_BYTES
-) -> list[Group]:
+def plan_shards(files: StoreFiles, named: Manifest, card: Card, max_bytes: int) -> list[Group]:
     """Return the groups of a space's shards to merge; a group has the same items in each layer."""
     stored = [
         files.files_of(named, named.keys_of(keys.VECTORS, card.space, layer))
@@ -109,8 +101,7 @@ def plan_shards(
     shared = [
         file for items, file in by_items[0].items() if all(items in layer for layer in by_items)
     ]
-    max_items = SHARD_ITEMS * max(1, max_bytes // SHARD_BYTES)
-    groups = _neighbours(shared, lambda entry: entry["n"] * row_bytes, max_bytes, max_items)
+    groups = _neighbours(shared, lambda entry: entry["n"] * row_bytes, max_bytes)
     return [
         {
             layer: [of_layer[file.entry["n"], file.entry["ids"]] for file in group]
@@ -126,36 +117,12 @@ def merge_shards(files: StoreFiles, card: Card, groups: Sequence[Group]) -> Iter
         old = [file for of_layer in group.values() for file in of_layer]
         for file in old:
             file.check()  # the new hash must not be one of altered vectors
-        vectors = {
-            layer: LayerVectors([Shard(file, card.dim, card.dtype) for file in of_layer], card.dim)
-            for layer, of_layer in group.items()
-        }
-        ids = vectors[card.layers.ids[0]].ids()
-        if (ids[1:] == ids[:-1]).any():
-            raise _damage(files, card, "an item is in two shards of it")
-        batch = write_batch(
-            files, card, ids, (_gathered(files, card, layer, vectors, ids) for layer in card.layers)
-        )
-        yield Merged(old, batch.files)
-
-
-def _gathered(
-    files: StoreFiles, card: Card, layer: Layer, vectors: Mapping[int, LayerVectors], ids: Ids
-) -> Float32Array:
-    """Return the vectors of a layer, which has the items of some ids."""
-    own_ids, gathered = vectors[layer.id].gather()
-    if not np.array_equal(own_ids, ids):
-        raise _damage(
-            files,
-            card,
-            f"layer {layer.name} does not have the items of layer {card.layers.names[0]}",
-        )
-    return gathered
-
-
-def _damage(files: StoreFiles, card: Card, problem: str) -> DamagedError:
-    place = f"{files.name}/{keys.folder_of(keys.VECTORS, card.space)}"
-    return DamagedError(f"{place} is damaged: {problem}. Remove the space, and build it again")
+        new: dict[str, Entry] = {}
+        for layer in card.layers:  # one at a time, since it is held in memory
+            shards = [Shard(file, card.dim, card.dtype) for file in group[layer.id]]
+            vectors = LayerVectors(shards, card.dim)
+            new |= write_layer(files, card, layer, *vectors.gather())[0]
+        yield Merged(old, new)
 
 
 def in_place(files: StoreFiles, base: Manifest, added: Files, removed: Collection[str]) -> Change:

@@ -128,7 +128,7 @@ class MaintenanceMethods(OpenStore):
         Args:
             dry_run: Whether to write nothing, and only report what would be merged.
             shard_bytes: Maximum bytes of vectors in a merged shard, which has one layer; by default
-                16 MiB.
+                1 GiB, which takes some 6 GB of memory.
             progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
@@ -140,9 +140,9 @@ class MaintenanceMethods(OpenStore):
                 full.
         """
         from embstore.maintain.upkeep import compact
-        from embstore.storage.vectors import SHARD_BYTES
+        from embstore.storage.compact import COMPACT_BYTES
 
-        size = SHARD_BYTES if shard_bytes is None else shard_bytes
+        size = COMPACT_BYTES if shard_bytes is None else shard_bytes
         with self._writing(dry_run=dry_run) as files, observing(progress):
             return compact(files, dry_run=dry_run, shard_bytes=size)
 

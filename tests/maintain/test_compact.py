@@ -13,7 +13,7 @@ from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.maintain import upkeep
-from embstore.storage import compact, keys
+from embstore.storage import keys
 from embstore.storage.manifest import Change
 
 
@@ -94,13 +94,6 @@ def test_neighbours_by_id_are_merged(make_store):
     )
     assert sorted(map(len, shards)) == [20, 30, 30]
     assert all(ids[-1] < other[0] for ids, other in pairwise(shards))
-
-
-def test_a_limit_of_items_holds_for_narrow_vectors(make_store, monkeypatch):
-    monkeypatch.setattr(compact, "SHARD_ITEMS", 12)
-    made = make_store(n=40, n_shards=10)
-    made.store.compact()
-    assert sorted(shard.n for shard in made.catalog.shards(made.space, 0)) == [4, 12, 12, 12]
 
 
 def test_a_dry_run_writes_nothing(make_store):
