@@ -4,14 +4,13 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from embstore.base import __version__
 from embstore.base.errors import UsageError
@@ -383,33 +382,29 @@ def _finish(part: Figure | SubFigure, plan: Plan, options: PlotOptions) -> dict[
 def _label_curves(axes: Sequence[Axes], plan: Plan, options: PlotOptions) -> bool:
     """Write the name of each curve at its end, unless two of them would overlap; return whether."""
     looks, places = looks_of(plan, options), charts.places_of(plan)
-    size = type_size("legend.fontsize")
-    ends: list[dict[str, float]] = []
+    labels: list[Annotation] = []
     for ax, (_, rows) in zip(axes, split(plan), strict=True):
         drawn = [row for row in rows if row[plan.value] is not None]
         drawn.sort(key=lambda row: places[row[plan.layer_name]])
         low, high = sorted(ax.get_ylim())
-        last = {row[plan.series]: row[plan.value] for row in drawn}
-        ends.append({name: value for name, value in last.items() if low <= value <= high})
-        points = 72 / ax.figure.dpi
-        heights = (
-            sorted(ax.transData.transform([(0, value) for value in ends[-1].values()])[:, 1])
-            if ends[-1]
-            else []
-        )
-        widest = max(map(len, map(str, last)), default=0) * 0.6 * size
-        if any((after - before) * points < 1.1 * size for before, after in pairwise(heights)) or (
-            widest > _LABEL_SHARE * ax.get_window_extent().width * points
-        ):
-            return False
-    if len(looks) > _MOST_LABELS:
-        return False
-    for ax, of_panel in zip(axes, ends, strict=True):
-        for name, value in of_panel.items():
-            ax.annotate(charts.cut(str(name), 60), (1, value), xycoords=("axes fraction", "data"),
-                        xytext=(5, 0), textcoords="offset points", va="center", fontsize=size,
-                        color=looks[name].color, annotation_clip=False)  # fmt: skip
-    return True
+        for name, value in {row[plan.series]: row[plan.value] for row in drawn}.items():
+            if low <= value <= high:
+                labels.append(
+                    ax.annotate(
+                        charts.cut(str(name), 60), (1, value), xycoords=("axes fraction", "data"),
+                        xytext=(5, 0), textcoords="offset points", va="center",
+                        fontsize=type_size("legend.fontsize"), color=looks[name].color,
+                        annotation_clip=False,
+                    )
+                )  # fmt: skip
+    boxes = [label.get_window_extent() for label in labels]
+    widest = _LABEL_SHARE * min(ax.get_window_extent().width for ax in axes)
+    has_room = len(looks) <= _MOST_LABELS and all(box.width <= widest for box in boxes)
+    if has_room and not any(box.count_overlaps(boxes) > 1 for box in boxes):
+        return True
+    for label in labels:
+        label.remove()
+    return False
 
 
 def _add_legend(figure: Figure, curves: dict[str, Any], options: PlotOptions) -> None:
