@@ -11,6 +11,7 @@ from typer import Argument, Option, Typer
 
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
+from embstore.base.table import plain
 
 from ._groups import opened_store, with_groups
 from ._options import Format, examples
@@ -117,7 +118,7 @@ def sql(
 
         columns = result.columns
         rows = [
-            dict(zip(columns, map(_plain, values), strict=True)) for values in result.fetchall()
+            dict(zip(columns, map(plain, values), strict=True)) for values in result.fetchall()
         ]
         out.emit(table(rows, columns=columns))
 
@@ -191,24 +192,7 @@ def _rows(batches: Iterable[Any]) -> Iterator[list[Any]]:
     """Yield the rows of record batches, with values as JSON has them."""
     for batch in batches:
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield [_plain(value) for value in row]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: numbers, texts, lists and objects; all else as text; None if
-    it is not finite.
-    """
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, bytes | bytearray):
-        return bytes(value).hex()
-    return float(value) if type(value).__name__ == "Decimal" else str(value)
+            yield [plain(value) for value in row]
 
 
 def _write_plan(result: Any, output: Path | None) -> None:
@@ -229,7 +213,7 @@ def _write_first(result: Any, output: Path | None) -> None:
         with open_output(output) as sink:
             sink.write(bytes(row[0]))
         return
-    text = str(_plain(row[0])) if row[0] is not None else ""
+    text = str(plain(row[0])) if row[0] is not None else ""
     write(
         f"{printable(text, lines=True) if output is None and sys.stdout.isatty() else text}\n",
         output,

@@ -126,26 +126,3 @@ class Summary:
     def is_finite(self) -> bool:
         """Whether all components of all vectors are finite."""
         return bool(np.isfinite(self.norm_square_total))
-
-    def isclose(self, other: Self, *, rtol: float = 1e-9) -> bool:
-        """Return whether two summaries are equal up to rounding."""
-        if (self.n, self.n_zero) != (other.n, other.n_zero):
-            return False
-        scale = max(1.0, abs(self.norm_total))
-        pairs: list[tuple[Float64Array | float, Float64Array | float, float]] = [
-            (self.total, other.total, scale),
-            (self.unit_total, other.unit_total, max(1, self.n)),
-            (self.unit_square_total, other.unit_square_total, max(1, self.n)),
-            (self.norm_total, other.norm_total, scale),
-            (
-                self.norm_square_total,
-                other.norm_square_total,
-                max(1.0, abs(self.norm_square_total)),
-            ),
-            (self.norm_min, other.norm_min, scale),
-            (self.norm_max, other.norm_max, scale),
-        ]
-        return all(
-            np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * size)
-            for a, b, size in pairs
-        )

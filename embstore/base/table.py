@@ -1,5 +1,6 @@
 """Define ``Table``, the result of every query, and how it is printed."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -455,6 +456,27 @@ def with_text_ids(result: Table) -> Table:
         for row in result
     )
     return replace(result, rows=tuple(rows))
+
+
+def plain(value: Any, largest: float = math.inf) -> Any:
+    """Return a value as JSON has it: numbers, texts, lists and objects; all else as text, and
+    integers beyond the largest one; None if it is not finite.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= largest else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(member, largest) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(member, largest) for member in value]
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    if hasattr(value, "tolist"):  # of NumPy
+        return plain(value.tolist(), largest)
+    return float(value) if type(value).__name__ == "Decimal" else str(value)
 
 
 def show_size(n_bytes: object) -> str:

@@ -278,17 +278,6 @@ def parse_marked(text: str) -> Item:
     return Item.occurrence(*found)
 
 
-def marked_items(text: str) -> Iterator[Item]:
-    """Yield the occurrences that :attr:`Item.shown` may show as a text: several if the sentence has
-    brackets too.
-    """
-    begins, ends = ([match.start() for match in re.finditer(mark, text)] for mark in (r"\[", r"\]"))
-    for begin, end in ((begin, end) for begin in begins for end in ends if begin < end):
-        yield Item.occurrence(
-            text[:begin] + text[begin + 1 : end] + text[end + 1 :], Span(begin, end - 1)
-        )
-
-
 def split_marked(text: str) -> tuple[str, Span] | None:
     """Return a text without its only pair of brackets, and the span of what they enclose.
 

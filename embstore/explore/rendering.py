@@ -3,14 +3,13 @@ the same results.
 """
 
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from embstore.base.table import Table
+from embstore.base.table import Table, plain
 from embstore.plot import PlotOptions, draw
 
 _OPTIONS = {
@@ -82,26 +81,8 @@ def to_json(value: Any) -> bytes:
     as null.
     """
     return json.dumps(
-        _plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")
+        plain(value, _SAFE), ensure_ascii=True, allow_nan=False, separators=(",", ":")
     ).encode()
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) <= _SAFE else str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(member) for member in value]
-    if hasattr(value, "tolist"):  # numpy
-        return _plain(value.tolist())
-    if isinstance(value, bytes | bytearray):
-        return value.hex()
-    return str(value)
 
 
 def shortened(value: Any) -> Any:
@@ -109,7 +90,7 @@ def shortened(value: Any) -> Any:
     its end.
     """
     if isinstance(value, str | bytes | bytearray) and len(value) > _LONGEST:
-        return str(_plain(value[:_LONGEST])) + "…"
+        return str(plain(value[:_LONGEST])) + "…"
     if isinstance(value, list | tuple) and len(value) > _LONGEST:
         return [*value[:_LONGEST], "…"]
     return value

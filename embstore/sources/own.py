@@ -32,7 +32,7 @@ from embstore.sources.rows import (
     text_value,
 )
 from embstore.sources.table_files import DELIMITED
-from embstore.sources.tables import TABLES, column_names, read_records
+from embstore.sources.tables import TABLES, column_names, is_number, read_records
 
 SUFFIX = ".txt"
 SEPARATOR = "\t"
@@ -103,14 +103,14 @@ class _Layout(NamedTuple):
                     " the number."
                 )
             return cls(file, suffix, options, named[:-1], named[-1:], width)
-        if suffix in DELIMITED and any(_is_number(name, unit) for name in names):
+        if suffix in DELIMITED and any(is_number(name, unit) for name in names):
             options["header"] = False
             names = [str(number) for number in range(1, len(names) + 1)]
         records = list(islice(_records(file, suffix, names, options), _N_GUESSED))
         numeric = [
             name
             for at, name in enumerate(names)
-            if all(_is_number(values[at], unit) for _, values in records)
+            if all(is_number(values[at], unit) for _, values in records)
         ]
         texts = [name for name in names if name not in numeric][:n_texts]
         if not records:
@@ -118,7 +118,7 @@ class _Layout(NamedTuple):
         if len(texts) < n_texts or not numeric:
             example = f"{file.path}:{'a,b,score' if n_texts == 2 else 'word,value'}"
             places = (f"; {place}: {values[-1]!r}" for place, values in records
-                      if not _is_number(values[-1], unit))  # fmt: skip
+                      if not is_number(values[-1], unit))  # fmt: skip
             raise SourceError(
                 f"{file.path} has the columns {', '.join(names)}, of which {n_texts} of texts and"
                 f" one of numbers alone cannot be told{next(places, '')}. Name them, as in"
@@ -156,14 +156,6 @@ def _records(
     file: DatasetFile, suffix: str, columns: Sequence[str], options: Mapping[str, Any]
 ) -> Iterator[tuple[str, Sequence[object]]]:
     return read_records(file.path, str(file.path), suffix, columns, **options)
-
-
-def _is_number(value: object, unit: Unit) -> bool:
-    try:
-        (label_value if unit is Unit.OCCURRENCE else number_value)(value, "")
-    except SourceError:
-        return False
-    return True
 
 
 _Pair = tuple[str, tuple[str, ...], str]  # a word, its right answers, and its place in the file

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.base.text import name_problem
 from embstore.sources import rows
 from embstore.sources.table_files import (
@@ -160,7 +161,7 @@ def _guessed_texts(table: rows.Table) -> Sequence[str]:
     scores; empty if it has another form.
     """
     records = [record for _, record in islice(table.records(table.names), _N_GUESSED) if record]
-    numeric = [name for name in table.names if all(_is_number(row.get(name)) for row in records)]
+    numeric = [name for name in table.names if all(is_number(row.get(name)) for row in records)]
     texts = [name for name in table.names if name not in numeric]
     is_clear = numeric and table.names[: len(texts)] == texts and len(texts) in (1, 2)
     return texts if records and is_clear else ()
@@ -169,12 +170,13 @@ def _guessed_texts(table: rows.Table) -> Sequence[str]:
 def _begins_with_a_row(table: rows.Table) -> bool:
     """Return whether the first line of a table of several columns has a number, unlike a header."""
     is_plain = len(table.names) == 1 or rows.DEFAULT_COLUMNS[0] in table.names
-    return not is_plain and any(map(_is_number, table.names))
+    return not is_plain and any(map(is_number, table.names))
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object, unit: Unit = Unit.WORD) -> bool:
+    """Return whether a value is a number; of occurrences, a label."""
     try:
-        rows.number_value(value, "")
+        (rows.label_value if unit is Unit.OCCURRENCE else rows.number_value)(value, "")
     except SourceError:
         return False
     return True

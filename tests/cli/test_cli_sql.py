@@ -10,13 +10,14 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from embstore_cli.sql import _plain, _value
+from embstore_cli.sql import _value
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, UnknownNameError
+from embstore.base.table import plain
 
 COUNT = "SELECT unit, count(*) AS n FROM items GROUP BY unit ORDER BY unit"
 
@@ -105,7 +106,7 @@ def test_values_that_json_lacks_are_written_as_text_or_null(cli, made):
         "t": True,
     }
     assert json.loads(cli("sql", select, "--store", made.root, "--format", "jsonl").stdout) == row
-    assert _plain(float("-inf")) is None
+    assert plain(float("-inf")) is None
 
 
 def test_raw_is_the_first_value_alone(cli, refusal, made):

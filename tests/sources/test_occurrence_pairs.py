@@ -9,7 +9,7 @@ from tiny_checkpoint import content
 from embstore import Store
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
-from embstore.base.text import Item, Span, marked_items
+from embstore.base.text import Item, Span
 from embstore.sources.own import find_file
 
 SENTENCES = [
@@ -84,9 +84,3 @@ def test_bad_tables_are_refused_with_the_row(tmp_path, row, columns, reason):
     file = find_file(f"{path}:{','.join(columns)}")
     with pytest.raises(EmbstoreError, match=reason):
         list(file.rows(Unit.OCCURRENCE, "pairs"))
-
-
-def test_a_marked_text_is_read_back_whatever_brackets_its_sentence_has():
-    item = Item.occurrence("a [b] c]", Span(3, 4))
-    assert item.shown == "a [[b]] c]"
-    assert item in [*marked_items(item.shown)]

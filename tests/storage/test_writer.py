@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sound_stores import are_close
 from store_writing import NewItems
 from synthetic import synthetic_card, synthetic_items
 
@@ -56,7 +57,7 @@ def assert_stored(root, *expected):
         found, rows = catalog.vectors(CARD.space, layer).gather()
         assert np.array_equal(found, ids[order])
         assert np.array_equal(rows, vectors[layer][order])
-        assert catalog.summaries(CARD.space)[layer].isclose(Summary.of(vectors[layer]))
+        assert are_close(catalog.summaries(CARD.space)[layer], Summary.of(vectors[layer]))
     [key] = catalog.manifest.keys_of(keys.SUMS, CARD.space)
     assert ItemSet.of_entry(catalog.manifest.files[key]) == catalog.items_of(CARD.space)
 
@@ -154,7 +155,7 @@ def test_sums_that_are_lost_are_computed_anew(tmp_path):
         first.commit(store)
     files = StoreFiles.of_folder(root)
     files.commit(Change(removed=files.manifest().keys_of(keys.SUMS, CARD.space)))
-    assert Catalog(root).summaries(CARD.space)[1].isclose(Summary.of(first.vectors[1]))
+    assert are_close(Catalog(root).summaries(CARD.space)[1], Summary.of(first.vectors[1]))
     with StoreWriter(root) as store:
         second.commit(store)
         # No sums of a part are taken for those of all.
@@ -274,7 +275,7 @@ def test_sums_are_read_without_the_vectors(tmp_path):
     catalog = Catalog(tmp_path / "store")
     for path in (tmp_path / "store" / "vectors").rglob("*.parquet"):
         path.unlink()
-    assert catalog.summaries(CARD.space)[1].isclose(Summary.of(made.vectors[1]))
+    assert are_close(catalog.summaries(CARD.space)[1], Summary.of(made.vectors[1]))
 
 
 def test_sums_whose_file_is_missing_are_damage(tmp_path):
