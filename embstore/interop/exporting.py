@@ -186,16 +186,14 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
         )
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))
     if len(layers) > 1 and not writer.several_layers:
-        several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)
         raise UsageError(
             f"{name} has room for one layer, and {len(layers)} are selected. Choose one with"
-            f" `layers`, or a format with room for several: {several}."
+            " `layers`, or another format, such as format='parquet'."
         )
     if request.keep and not writer.has_columns:
-        with_room = ", ".join(known for known, entry in WRITERS.items() if entry.has_columns)
         raise UsageError(
-            f"{name} has no room for columns of items: leave `keep` out, or choose one of:"
-            f" {with_room}."
+            f"{name} has no room for columns of items: leave `keep` out, or choose another format,"
+            " such as format='parquet'."
         )
     if not request.force and disk.exists(dest):
         raise UsageError(f"{dest} exists. Name another place, or replace it with force=True.")

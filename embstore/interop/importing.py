@@ -293,15 +293,13 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
         )
     first = files[0]
     for file in files[1:]:
-        for what, a, b in (
-            ("dimension", first.dim, file.dim),
-            ("number of layers", first.n_layers, file.n_layers),
-        ):
-            if a != b:
-                raise SourceError(
-                    f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import"
-                    " are of one space: import them one by one, each with its `name`."
-                )
+        if (file.n_layers, file.dim) != (first.n_layers, first.dim):
+            raise SourceError(
+                f"{file.name} has the dimension {file.dim} and {count(file.n_layers, 'layer')}, and"
+                f" {first.name} the dimension {first.dim} and {count(first.n_layers, 'layer')}."
+                " Files of one import are of one space: import them one by one, each with its"
+                " `name`."
+            )
 
 
 def _check_disk(stored: StoreFiles, files: Sequence[VectorFile], options: ImportOptions) -> None:

@@ -200,10 +200,9 @@ def _chosen(names: Sequence[str], n: Groups, options: PoolOptions) -> Groups:
     groups = np.flatnonzero((n >= options.minimum) & has_text)
     if len(groups):
         return groups
-    most = int(np.argmax(n)) if len(n) else None
-    has = "there is none" if most is None else f"the most, {n[most]:,}, has {names[most][:80]!r}"
     raise QueryError(
-        f"no {options.by} of {options.space} has {options.minimum:,} vectors or more (`min`): {has}"
+        f"no {options.by} of {options.space} has {options.minimum:,} vectors or more (`min`): the"
+        f" most are {n.max(initial=0):,}."
     )
 
 

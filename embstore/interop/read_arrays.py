@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import SourceError, UsageError, check_known
+from embstore.base.errors import SourceError
 from embstore.base.space import Unit
 from embstore.base.text import Span, parse_marked
 from embstore.interop.records import CARD_FILE, read_record, with_record
 from embstore.interop.vector_file import (
+    TEXT_ARRAYS,
     UNREADABLE,
     Marked,
     ReadOptions,
@@ -27,6 +28,7 @@ from embstore.interop.vector_file import (
     VectorFile,
     array_texts,
     check_regular,
+    chosen_array,
     file_of_rows,
     texts_of,
 )
@@ -35,7 +37,6 @@ _PICKLED = (
     "holds pickled objects, which can run code when they are loaded. Save it as numbers"
     " (array.astype('float32')), or add allow_pickle=True if you trust where it comes from."
 )
-_TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
 _IN_MEMORY = "the array"
 
 
@@ -117,8 +118,8 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
     try:
         with np.load(path, allow_pickle=options.allow_pickle) as archive:
             names = list(archive.files)
-            chosen = _chosen_array(path, names, options.vector_column)
-            labels = next((name for name in _TEXT_ARRAYS if name in names), None)
+            chosen = chosen_array(path, names, options.vector_column)
+            labels = next((name for name in TEXT_ARRAYS if name in names), None)
             is_needed = labels is not None and options.texts is None
             found = {name: archive[name] for name in (chosen, *([labels] if is_needed else ()))}
     except (*UNREADABLE, AttributeError, zipfile.BadZipFile) as error:
@@ -131,20 +132,6 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
         path, options, partial(array_texts, own[0], str(path)) if own else None
     )
     return memory_file(str(path), "npz", vectors, texts, hashed=hashed)
-
-
-def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
-    """Return the name of the array of vectors in an archive."""
-    if requested is not None:
-        check_known("array", requested, names)
-        return requested
-    others = [name for name in names if name not in _TEXT_ARRAYS and name != "ids"]
-    if len(others) != 1:
-        raise UsageError(
-            f"{path} has the arrays {', '.join(names)}. Name that of the vectors:"
-            " vector_column='NAME'"
-        )
-    return others[0]
 
 
 def array_file(texts: Sequence[str], array: NDArray[Any], unit: Unit) -> VectorFile:

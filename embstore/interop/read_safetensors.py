@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import slices
-from embstore.base.errors import SourceError, UsageError, check_known
+from embstore.base.errors import SourceError, UsageError
 from embstore.base.text import Span
 from embstore.interop import vector_file
 from embstore.interop.records import METADATA_KEY, parse_record, with_record
@@ -23,15 +23,6 @@ _DTYPES = {
     "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
-_NOT_VECTORS = (
-    "item_ids",
-    "texts",
-    "text_offsets",
-    "contexts",
-    "context_offsets",
-    "starts",
-    "ends",
-)
 
 
 def open_safetensors(path: Path, options: vector_file.ReadOptions) -> vector_file.VectorFile:
@@ -92,23 +83,12 @@ def _vectors(
     """Return the names of the tensors of vectors: the one requested, else one for each layer, else
     the only one that fits.
     """
-    if requested is not None:
-        check_known("tensor", requested, tensors)
-        return [requested]
     layers = [
         name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection|output)", name)
     ]
-    if layers:
+    if layers and requested is None:
         return sorted(layers, key=_position)
-    found = [
-        name for name, shape in tensors.items() if name not in _NOT_VECTORS and len(shape) in (2, 3)
-    ]
-    if len(found) != 1:
-        raise UsageError(
-            f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the"
-            " vectors: vector_column='NAME'"
-        )
-    return found
+    return [vector_file.chosen_array(path, tensors, requested)]
 
 
 def _position(name: str) -> tuple[bool, int]:

@@ -6,7 +6,7 @@ line, ``{"text": …}``, for occurrences with ``context``, ``start`` and ``end``
 .parquet a column is read, as by a build.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from embstore.base import documents
 from embstore.base.arrays import slices
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.base.keywords import as_names
+from embstore.base.messages import first_of
 from embstore.base.space import Layers
 from embstore.base.text import Span
 from embstore.sources.files import file_lines, file_type, status, strip_terminator
@@ -32,6 +33,9 @@ BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
 # What numpy raises for what is no array, or has a shape of other numbers or too large ones.
 UNREADABLE = (ValueError, EOFError, TypeError, OverflowError, IndexError)
+TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
+_ITEM_ARRAYS = ("ids", "item_ids", "text_offsets", "contexts", "context_offsets", "starts", "ends")
+_MAX_SHOWN = 20  # names in a message
 TEXTS_AT_ONCE = 8192  # of those that are stored as an array
 
 
@@ -139,6 +143,20 @@ def texts_of(
             " of the rows: texts='FILE'"
         )
     return own, (path,)
+
+
+def chosen_array(path: Path, names: Collection[str], requested: str | None) -> str:
+    """Return the name of the array of vectors in a file: the one requested, or the only one."""
+    if requested is not None:
+        check_known("array", requested, names)
+        return requested
+    found = [name for name in names if name not in (*TEXT_ARRAYS, *_ITEM_ARRAYS)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{path} has {len(names)} arrays: {first_of(names, _MAX_SHOWN)}. Name that of the"
+            " vectors: vector_column='NAME'"
+        )
+    return found[0]
 
 
 def file_of_rows(

@@ -141,7 +141,7 @@ FILES = {
     ),
     "other dimensions": (
         {"a.txt": b"1 2\na 1 2\n", "b.txt": b"1 3\nb 1 2 3\n"},
-        r"has the dimension 3, and .* has 2",
+        r"has the dimension 3 and 1 layer, and .* the dimension 2",
     ),
 }
 
@@ -173,7 +173,7 @@ def test_pickles_are_loaded_if_that_is_allowed(store, tmp_path):
 def test_a_hostile_header_of_safetensors_is_refused(store, tmp_path, header):
     file = tmp_path / "a.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header.encode())
-    with pytest.raises(EmbstoreError, match=r"a.safetensors (is not safetensors|has 0 tensors)"):
+    with pytest.raises(EmbstoreError, match=r"a.safetensors (is not safetensors|has 0 arrays)"):
         store.import_vectors(file, "mine")
     assert not store.path.exists()
 
