@@ -187,7 +187,8 @@ class Plan:
         """Raise SpaceMismatchError if the place has another space of the name, or other layers."""
         if self._stored is None or self._stored.is_empty(card.space):
             return
-        if different := self._stored.cards[card.space].describe_differences(card):
+        different = self._stored.cards[card.space].describe_differences(card)
+        if different:
             raise SpaceMismatchError(
                 f"{self._place} has another space of the name {card.space!r}: there its"
                 f" {different} here. Nothing was copied. Name other spaces with `spaces`, the same"
@@ -260,18 +261,18 @@ class Plan:
             for store in (self._source, self._stored)
         )
         ids, ids_there = (
-            LayerVectors([own[key] for key in own.keys() - others.keys()], card.dim).ids()
-            for own, others in ((here, there), (there, here))
+            LayerVectors([shards[key] for key in shards.keys() - others.keys()], card.dim).ids()
+            for shards, others in ((here, there), (there, here))
         )
         n_new, n_lost = len(np.setdiff1d(ids, ids_there)), len(np.setdiff1d(ids_there, ids))
         if n_new and n_lost:
-            own, other = self._source.name, self._place
+            mine, other = self._source.name, self._place
             if self._verb == "pull":
-                own, other = other, own
+                mine, other = other, mine
             raise StoreError(
                 f"{self._place} has other content: {n_lost:,} items of {card.space} that"
                 f" {self._source.name} does not have, which has {n_new:,} others. Nothing was"
-                f" copied. Take the others in first: embstore merge {other} --store {own}"
+                f" copied. Take the others in first: embstore merge {other} --store {mine}"
             )
         return n_new > 0
 
@@ -298,9 +299,9 @@ class Plan:
         self._replaced += new.removed
         self._kept = new.differing
 
-    def _add(self, found: Iterable[str]) -> None:
+    def _add(self, stored_keys: Iterable[str]) -> None:
         """Add files of the store, by key."""
-        self._wanted += self._source.files.files_of(self._source.manifest, found)
+        self._wanted += self._source.files.files_of(self._source.manifest, stored_keys)
 
     def _add_written(self, files: Files) -> None:
         """Add files that were written for the copy."""

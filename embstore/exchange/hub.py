@@ -153,11 +153,11 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _checkpoints(cards: Iterable[Card]) -> str:
     lines = {}
     for card in cards:
-        at = f"revision `{card.revision}`" if card.revision else "a local folder"
+        origin = f"revision `{card.revision}`" if card.revision else "a local folder"
         lines[card.fingerprint] = (
-            f"* `{_cell(card.checkpoint)}`, {at}: SHA-256 of the weights `{card.weights_sha256}`,"
-            f" of the tokenizer `{card.tokenizer_sha256}`, of the configuration"
-            f" `{card.config_sha256}`."
+            f"* `{_cell(card.checkpoint)}`, {origin}: SHA-256 of the weights"
+            f" `{card.weights_sha256}`, of the tokenizer `{card.tokenizer_sha256}`, of the"
+            f" configuration `{card.config_sha256}`."
         )
     return "\n".join(lines.values())
 

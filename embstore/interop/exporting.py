@@ -117,8 +117,8 @@ class Selected:
     def items(self) -> Iterator[list[Item]]:
         """Yield the items, in the order of :meth:`rows`."""
         for ids in self._batches:
-            found = self._catalog.items(ids.tolist())
-            yield [found[item] for item in ids.tolist()]
+            items = self._catalog.items(ids.tolist())
+            yield [items[item] for item in ids.tolist()]
 
     def rows(self) -> Iterator[Rows]:
         """Yield the items with all their layers, in blocks, and report the progress."""
@@ -131,7 +131,7 @@ class Selected:
             ]
             for first in range(0, len(ids), _BLOCK_ITEMS):
                 part = ids[first : first + _BLOCK_ITEMS]
-                vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])
+                vectors = np.stack([rows[first : first + _BLOCK_ITEMS] for _, rows in gathered])
                 items = self._catalog.items(part.tolist())
                 yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
                 start += len(part)
@@ -156,8 +156,8 @@ class Selected:
     def _in_order(self) -> list[Ids]:
         """Return the selected items of each shard that has some, by their first id."""
         shards = self._catalog.shards(self.card.space, self.card.layers.ids[0])
-        found = [LayerVectors([shard], self.card.dim, self._only).ids() for shard in shards]
-        return sorted((ids for ids in found if len(ids)), key=lambda ids: int(ids[0]))
+        ids_of_shards = [LayerVectors([shard], self.card.dim, self._only).ids() for shard in shards]
+        return sorted((ids for ids in ids_of_shards if len(ids)), key=lambda ids: int(ids[0]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ WRITERS = {
 def _function(place: str) -> Callable[..., Any]:
     """Import the function at ``module:name`` of this package."""
     module, _, name = place.partition(":")
-    found: Callable[..., Any] = getattr(import_module(f"embstore.interop.{module}"), name)
-    return found
+    function: Callable[..., Any] = getattr(import_module(f"embstore.interop.{module}"), name)
+    return function
 
 
 def find_writer(dest: Path, format_name: str | None) -> str:

@@ -72,8 +72,8 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Anew:
-    """What is committed together with the vectors of a space that is made anew."""
+class Replacement:
+    """What is committed together with the vectors of a space that replaces another."""
 
     removal: Callable[[Manifest], Change]  # removes what the space was
     columns: NewTexts  # writes columns of its items
@@ -116,12 +116,12 @@ def write_space(
     files: Sequence[VectorFile],
     card: Card,
     options: ImportOptions,
-    anew: Anew | None = None,
+    replacement: Replacement | None = None,
 ) -> ImportReport:
     """Write the vectors of some files into a space, with columns to keep, and index them.
 
     Items that the space has are left out, and each shard is committed when it is whole; unless the
-    space is made ``anew``: then all is committed at once, in place of what the space was.
+    space is a ``replacement``: then all is committed at once, in place of what the space was.
     """
     began, root = time.perf_counter(), stored_files.root
     with ExitStack() as stack:
@@ -129,7 +129,7 @@ def write_space(
         store = stack.enter_context(StoreWriter(stored_files))
         catalog = None if stored_files.find_manifest() is None else Catalog(stored_files)
         present = np.empty(0, np.int64)
-        if anew is None and catalog is not None and not catalog.is_empty(card.space):
+        if replacement is None and catalog is not None and not catalog.is_empty(card.space):
             catalog.cards[card.space].check_same_space(card)
             card, present = catalog.cards[card.space], catalog.ids(card.space)
         staging = stack.enter_context(Staging(root, options.unit))
@@ -143,10 +143,11 @@ def write_space(
             rows = read_texts(kept, stack.enter_context(Staging(root, options.unit)))
             notes += [*rows.notes, *map(column_line, rows.columns.write(stored_files))]
         known = () if kept is None else kept.keep.names
-        if others := [name for name in files[0].others if name not in known]:
+        others = [name for name in files[0].others if name not in known]
+        if others:
             shown = first_of(others, MOST_NAMED)
             notes.append(f"These columns are left out, and `keep` stores them: {shown}.")
-        missing = MissingItems(staging, catalog if anew is None else None)
+        missing = MissingItems(staging, catalog if replacement is None else None)
         n_present = missing.load_present(card.space)
         parts = Parts.plan(
             staging.n_items, staging.n_chars, card.layer_bytes, options.shard_bytes, ShardSpec()
@@ -159,17 +160,17 @@ def write_space(
             texts.write(missing.present([card.space], parts))
         batches = _batches(stored_files, card, missing, parts, spool)
         n_bytes = 0
-        if anew is None:
+        if replacement is None:
             for batch in batches:
                 store.commit([(batch, texts.missing)])
                 n_bytes += batch.n_bytes
         else:
 
             def new_tables(base: Manifest, ids: Ids) -> Files:
-                return {**texts.missing(base, ids), **anew.columns(base, ids)}
+                return {**texts.missing(base, ids), **replacement.columns(base, ids)}
 
             made = [(batch, new_tables) for batch in batches]
-            store.commit(made, anew.removal)
+            store.commit(made, replacement.removal)
             n_bytes = sum(batch.n_bytes for batch, _ in made)
         store.complete_sums([card])
         indexes = update_indexes(stored_files, card, options.index, memory=options.index_memory)
@@ -209,8 +210,10 @@ def _imported_card(options: ImportOptions, files: Sequence[VectorFile], digest: 
         for path in paths
     ]
     if digest is None:
-        each = [str(file["sha256"]) for file in hashes]
-        digest = each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
+        digests = [str(file["sha256"]) for file in hashes]
+        digest = digests[0]
+        if len(digests) > 1:
+            digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     origins = [file.origin for file in files if file.origin is not None]
     origin = {key: origins[0][key] for key in _ORIGIN if key in origins[0]} if origins else None
     return Card(
@@ -260,8 +263,8 @@ def _numbers(requested: str) -> list[int]:
     """Parse numbers of layers."""
     numbers: list[int] = []
     for part in requested.split(","):
-        found = re.fullmatch(r" *([0-9]{1,4})(?:-([0-9]{1,4}))? *", part)
-        numbers += range(int(found[1]), int(found[2] or found[1]) + 1) if found else [-1, -1]
+        match = re.fullmatch(r" *([0-9]{1,4})(?:-([0-9]{1,4}))? *", part)
+        numbers += range(int(match[1]), int(match[2] or match[1]) + 1) if match else [-1, -1]
     if numbers != sorted({*numbers}) or not numbers or numbers[-1] > MAX_BLOCKS:
         raise UsageError(
             f"layers={requested!r} is not a list of layers: write ascending numbers up to"

@@ -20,7 +20,7 @@ from embstore.base.messages import Report
 from embstore.base.space import Unit, check_space_name
 from embstore.base.table import show_size
 from embstore.base.text import N_POOLED, item_id
-from embstore.interop.importing import Anew, ImportOptions, write_space
+from embstore.interop.importing import ImportOptions, Replacement, write_space
 from embstore.interop.vector_file import Block, VectorFile, rows_per_block
 from embstore.maintain.removal import without
 from embstore.metrics.data import Contexts
@@ -169,13 +169,13 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
     source = VectorFile(
         parent.space, "pooled", len(parent.layers), parent.dim, "float32", blocks, n=len(groups)
     )
-    anew = Anew(
+    replacement = Replacement(
         lambda base: without(files, base, [card.space]), _counts(files, card, texts, n[groups])
     )
     chosen = ImportOptions(
         card.space, card.unit, index=options.index, index_memory=options.index_memory
     )
-    written = write_space(files, [source], card, chosen, anew)
+    written = write_space(files, [source], card, chosen, replacement)
     return replace(report, n_bytes=written.n_bytes, notes=written.notes)
 
 
@@ -215,7 +215,7 @@ def _is_there(catalog: Catalog, card: Card) -> bool:
     if catalog.is_empty(card.space):
         return False
     stored = catalog.cards[card.space]
-    hashes = [(each.pooled or {}).get("sha256") for each in (stored, card)]
+    hashes = [(pooled.pooled or {}).get("sha256") for pooled in (stored, card)]
     if replace(stored, pooled={**(stored.pooled or {}), "sha256": hashes[1]}).pooled != card.pooled:
         stored.check_same_space(card)
     return hashes[0] == hashes[1]

@@ -121,15 +121,15 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
             chosen = chosen_array(path, names, options.vector_column)
             labels = next((name for name in TEXT_ARRAYS if name in names), None)
             is_needed = labels is not None and options.texts is None
-            found = {name: archive[name] for name in (chosen, *([labels] if is_needed else ()))}
+            arrays = {name: archive[name] for name in (chosen, *([labels] if is_needed else ()))}
     except (*UNREADABLE, AttributeError, zipfile.BadZipFile) as error:
         cause = f"is not a .npz file, or damaged: {error}. Save it again with numpy.savez."
         raise SourceError(f"{path} {_PICKLED if 'pickle' in str(error) else cause}") from error
-    vectors, *own = (
-        _plain(array, path) if array.dtype.hasobject else array for array in found.values()
+    vectors, *own_texts = (
+        _plain(array, path) if array.dtype.hasobject else array for array in arrays.values()
     )
     texts, hashed = texts_of(
-        path, options, partial(array_texts, own[0], str(path)) if own else None
+        path, options, partial(array_texts, own_texts[0], str(path)) if own_texts else None
     )
     return memory_file(str(path), "npz", vectors, texts, hashed=hashed)
 

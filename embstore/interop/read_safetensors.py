@@ -30,23 +30,23 @@ def open_safetensors(path: Path, options: vector_file.ReadOptions) -> vector_fil
     vector_file.check_regular(path)
     with _opened(path) as file:
         slices_of = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        tensors = {name: tuple(each.get_shape()) for name, each in slices_of.items()}
-        dtypes = {name: each.get_dtype() for name, each in slices_of.items()}
+        tensors = {name: tuple(tensor.get_shape()) for name, tensor in slices_of.items()}
+        dtypes = {name: tensor.get_dtype() for name, tensor in slices_of.items()}
         metadata = file.metadata() or {}
     chosen = _vectors(path, tensors, options.vector_column)
     kinds = {(tensors[name], dtypes[name]) for name in chosen}
     if len(kinds) > 1:
         raise SourceError(f"{path}: its layers differ in shape or type: {sorted(map(str, kinds))}.")
     [(shape, dtype)] = kinds
-    own = partial(_own_texts, tensors, path) if "texts" in tensors else None
-    texts, hashed = vector_file.texts_of(path, options, own)
+    own_texts = partial(_own_texts, tensors, path) if "texts" in tensors else None
+    texts, hashed = vector_file.texts_of(path, options, own_texts)
     is_bfloat16 = dtype == "BF16"  # which NumPy does not know
 
     def rows(start: int, end: int) -> NDArray[Any]:
         part = (slice(start, end),) if len(shape) == 2 else (slice(None), slice(start, end))
         with _opened(path, "pt" if is_bfloat16 else "np") as file:
-            found = [file.get_slice(name)[part] for name in chosen]
-        arrays = [tensor.float().numpy() for tensor in found] if is_bfloat16 else found
+            parts = [file.get_slice(name)[part] for name in chosen]
+        arrays = [tensor.float().numpy() for tensor in parts] if is_bfloat16 else parts
         return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
     whole = shape if len(chosen) == 1 else (len(chosen), *shape)
@@ -88,7 +88,8 @@ def _vectors(
     ]
     if layers and requested is None:
         return sorted(layers, key=_position)
-    return [vector_file.chosen_array(path, tensors, requested)]
+    names = [name for name, shape in tensors.items() if len(shape) in (2, 3)]
+    return [vector_file.chosen_array(path, names, requested)]
 
 
 def _position(name: str) -> tuple[bool, int]:

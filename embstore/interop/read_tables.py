@@ -129,10 +129,10 @@ def _saved_files(folder: Path) -> list[Path]:
 
 def _json(path: Path) -> Document:
     """Return the JSON object in a small file."""
-    found = read_record(path)
-    if not isinstance(found, dict):
+    document = read_record(path)
+    if not isinstance(document, dict):
         raise SourceError(f"{path} is damaged: it is not a JSON object. Save the dataset again.")
-    return found
+    return document
 
 
 class VectorTable:
@@ -170,7 +170,8 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     spans = list(_SPAN_COLUMNS) if set(_SPAN_COLUMNS) <= {*source.schema.names} else []
     used = {text, *spans, *vectors, *_OWN_COLUMNS}
     for name in used:
-        if (n := source.schema.names.count(name)) > 1:
+        n = source.schema.names.count(name)
+        if n > 1:
             raise SourceError(
                 f"{source.name} has {n} columns named {name!r}. Rename all but one of them."
             )
@@ -207,16 +208,16 @@ def _text_column(source: VectorTable, requested: str | None) -> str:
         check_known("column", requested, names)
         return requested
     strings = [field.name for field in source.schema if _is_string(field.type)]
-    found = next(
+    column = next(
         (name for name in _TEXT_COLUMNS if name in strings),
         strings[0] if len(strings) == 1 else None,
     )
-    if found is None:
+    if column is None:
         raise UsageError(
             f"{source.name} has the columns {', '.join(names)}. Name the one with the texts:"
             " column='NAME'"
         )
-    return found
+    return column
 
 
 def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
@@ -278,12 +279,12 @@ def _layer_ids(source: VectorTable) -> list[int]:
     """Return the distinct numbers in the column ``layer``, ascending."""
     if not pa.types.is_integer(source.schema.field(_LAYER).type):
         return []
-    found: set[int] = set()
+    ids: set[int] = set()
     for batch in source.batches([_LAYER], 1 << 16):
         if batch.column(0).null_count:
             raise SourceError(f"{source.name}: a row has no layer. Give each its number.")
-        found.update(np.unique(batch.column(0).to_numpy(zero_copy_only=False)).tolist())
-    return sorted(found)
+        ids.update(np.unique(batch.column(0).to_numpy(zero_copy_only=False)).tolist())
+    return sorted(ids)
 
 
 def _blocks(
@@ -345,9 +346,9 @@ def _values(column: Any, dim: int, name: str, first: int) -> NDArray[Any]:
     lengths = pc.list_value_length(column).to_pylist()
     for row, length in enumerate(lengths, first):
         if length != dim:
-            found = "null" if length is None else f"of {length} numbers"
+            shown = "null" if length is None else f"of {length} numbers"
             raise SourceError(
-                f"{name}:{row}: the vector is {found}, where the first has {dim} numbers. All must"
+                f"{name}:{row}: the vector is {shown}, where the first has {dim} numbers. All must"
                 " have one dimension: correct or remove the row."
             )
     components = column.flatten()

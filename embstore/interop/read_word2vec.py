@@ -167,8 +167,8 @@ def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
                     " again with keys in UTF-8."
                 ) from error
             if keys:
-                found = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
-                yield Block(texts, found, done + 1)
+                array = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
+                yield Block(texts, array, done + 1)
                 done += len(keys)
         if (data + stream.read(2)).strip(b"\n"):
             raise SourceError(

@@ -70,8 +70,9 @@ def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
     """Return a file of vectors with what the record beside it names, if its vectors are of that
     dimension.
     """
-    found = with_record(file, read_record(path.with_name(f"{path.name}.{CARD_FILE}")))
-    return found if found.origin is not None and found.origin["dim"] == file.dim else file
+    described = with_record(file, read_record(path.with_name(f"{path.name}.{CARD_FILE}")))
+    is_of_file = described.origin is not None and described.origin["dim"] == file.dim
+    return described if is_of_file else file
 
 
 def _layers(record: Any, card: Card, n_layers: int) -> Layers | None:

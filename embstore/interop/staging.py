@@ -140,8 +140,9 @@ class Stager:
         self._spool.finish()
         if not self._n:
             raise SourceError("there is no vector in the files. Give files with at least one.")
-        if (found := self._staging.first_duplicate()) is not None:
-            text, first, second = found
+        duplicate = self._staging.first_duplicate()
+        if duplicate is not None:
+            text, first, second = duplicate
             raise SourceError(
                 f"{second}: {text[:_SHOWN]!r} is there twice, first at {first}, and an item has one"
                 " vector. Remove one of them."
@@ -154,20 +155,20 @@ class Stager:
 
         All are of one shape, finite, and representable in the stored dtype.
         """
-        found = block.vectors
-        if found.shape != (file.n_layers, len(block.texts), file.dim):
+        original = block.vectors
+        if original.shape != (file.n_layers, len(block.texts), file.dim):
             raise SourceError(
-                f"{file.place(block.first)}: vectors of the shape {found.shape[2:]} where"
+                f"{file.place(block.first)}: vectors of the shape {original.shape[2:]} where"
                 f" {file.name} begins with ({file.dim},). All must have one dimension."
             )
         limit = FLOAT16_MAX if self._card.dtype == "float16" else np.finfo(np.float32).max
         with np.errstate(over="ignore", invalid="ignore"):
-            vectors = found.astype(np.float32)
+            vectors = original.astype(np.float32)
             bad = np.flatnonzero(~(np.abs(vectors) <= limit).all(axis=(0, 2)))
         if not len(bad):
             return vectors
         row = int(bad[0])
-        largest = float(np.abs(found[:, row].astype(np.float64)).max())
+        largest = float(np.abs(original[:, row].astype(np.float64)).max())
         raise SourceError(
             f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
             f" has a component of size {largest:.6g}, which is not finite, or above {limit:.6g},"
@@ -179,9 +180,9 @@ class Stager:
         """Stage the texts of a block, and return their ids and keys (n)."""
         unit = self._card.unit
         ids, keys = [], []
-        for number, given in enumerate(block.texts, block.first):
-            place, text = file.place(number), _text(given)
-            if unit.has_context != isinstance(given, Marked):
+        for number, row in enumerate(block.texts, block.first):
+            place, text = file.place(number), _text(row)
+            if unit.has_context != isinstance(row, Marked):
                 raise _wrong_unit(unit, file)
             if not text or text.isspace():
                 raise SourceError(
@@ -190,9 +191,9 @@ class Stager:
                 )
             if not is_unicode(text):
                 raise SourceError(f"{place}: the key {text[:_SHOWN]!r} is not valid Unicode.")
-            if isinstance(given, Marked):
-                item = _item(unit, given, place)
-                keys.append(self._staging.add_occurrences(given.context, [item], place))
+            if isinstance(row, Marked):
+                item = _item(unit, row, place)
+                keys.append(self._staging.add_occurrences(row.context, [item], place))
                 ids.append(item.id)
             else:
                 ids.append(self._staging.add(text, place))
@@ -200,15 +201,15 @@ class Stager:
         return np.array(ids, np.int64), np.array(keys or ids, np.int64)
 
 
-def _text(given: str | Marked) -> str:
-    return given.text if isinstance(given, Marked) else given
+def _text(row: str | Marked) -> str:
+    return row.text if isinstance(row, Marked) else row
 
 
-def _item(unit: Unit, given: Marked, place: str) -> Item:
+def _item(unit: Unit, row: Marked, place: str) -> Item:
     """Return the occurrence of a text in its sentence, or a token; raise SourceError if it is not
     at the span.
     """
-    text, context, span = given
+    text, context, span = row
     # The text of a token need not be its characters, of which it may have none.
     is_token = unit is Unit.TOKEN
     is_inside = 0 <= span.start < span.end + is_token <= len(context) + is_token

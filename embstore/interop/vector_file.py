@@ -107,42 +107,42 @@ def check_regular(path: Path) -> int:
     """Return the size of a file in bytes; raise SourceError unless it is a regular file that is not
     empty.
     """
-    found = status(path, str(path))
-    if found is None:
+    file_status = status(path, str(path))
+    if file_status is None:
         raise SourceError(f"{path} does not exist. Check the path.")
-    if S_ISDIR(found.st_mode):
+    if S_ISDIR(file_status.st_mode):
         raise SourceError(
             f"{path} is a folder. Give a file in it, or a folder that datasets' save_to_disk wrote."
         )
-    if not S_ISREG(found.st_mode):
+    if not S_ISREG(file_status.st_mode):
         raise SourceError(
             f"{path} is not a regular file. Write its content to a file first, and give that file."
         )
-    if found.st_size == 0:
+    if file_status.st_size == 0:
         raise SourceError(f"{path} is empty. Give a file with at least one vector.")
-    return found.st_size
+    return file_status.st_size
 
 
 def is_folder(path: Path) -> bool:
     """Return whether there is a folder at a path."""
-    found = status(path, str(path))
-    return found is not None and S_ISDIR(found.st_mode)
+    file_status = status(path, str(path))
+    return file_status is not None and S_ISDIR(file_status.st_mode)
 
 
 def texts_of(
-    path: Path, options: ReadOptions, own: Callable[[], Texts] | None = None
+    path: Path, options: ReadOptions, own_texts: Callable[[], Texts] | None = None
 ) -> tuple[Callable[[], Texts], tuple[Path, ...]]:
     """Return what yields the texts of an array, of ``--texts`` or its own, and the files that both
     are read from.
     """
     if options.texts is not None:
         return partial(file_texts, options.texts, options.column), (path, options.texts)
-    if own is None:
+    if own_texts is None:
         raise UsageError(
             f"{path}: An array has no texts. Name the file that has them, one a line in the order"
             " of the rows: texts='FILE'"
         )
-    return own, (path,)
+    return own_texts, (path,)
 
 
 def chosen_array(path: Path, names: Collection[str], requested: str | None) -> str:
@@ -150,13 +150,13 @@ def chosen_array(path: Path, names: Collection[str], requested: str | None) -> s
     if requested is not None:
         check_known("array", requested, names)
         return requested
-    found = [name for name in names if name not in (*TEXT_ARRAYS, *_ITEM_ARRAYS)]
-    if len(found) != 1:
+    candidates = [name for name in names if name not in (*TEXT_ARRAYS, *_ITEM_ARRAYS)]
+    if len(candidates) != 1:
         raise UsageError(
             f"{path} has {len(names)} arrays: {first_of(names, _MAX_SHOWN)}. Name that of the"
             " vectors: vector_column='NAME'"
         )
-    return found[0]
+    return candidates[0]
 
 
 def file_of_rows(

@@ -39,8 +39,8 @@ def _write_long(file: Path, selected: Selected, open_writer: Callable[..., Any])
     """Write layer, layer_name, item_id, text, of occurrences context, start and end, the columns,
     and vector.
     """
-    own = [pa.field("layer", pa.int16()), pa.field("layer_name", pa.string())]
-    fields = [*own, *item_fields(selected), pa.field("vector", _vector_type(selected))]
+    layer_fields = [pa.field("layer", pa.int16()), pa.field("layer_name", pa.string())]
+    fields = [*layer_fields, *item_fields(selected), pa.field("vector", _vector_type(selected))]
     schema = pa.schema(fields, metadata=metadata(selected))
     with disk.writing(file) as stream, open_writer(stream, schema) as writer:
         for rows in selected.rows():

@@ -36,8 +36,8 @@ def _digits(vectors: Vectors) -> list[str]:
     values = pc.cast(pa.array(vectors.astype(np.float32).ravel()), pa.string())
     n, dim = vectors.shape
     offsets = pa.array(np.arange(0, n * dim + 1, dim, dtype=np.int32))
-    found: list[str] = pc.binary_join(pa.ListArray.from_arrays(offsets, values), " ").to_pylist()
-    return found
+    digits: list[str] = pc.binary_join(pa.ListArray.from_arrays(offsets, values), " ").to_pylist()
+    return digits
 
 
 def _check_keys(items: Sequence[Item], space: str) -> None:

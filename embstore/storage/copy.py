@@ -201,14 +201,14 @@ def write_new_rows(
     units = {card.unit.value for card in cards} if requested is not None else None
     own_datasets = {} if stored is None else {name_of(file): file for file in stored.dataset_files}
     for file in source.dataset_files:
-        own = own_datasets.get(name_of(file))
-        new, differing_units = _new_rows_of_dataset(file, own, units)
+        own_file = own_datasets.get(name_of(file))
+        new, differing_units = _new_rows_of_dataset(file, own_file, units)
         differing += [(name_of(file), unit) for unit in differing_units]
         if new is not None:
-            kind = (own or file).entry["kind"]
+            kind = (own_file or file).entry["kind"]
             table = new.replace_schema_metadata({"kind": kind})
             added |= tables.write(target, keys.DATASETS, table, name=name_of(file), kind=kind)
-            removed += [] if own is None else [own.key]
+            removed += [] if own_file is None else [own_file.key]
     return NewRows(added, removed, differing)
 
 

@@ -54,7 +54,12 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vector
         ("import", "no name.txt"): "--name NAME",
         ("export", "out.vec"): "the store has several spaces: mine, w. Name one",
         ("remove",): "(mine, w)",
-        ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
+        (
+            "import",
+            "spaced.txt",
+            "--name",
+            "b",
+        ): "Row #2: Expected 3 columns, got 4: new york 1 0. Each line is a key in UTF-8, without spaces",
         ("import", vectors, "--name", "b", "--as", "wordvec"): "Did you mean 'word2vec'",
         ("import", vectors, "--name", "mine", "--layer", "3"): "layers is 0, not 3",
         ("import", "missing.txt", "--name", "b"): "missing.txt does not exist",

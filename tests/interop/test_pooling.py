@@ -256,7 +256,7 @@ def test_a_copy_without_the_parent_is_not_called_stale(occurrences, tmp_path):
     [
         ({"space": "toy.word.last"}, QueryError, "is of words, each by itself"),
         ({"min": 100}, QueryError, r"no word of toy.occurrence.last has 100 .*the most are 6"),
-        ({"min": 100, "by": "context"}, QueryError, "no context of .*, has 'a dog and a cat"),
+        ({"min": 100, "by": "context"}, QueryError, "no context of .* has 100 vectors or more"),
         ({"min": 0}, UsageError, "`min` must be at least 1"),
         ({"space": "toy.ocurrence.last"}, UnknownNameError, "Did you mean 'toy.occurrence.last'"),
         ({"by": "sentence"}, UnknownNameError, "unknown value of `by`"),
