@@ -77,12 +77,9 @@ def procrustes(left: Layers, right: Layers | None, ids: Ids) -> list[Result]:
         rows.append({"n": n, "reason": why})
         if why is None:
             if pair not in angles:
-                is_near = i != j and cosines[pair] > 1 - _NEAR
-                angles[pair] = (
-                    _small_angle(grid.layers[i], grid.layers[j], ids)
-                    if is_near
-                    else acos(cosines[pair])
-                )
+                angles[pair] = acos(cosines[pair])
+                if i != j and cosines[pair] > 1 - _NEAR:
+                    angles[pair] = _small_angle(grid.layers[i], grid.layers[j], ids)
             rows[-1] |= {"procrustes": angles[pair], "similarity": cosines[pair]}
     return rows
 

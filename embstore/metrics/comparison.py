@@ -113,11 +113,9 @@ def cka(
         return _svcca_rows(grid, ids)
     min_items = _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
-    forms = (
-        pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram)
-        if n >= min_items
-        else {}
-    )
+    forms: dict[Pair, float] = {}
+    if n >= min_items:
+        forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram)
     too_few = (None, f"{variant} CKA needs {min_items} items or more")
     spectra = [
         Spectrum.of(layer, forms[i, i]) if variant == "biased" and forms else UNBIASED

@@ -453,11 +453,10 @@ def _explained_by_group(
         result.n_zero[members] += n_zero
     groups = np.flatnonzero(result.n >= minimum)
     for group, x in each_group(data, contexts, groups, result.n):
-        result.value[group] = (
-            _explained_by_moments(x, centred=centred)
-            if isinstance(x, Moments)
-            else _explained(x, centred=centred)
-        )
+        if isinstance(x, Moments):
+            result.value[group] = _explained_by_moments(x, centred=centred)
+        else:
+            result.value[group] = _explained(x, centred=centred)
     return result
 
 

@@ -42,9 +42,6 @@ from embstore.metrics.numerics.neighbours import why_too_many
 Codes = Int64Array
 
 _ROW_VALUES = 1 << 22
-ONE_CLASS = "fewer than two classes"
-
-
 _COUNTS = (
     count("n_classes", "classes among the items"),
     N_ZERO,
@@ -194,13 +191,9 @@ def _why_large(k: int, sizes: Float64Array) -> str | None:
 
 def why_no_classes(n: int, n_classes: int) -> str | None:
     """Return the reason why labels of n items say nothing; None if they do."""
-    return (
-        ONE_CLASS
-        if n_classes < 2
-        else "each item is a class of its own"
-        if n_classes == n
-        else None
-    )
+    if n_classes < 2:
+        return "fewer than two classes"
+    return "each item is a class of its own" if n_classes == n else None
 
 
 def _vote(labels: Codes) -> Codes:

@@ -218,11 +218,9 @@ def _solve(logs: Float64Array, a: int, b: int) -> float | None:
         return (len(logs) - 1) / d - a * float((logs / np.expm1(-d * logs)).sum()) - b * total
 
     low, high = 1e-6, _LARGEST
-    return (
-        float(brentq(score, low, high, xtol=1e-13, rtol=1e-13))
-        if score(low) > 0 > score(high)
-        else None
-    )
+    if score(low) <= 0 or score(high) >= 0:
+        return None
+    return float(brentq(score, low, high, xtol=1e-13, rtol=1e-13))
 
 
 def _information(d: float, logs: Float64Array, a: int) -> float:

@@ -138,11 +138,7 @@ class Regression:
         n, p = x.shape
         is_wide = n < p
         squares, basis = eigenvectors_of(x @ x.T if is_wide else x.T @ x)
-        squares = (
-            zero_insignificant(squares, min(n - 1, p))
-            if squares[-1] > 0
-            else np.zeros_like(squares)
-        )
+        squares = zero_insignificant(squares, min(n - 1, p))
         is_kept = squares > 0
         squares, basis = squares[is_kept], basis[:, is_kept]
         other = (x.T @ basis if is_wide else x @ basis) / np.sqrt(squares)

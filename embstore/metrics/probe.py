@@ -50,12 +50,10 @@ _MAX_ITERATIONS = 2000
 
 def _describe_draws(row: Mapping[str, Any]) -> str:
     """Return how the folds and the labels of the control were drawn."""
-    types = "the control task of Hewitt & Liang (2019): one random label for each word"
-    control = (
-        ""
-        if row["control"] is None
-        else f"; control: {types if row['control'] == 'types' else row['control']}"
-    )
+    control = row["control"]
+    if control == "types":
+        control = "the control task of Hewitt & Liang (2019): one random label for each word"
+    control = f"; control: {control}" if control else ""
     times = f"{row['repeats']} × " if row["repeats"] > 1 else ""
     return f"{times}{row['folds']} folds drawn at random{kept_whole(row['grouped_by'])}{control}"
 
