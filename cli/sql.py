@@ -117,9 +117,7 @@ def sql(
         from embstore.base.table import table
 
         columns = result.columns
-        rows = [
-            dict(zip(columns, map(plain, values), strict=True)) for values in result.fetchall()
-        ]
+        rows = [dict(zip(columns, map(plain, values), strict=True)) for values in result.fetchall()]
         out.emit(table(rows, columns=columns))
 
 

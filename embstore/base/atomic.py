@@ -53,12 +53,12 @@ def is_leftover(path: Path) -> bool:
     """
     if not is_temporary(path.name):
         return False
-    found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
+    match = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
     with suppress(FileNotFoundError):
-        if not found or not _machine():
+        if not match or not _machine():
             return os.lstat(path).st_mtime < time.time() - _LEFTOVER_SECONDS
         try:
-            os.kill(int(found[1]), 0)
+            os.kill(int(match[1]), 0)
         except ProcessLookupError:
             return True
         except (OSError, OverflowError):  # of another user, or no number of a process

@@ -81,9 +81,10 @@ def _problem(mode: int, *, folder: bool) -> str | None:
         stat.S_IFIFO: "a named pipe",
         stat.S_IFSOCK: "a socket",
     }  # fmt: skip
-    found = types.get(stat.S_IFMT(mode), "a device")
+    actual = types.get(stat.S_IFMT(mode), "a device")
     return (
-        f"it is {found} where a {expected} should be. Put the {expected} itself there, or remove it"
+        f"it is {actual} where a {expected} should be. Put the {expected} itself there, or remove"
+        " it"
     )
 
 
@@ -95,10 +96,10 @@ def stamp_of(path: Path | str) -> Stamp | None:
     it is missing.
     """
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def free_bytes(path: Path) -> int | None:
@@ -139,12 +140,12 @@ def _mode(path: Path) -> int:
 def resolved(path: Path) -> Path:
     """Return the absolute path of a store's folder, with symbolic links resolved."""
     try:
-        found = path.resolve()
-        if not is_utf8(str(found)):
+        absolute = path.resolve()
+        if not is_utf8(str(absolute)):
             raise StoreError(
-                f"{found} is not UTF-8, as the paths of a store are. Rename that folder."
+                f"{absolute} is not UTF-8, as the paths of a store are. Rename that folder."
             )
-        return found
+        return absolute
     except RuntimeError as error:  # before Python 3.13
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
     except ValueError as error:  # the path contains a NUL
@@ -237,10 +238,11 @@ def remove_tree(folder: Path) -> None:
     if not is_folder(folder):
         folder.unlink(missing_ok=True)
         return
-    found = [
+    contents = [
         (Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries_below(folder)
     ]
-    for path, is_inner_folder in [*reversed(found), (folder, True)]:  # contents before their folder
+    # Contents before their folder.
+    for path, is_inner_folder in [*reversed(contents), (folder, True)]:
         with suppress(FileNotFoundError):
             (os.rmdir if is_inner_folder else os.unlink)(path)
 
@@ -275,8 +277,8 @@ def entries_below(folder: Path) -> Iterator[Entry]:
 def entries(folder: Path) -> list[Entry]:
     """Return the entries of a folder, sorted by name; empty if the folder does not exist."""
     try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as scanned:
+            return sorted(scanned, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
 

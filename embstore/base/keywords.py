@@ -24,15 +24,15 @@ def check_types(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         hint = None if value is None else hints.get(name)
         types = [
-            each
-            for each in get_args(hint) or [hint]
-            if isinstance(each, type) and each is not NoneType
+            member_type
+            for member_type in get_args(hint) or [hint]
+            if isinstance(member_type, type) and member_type is not NoneType
         ]
         allowed = (*types, int) if float in types else (*types,)
         for member in value if isinstance(value, list | tuple) else [value]:
             is_simple = isinstance(member, str | bytes | int | float | None)
             if types and is_simple and not isinstance(member, allowed):
-                expected = " or ".join(each.__name__ for each in types)
+                expected = " or ".join(member_type.__name__ for member_type in types)
                 raise UsageError(f"{name} must be {expected}, not {member!r}.")
 
 

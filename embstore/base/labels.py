@@ -64,9 +64,9 @@ def _model_label(model: str, *, with_seed: bool) -> str:
     """Return a model's name as its authors write it: ``MiniLM, untrained`` for
     ``minilm-untrained-0``.
     """
-    if (found := _UNTRAINED.fullmatch(model)) is not None:
-        seed = f" (seed {found['seed']})" if with_seed else ""
-        return f"{_model_label(found['model'], with_seed=False)}{found['more']}, untrained{seed}"
+    if (match := _UNTRAINED.fullmatch(model)) is not None:
+        seed = f" (seed {match['seed']})" if with_seed else ""
+        return f"{_model_label(match['model'], with_seed=False)}{match['more']}, untrained{seed}"
     return re.sub(r"^[^-.]+", lambda first: _MODELS.get(first[0], first[0]), model)
 
 
@@ -74,7 +74,7 @@ def labelled(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
     beside: Sequence[str],
-    given: Mapping[str, str],
+    chosen: Mapping[str, str],
 ) -> tuple[tuple[dict[str, Any], ...], dict[str, str], str]:
     """Return rows with labels in place of the names of spaces, space → label, and what all spaces
     have in common.
@@ -86,10 +86,10 @@ def labelled(
     spaces = list(
         dict.fromkeys(row[name] for name in columns for row in rows if row.get(name) is not None)
     )
-    found, shared = space_labels(spaces)
-    if unknown := [space for space in given if space not in found]:
-        raise UnknownNameError("space to label", unknown[0], found)
-    labels = {**found, **given}
+    by_space, shared = space_labels(spaces)
+    if unknown := [space for space in chosen if space not in by_space]:
+        raise UnknownNameError("space to label", unknown[0], by_space)
+    labels = {**by_space, **chosen}
     if len({*labels.values()}) < len(labels):
         raise UsageError(
             "two spaces have the same label: give each labels='SPACE=TEXT' a text of its own."
@@ -102,27 +102,27 @@ def labelled(
     return changed, labels, labels[spaces[0]] if len(spaces) == 1 else shared
 
 
-def read_labels(given: Any) -> dict[str, str]:
+def read_labels(value: Any) -> dict[str, str]:
     """Return space → label of a mapping, of pairs, or of texts ``SPACE=TEXT``."""
     labels = {}
-    for each in given.items() if isinstance(given, Mapping) else as_list(given):
-        space, label = each if isinstance(each, tuple) else str(each).partition("=")[::2]
+    for pair in value.items() if isinstance(value, Mapping) else as_list(value):
+        space, label = pair if isinstance(pair, tuple) else str(pair).partition("=")[::2]
         if not (space and label and isinstance(space, str) and isinstance(label, str)):
             raise UsageError(
-                f"{each!r} is no label: write SPACE=TEXT, as in labels='minilm.word.last=MiniLM,"
+                f"{pair!r} is no label: write SPACE=TEXT, as in labels='minilm.word.last=MiniLM,"
                 " words'."
             )
         labels[space] = label
     return labels
 
 
-def as_list(given: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Return the values of an option that takes several: none for None or "", a single one where it
     is no list.
     """
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        return [given] if given else []
-    return [*given]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value] if value else []
+    return [*value]
 
 
 def model_of(space: str) -> str:

@@ -157,8 +157,8 @@ class Table:
         """
         if self.pivot is None:
             return self
-        rows, found, _ = labelled(self.rows, ("space", "space_2"), ("versus",), labels)
-        notes = [f"{label}: {space}" for space, label in found.items() if label != space]
+        rows, label_of, _ = labelled(self.rows, ("space", "space_2"), ("versus",), labels)
+        notes = [f"{label}: {space}" for space, label in label_of.items() if label != space]
         return replace(self, rows=rows, notes=(*self.notes, *notes))
 
     def to_latex(self, labels: Mapping[str, str] | None = None) -> str:
@@ -198,11 +198,11 @@ class Table:
         every = self._cells(pivot)
         starred, place = self._starred(pivot), next(iter(every), "") == "n"
         for head in heads:
-            own = [row for (_, across), row in rows.items() if across == head]
+            of_head = [row for (_, across), row in rows.items() if across == head]
             cells = {  # but for the first value, those that have a value there
                 name: cell
-                for at, (name, cell) in enumerate(every.items())
-                if at <= place or any(cell(row) != "-" for row in own)
+                for position, (name, cell) in enumerate(every.items())
+                if position <= place or any(cell(row) != "-" for row in of_head)
             }
             title = " ".join(str(head[i]) for i in named)
             header += _column_heads(pivot, cells, title, alone=len(heads) == 1)
@@ -307,7 +307,8 @@ class Table:
     def exact_sizes(self) -> "Table":
         """Return the table with sizes printed in bytes, with all digits."""
         shown = tuple(
-            each._replace(head="", kind="") if each.kind == "bytes" else each for each in self.shown
+            column._replace(head="", kind="") if column.kind == "bytes" else column
+            for column in self.shown
         )
         return replace(self, shown=shown)
 
@@ -316,7 +317,10 @@ class Table:
         keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
         # The rows of one query stay together, also those that only a later space has.
         if pivot.order is None:
-            place = {first: at for at, first in enumerate(dict.fromkeys(key[:1] for key in keys))}
+            place = {
+                first: position
+                for position, first in enumerate(dict.fromkeys(key[:1] for key in keys))
+            }
             return sorted(keys, key=lambda key: place[key[:1]])
         rank = {
             key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key)

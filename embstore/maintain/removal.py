@@ -90,12 +90,12 @@ def without(
 
     A later space of the same name must not have the columns and the skipped texts of this one.
     """
-    own = [column for space in spaces for column in space_columns(space)]
+    of_spaces = [column for space in spaces for column in space_columns(space)]
     removed = [key for space in spaces for key in base.keys_of_space(space)]
     for name in datasets:
         removed += base.keys_of(keys.DATASETS, name.replace(":", "_"))
     changes = (
-        without_columns(files, base, [*columns, *own]),
+        without_columns(files, base, [*columns, *of_spaces]),
         _without_rows(files, base, keys.SKIPPED, "space", spaces),
         Change(removed=removed),
     )
@@ -241,8 +241,8 @@ def _missing(catalog: Catalog, ids: Ids, texts: Sequence[str]) -> list[str]:
         return []
     names, reader = [*map(escaped, texts)], catalog.reader
     with connections.with_ids(reader.connection, "held", ids):
-        found = {*reader.rows(_NAMES, catalog.checked_item_tables(), names=names)}
-    return [name for name in names if (name,) not in found]
+        present = {*reader.rows(_NAMES, catalog.checked_item_tables(), names=names)}
+    return [name for name in names if (name,) not in present]
 
 
 def _without_items(catalog: Catalog, items: Mapping[str, Ids], held: Ids, base: Manifest) -> Change:

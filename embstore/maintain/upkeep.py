@@ -101,14 +101,14 @@ def tabulate(
     ``would remove``. Columns without a value are not printed.
     """
     rows = []
-    for each in actions:
-        verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
+    for action in actions:
+        verb = _PLANNED.get(action.action, action.action) if dry_run else action.action
         file = (
-            each.file.relative_to(root).as_posix()
-            if each.file.is_relative_to(root)
-            else str(each.file)
+            action.file.relative_to(root).as_posix()
+            if action.file.is_relative_to(root)
+            else str(action.file)
         )
-        values = (verb, file, each.n_items, each.n_bytes, each.detail)
+        values = (verb, file, action.n_items, action.n_bytes, action.detail)
         rows.append(dict(zip(_ACTION_COLUMNS, values, strict=True)))
     shown = [col for col in _SHOWN_ACTIONS if any(row[col.column] is not None for row in rows)]
     return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=shown)
@@ -155,8 +155,8 @@ def rebuild(
     """
 
     def is_current(kind: Kind, layer: int | None = None) -> bool:
-        found = (key for key in named.keys_of(kind, card.space, layer) if key not in removed)
-        return any(ItemSet.of_entry(named.files[key]) == items for key in found)
+        stored = (key for key in named.keys_of(kind, card.space, layer) if key not in removed)
+        return any(ItemSet.of_entry(named.files[key]) == items for key in stored)
 
     if not is_current(keys.SUMS):
         folder = files.root / keys.SUMS.folder

@@ -136,9 +136,9 @@ def verify(place: Path | StoreFiles, *, quick: bool = False) -> Verification:
             problems = find_problems(files, named, quick=quick)
         if problems and files.is_outdated(named):
             continue  # another process has replaced files
-        found = (*foreign, *problems.values())
-        stale = () if found or quick else tuple(Catalog(files).stale().values())
-        return Verification(store, len(named.files) + 1, found, quick, stale)
+        all_problems = (*foreign, *problems.values())
+        stale = () if all_problems or quick else tuple(Catalog(files).stale().values())
+        return Verification(store, len(named.files) + 1, all_problems, quick, stale)
 
 
 def find_problems(files: StoreFiles, named: Manifest, *, quick: bool = False) -> dict[str, Problem]:
@@ -146,10 +146,10 @@ def find_problems(files: StoreFiles, named: Manifest, *, quick: bool = False) ->
     is read.
     """
     stored = files.files_of(named, sorted(named.files))
-    found = _compare_sizes(files, stored) if quick else _compare_contents(stored)
+    results = _compare_sizes(files, stored) if quick else _compare_contents(stored)
     return {
         file.key: Problem(_path(files, file.key), *problem)
-        for file, problem in zip(stored, found, strict=True)
+        for file, problem in zip(stored, results, strict=True)
         if problem is not None
     }
 

@@ -529,8 +529,8 @@ def _wanted(
     requested = [bool(texts or marked), bool(positive or negative), vector is not None]
     if sum(requested) > 1:
         kinds = ("texts", "positive and negative words", "a vector")
-        given = [kind for kind, is_given in zip(kinds, requested, strict=True) if is_given]
-        raise UsageError(f"give either {' or '.join(given)}, not both.")
+        named = [kind for kind, is_given in zip(kinds, requested, strict=True) if is_given]
+        raise UsageError(f"give either {' or '.join(named)}, not both.")
     if not requested[1] and method != "3cosadd":
         raise UsageError(f"method={method!r} is for words given by `positive` and `negative`.")
     if vector is not None:

@@ -150,12 +150,12 @@ class OpenStore:
         """Return the table that a query of the newest state returns, with a note on each space in
         it that is stale.
         """
-        found = self._ask(query)
+        result = self._ask(query)
         if stale := self.catalog.stale():
-            named = {row.get(column) for row in found for column in ("space", "space_2")}
+            named = {row.get(column) for row in result for column in ("space", "space_2")}
             notes = [note for space, note in stale.items() if space in named]
-            found = replace(found, notes=(*found.notes, *notes))
-        return Result.of(found)
+            result = replace(result, notes=(*result.notes, *notes))
+        return Result.of(result)
 
 
 LayerSpec = str | int | Sequence[int | str]
@@ -236,8 +236,10 @@ def selection_of(
 
 def _divided(options: Mapping[str, Any], declared: type) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options that a TypedDict declares, and the others."""
-    own = {name: options[name] for name in declared.__annotations__ if name in options}
-    return own, {name: value for name, value in options.items() if name not in own}
+    declared_options = {name: options[name] for name in declared.__annotations__ if name in options}
+    return declared_options, {
+        name: value for name, value in options.items() if name not in declared_options
+    }
 
 
 def as_filters(
@@ -251,8 +253,8 @@ def as_filters(
     filters = declared.__annotations__
     if unknown := [name for name in options if name not in filters]:
         parameters = signature(method).parameters.values()
-        own = [option.name for option in parameters if option.kind is not option.VAR_KEYWORD]
-        raise UnknownNameError(f"argument of {method.__name__}", unknown[0], [*own, *filters])
+        arguments = [option.name for option in parameters if option.kind is not option.VAR_KEYWORD]
+        raise UnknownNameError(f"argument of {method.__name__}", unknown[0], [*arguments, *filters])
     check_types(filters, options)
     of_spaces, of_items = _divided(options, SpaceFilters)
     return SpaceFilter(**of_spaces), selection_of(**of_items)
@@ -274,27 +276,27 @@ def metric_request(
     from embstore.metrics import as_metric
     from embstore.query.request import MetricRequest
 
-    options, own = _divided(parameters, SelectionOptions)
+    options, of_metric = _divided(parameters, SelectionOptions)
     metric = as_metric(metric)
     for name in {"words", "word"} & {parameter.name for parameter in metric.parameters}:
         if options.get(name) is not None:  # of a metric with such a parameter, that is meant
-            own[name] = options.pop(name)
+            of_metric[name] = options.pop(name)
     grouping = None
     if by is not None or bins is not None:
         from embstore.query.grouping import parse_grouping
 
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
     known = [*(parameter.name for parameter in metric.parameters), *QueryOptions.__annotations__]
-    if metric.compares_layers and own.pop("versus", None) is not None:
+    if metric.compares_layers and of_metric.pop("versus", None) is not None:
         raise UsageError(
             f"{metric.name} compares layers with each other: name another space with `against`, or"
             " test for likeness with `permutations`, where it has that, and leave out `versus`."
         )
-    for name in own:
+    for name in of_metric:
         check_known(f"parameter of {metric.name}", name, known)
     spaces, selection = as_filters(metric_request, options, SelectionOptions)
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
-    checked = metric.check(own)
+    checked = metric.check(of_metric)
     if _fits_groups(metric, selection, fit, is_averaged=bool(checked.get("average"))):
         selection = replace(selection, fits_groups=True)
     columns = metric.with_columns_for(checked)
@@ -328,7 +330,7 @@ def _fits_groups(
     check_known("fit", fit, ("all", "group"))
     if selection.by is None:
         raise UsageError("fit is for groups of items: name their column, as in by='context'.")
-    if fit == "group" and not any(each.name == "average" for each in metric.parameters):
+    if fit == "group" and not any(parameter.name == "average" for parameter in metric.parameters):
         raise UsageError(
             f"fit='group' is for metrics of a set of vectors, and {metric.name} is none."
         )

@@ -195,7 +195,9 @@ def test_a_dimension_is_dropped_once(between):
         UsageError, match=r"drop:4,2: dimension 2 is already dropped, by drop:1,2\. .*in the space"
     ):
         parse_transforms(["drop:1,2", *between, "drop:4,2"])
-    with pytest.raises(UsageError, match="drop:4,2,4: dimension 4 is already dropped, by drop:4,2,4"):
+    with pytest.raises(
+        UsageError, match="drop:4,2,4: dimension 4 is already dropped, by drop:4,2,4"
+    ):
         parse_transforms([*between, "drop:4,2,4"])
 
 
