@@ -70,7 +70,7 @@ def test_documents(tmp_path):
 @pytest.mark.parametrize(
     ("note", "words"),
     [
-        (7, "7 is not of type"),
+        (7, "its value is not of type"),
         ("x" * documents.MAX_BYTES["answer"], "larger than 16,384 KiB"),
         ("\udcff", "surrogates not allowed"),
     ],

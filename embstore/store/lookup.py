@@ -2,6 +2,7 @@
 missing or skipped.
 """
 
+import operator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -254,7 +255,7 @@ class LookupMethods(opened.OpenStore):
                 catalog,
                 spaces=spaces,
                 layers=opened.as_layers(layers),
-                k=k,
+                k=operator.index(k),
                 embed=embedder,
                 transforms=steps,
                 candidates=candidates,
