@@ -23,8 +23,8 @@ class Progress(NamedTuple):
             ``verify``, ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``,
             ``read``, ``write``, ``wait`` or ``finish``.
         done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``,
-            ``compute``, ``search``, ``map``), files (``verify``, ``push``, ``pull``), shards
-            (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
+            ``compute``, ``search``, ``map``), files (``verify``, ``merge``, ``push``, ``pull``),
+            shards (``compact``), queries (``measure``) or bytes (``fetch``).
         within: Place of the task in the one that it is a part of, such as ``3/37``; empty for none.
     """
 

@@ -56,7 +56,7 @@ class Selected:
         layers: Sequence[Layer],
         selection: Selection,
         keep: Sequence[str],
-        report: Callable[[int, int], None],
+        dest: Path,
     ) -> None:
         self._catalog, self.card, self.layers, self._selection = (
             catalog,
@@ -64,7 +64,7 @@ class Selected:
             tuple(layers),
             selection,
         )
-        self._report = report
+        self._dest = str(dest)
         self.columns = chosen_columns(catalog, card.space, keep)
         self._only = selection.select(catalog, card.space)
         self._batches = self._in_order()
@@ -123,7 +123,7 @@ class Selected:
     def rows(self) -> Iterator[Rows]:
         """Yield the items with all their layers, in blocks, and report the progress."""
         start = 0
-        self._report(start, self.n)
+        report_progress(Progress("write", self._dest, start, self.n))
         for ids in self._batches:
             gathered = [
                 self._catalog.vectors(self.card.space, layer.id, ids).gather()
@@ -135,7 +135,7 @@ class Selected:
                 items = self._catalog.items(part.tolist())
                 yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
                 start += len(part)
-                self._report(start, self.n)
+                report_progress(Progress("write", self._dest, start, self.n))
 
     def values(self, items: Sequence[Item]) -> list[ColumnValues]:
         """Return the values of the columns for some items."""
@@ -202,10 +202,7 @@ def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
             f"{dest} is a folder that no export wrote: it has no {CARD_FILE}. Name another place."
         )
 
-    def report(n_done: int, n: int) -> None:
-        report_progress(Progress("write", str(dest), n_done, n))
-
-    selected = Selected(catalog, card, layers.members, request.selection, request.keep, report)
+    selected = Selected(catalog, card, layers.members, request.selection, request.keep, dest)
     atomic.discard_leftovers(dest.parent)
     with atomic.temporary(dest.parent) as temp:
         if writer.is_folder:

@@ -114,17 +114,15 @@ def _arrow(path: Path) -> Iterator[Reader]:
 
 def _saved_files(folder: Path) -> list[Path]:
     """Return the data files that state.json names, each in the folder itself."""
-    files = _json(folder / "state.json").get("_data_files", [])
-    names = (
-        [file.get("filename") for file in files if isinstance(file, dict)]
-        if isinstance(files, list)
-        else []
-    )
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+    try:
+        names = [str(file["filename"]) for file in _json(folder / "state.json")["_data_files"]]
+    except (LookupError, TypeError):
+        names = []
+    if not names or any(Path(name).name != name for name in names):
         raise SourceError(
             f"{folder / 'state.json'} names no data files in its folder. Save the dataset again."
         )
-    return [folder / str(name) for name in names]
+    return [folder / name for name in names]
 
 
 def _json(path: Path) -> Document:
