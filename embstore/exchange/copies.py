@@ -66,7 +66,7 @@ def copy_store(
         with TemporaryDirectory(prefix="embstore-") as folder, explaining_changes(here):
             written = StoreFiles.of_folder(Path(folder))
             plan = Plan(here, stored_catalog(target), selection, written, verb, dry_run=True)
-        return tabulate(plan.report(), target.root, dry_run=True)
+        return tabulate(plan.report(), dry_run=True)
     plans = []
 
     def change(_: Manifest) -> Change:
@@ -94,7 +94,7 @@ def copy_store(
         for card in plans[-1].grown:
             items = committed.items_of(card.space, card.layers.ids[0])
             actions += rebuild(target, committed, card, items)
-    return tabulate(actions, target.root)
+    return tabulate(actions)
 
 
 def _check_apart(source: StoreFiles, target: StoreFiles) -> None:
@@ -177,7 +177,7 @@ class Plan:
         return actions + [
             Action(
                 "kept",
-                Path(keys.DATASETS.folder, name),
+                f"{keys.DATASETS.folder}/{name}",
                 f"the rows of {unit} items are others there",
             )
             for name, unit in self._kept
@@ -339,7 +339,7 @@ def _action(verb: str, place: str, files: Sequence[StoredFile]) -> Action:
             n_items[key.layer] += file.entry["n"] if key.kind is not keys.INDEXES else 0
     detail = ", ".join(_counted(noun, n) for noun, n in sorted(n_files.items()))
     n_bytes = sum(file.entry["bytes"] for file in files)
-    return Action(verb, Path(place), detail, max(n_items.values(), default=0) or None, n_bytes)
+    return Action(verb, place, detail, max(n_items.values(), default=0) or None, n_bytes)
 
 
 def _counted(noun: str, n: int) -> str:

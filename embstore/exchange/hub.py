@@ -44,7 +44,7 @@ def push_to_hub(
         new = manifest.apply(
             base, Change({file.key: file.entry for file in plan.files}, plan.removed)
         )
-        table = tabulate(plan.report(), Path(), dry_run=dry_run)
+        table = tabulate(plan.report(), dry_run=dry_run)
         if dry_run or new is base:
             return table
         added, n_files = [], len(plan.files)

@@ -64,12 +64,12 @@ def remove(
                 f"name the space to remove ({known}), the column of items, the dataset, or the"
                 " items."
             )
-        actions = [*_removed_spaces(files, named, spaces), *_removed_columns(files, named, columns)]
-        actions += _removed_datasets(files, named, datasets)
+        actions = [*_removed_spaces(named, spaces), *_removed_columns(files, named, columns)]
+        actions += _removed_datasets(named, datasets)
         if not dry_run:
             files.commit(lambda base: without(files, base, spaces, columns, datasets))
             _discard(files, spaces)
-        return tabulate(actions, files.root, kept_notes(files, named), dry_run=dry_run)
+        return tabulate(actions, kept_notes(files, named), dry_run=dry_run)
 
 
 def _discard(files: StoreFiles, spaces: Iterable[str]) -> None:
@@ -126,7 +126,7 @@ def _spaces(named: Manifest) -> list[str]:
     return sorted({*named.names_of(keys.CARDS), *named.names_of(keys.VECTORS)})
 
 
-def _removed_spaces(files: StoreFiles, named: Manifest, spaces: Sequence[str]) -> Iterator[Action]:
+def _removed_spaces(named: Manifest, spaces: Sequence[str]) -> Iterator[Action]:
     """Yield one action per space, with its files, items and bytes."""
     known = _spaces(named)
     for space in dict.fromkeys(spaces):
@@ -137,7 +137,7 @@ def _removed_spaces(files: StoreFiles, named: Manifest, spaces: Sequence[str]) -
             default=0,
         )
         n_bytes = sum(named.files[key]["bytes"] for key in of_space)
-        place = files.root / keys.folder_of(keys.VECTORS, space)
+        place = keys.folder_of(keys.VECTORS, space)
         yield Action("removed", place, count(len(of_space), "file"), n_items, n_bytes)
 
 
@@ -153,17 +153,15 @@ def _removed_columns(
     counts = stored.counts()
     for name in dict.fromkeys(columns):
         detail = f"the column {name!r} ({stored.types[name]})"
-        yield Action("removed", files.root / keys.COLUMNS.folder, detail, counts[name])
+        yield Action("removed", keys.COLUMNS.folder, detail, counts[name])
 
 
-def _removed_datasets(
-    files: StoreFiles, named: Manifest, datasets: Sequence[str]
-) -> Iterator[Action]:
+def _removed_datasets(named: Manifest, datasets: Sequence[str]) -> Iterator[Action]:
     """Yield one action per dataset."""
     known = [source_name(stem) for stem in named.names_of(keys.DATASETS)]
     for name in datasets:
         check_known("dataset", source_name(name), known)
-        yield Action("removed", files.root / keys.DATASETS.folder, f"the dataset {name!r}")
+        yield Action("removed", keys.DATASETS.folder, f"the dataset {name!r}")
 
 
 def remove_items(
@@ -221,7 +219,7 @@ def remove_items(
             files.commit(partial(_without_items, catalog, items, np.concatenate([*left.values()])))
         actions = []
         for space, ids in items.items():
-            folder = files.root / keys.folder_of(keys.VECTORS, space)
+            folder = keys.folder_of(keys.VECTORS, space)
             actions.append(Action("removed", folder, f"{len(left[space]):,} left", len(ids)))
             card, rest = catalog.cards[space], items_with(left[space])
             # It works as its actions are read; the row above says enough of the space.
@@ -232,7 +230,7 @@ def remove_items(
     if missing:
         names = first_of(map(repr, missing))
         notes.append(f"Not there: {len(missing):,} of the {len(texts):,} texts and ids: {names}.")
-    return tabulate(actions, files.root, notes, dry_run=dry_run)
+    return tabulate(actions, notes, dry_run=dry_run)
 
 
 def _missing(catalog: Catalog, ids: Ids, texts: Sequence[str]) -> list[str]:

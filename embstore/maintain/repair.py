@@ -42,7 +42,7 @@ def repair(place: Path | StoreFiles, *, dry_run: bool = False) -> Table:
         work = _Repair(files, dry_run)
         work.run()
         work.remove_leftovers(leftovers)
-        return tabulate(work.actions, files.root, work.notes, dry_run=dry_run)
+        return tabulate(work.actions, work.notes, dry_run=dry_run)
 
 
 def _leftovers(files: StoreFiles) -> list[Path]:
@@ -79,7 +79,7 @@ class _Repair:
             self._rebuild(space)
 
     def _act(self, verb: str, key: str, detail: str, n_items: int | None = None) -> None:
-        self.actions.append(Action(verb, self.files.root / key, detail, n_items))
+        self.actions.append(Action(verb, key, detail, n_items))
 
     def _report(self, key: str) -> None:
         """Note what is done about a file that has a problem."""
@@ -174,6 +174,6 @@ class _Repair:
                 atomic.discard(path)
         if garbage := self.files.garbage():
             n_files = count(len(garbage), "file")
-            self._act("removed", "", f"{n_files} that no manifest of the last day names")
+            self._act("removed", ".", f"{n_files} that no manifest of the last day names")
             if not self.dry_run:
                 self.files.objects.delete(garbage)

@@ -81,34 +81,29 @@ class Action:
 
     Attributes:
         action: Verb: ``merged``, ``removed``, ``rebuilt`` …
-        file: File or folder.
+        file: Key of a file or folder.
         detail: Reason or consequence, as a sentence without its full stop.
         n_items: Number of items, rows or texts concerned; None if not applicable.
         n_bytes: Bytes of the files; None if not applicable.
     """
 
     action: str
-    file: Path
+    file: str
     detail: str = ""
     n_items: int | None = None
     n_bytes: int | None = None
 
 
 def tabulate(
-    actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False
+    actions: Iterable[Action], notes: Sequence[str] = (), *, dry_run: bool = False
 ) -> Table:
-    """Return a table with one row per action, of a file below a folder; after a dry run,
-    ``would remove``. Columns without a value are not printed.
+    """Return a table with one row per action; after a dry run, ``would remove``. Columns without a
+    value are not printed.
     """
     rows = []
     for action in actions:
         verb = _PLANNED.get(action.action, action.action) if dry_run else action.action
-        file = (
-            action.file.relative_to(root).as_posix()
-            if action.file.is_relative_to(root)
-            else str(action.file)
-        )
-        values = (verb, file, action.n_items, action.n_bytes, action.detail)
+        values = (verb, action.file, action.n_items, action.n_bytes, action.detail)
         rows.append(dict(zip(_ACTION_COLUMNS, values, strict=True)))
     shown = [col for col in _SHOWN_ACTIONS if any(row[col.column] is not None for row in rows)]
     return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=shown)
@@ -159,13 +154,12 @@ def rebuild(
         return any(ItemSet.of_entry(named.files[key]) == items for key in stored)
 
     if not is_current(keys.SUMS):
-        folder = files.root / keys.SUMS.folder
-        yield Action("rebuilt", folder, f"the sums of {card.space}", items.n)
+        yield Action("rebuilt", keys.SUMS.folder, f"the sums of {card.space}", items.n)
         if not dry_run:
             commit_sums(files, card.space)
     n_behind = sum(not is_current(keys.INDEXES, layer) for layer in card.layers.ids)
     if (kind := kind_of_indexes(named, card.space)) is not None and n_behind:
-        folder = files.root / keys.folder_of(keys.INDEXES, card.space)
+        folder = keys.folder_of(keys.INDEXES, card.space)
         yield Action("rebuilt", folder, f"the indexes of {count(n_behind, 'layer')}", items.n)
         if not dry_run:
             update_indexes(files, card, kind)
@@ -235,14 +229,13 @@ def compact(
         for kind in keys.TABLES:
             groups = plan_tables(files, catalog.manifest, kind)
             actions += [
-                _action(files.root / kind.folder, f"{len(group)} tables into one", group)
-                for group in groups
+                _action(kind.folder, f"{len(group)} tables into one", group) for group in groups
             ]
             if not dry_run:
                 _commit(files, merge_tables(files, kind, groups))
         for card in catalog.cards.values():
             shards = plan_shards(files, catalog.manifest, card, shard_bytes)
-            folder = files.root / keys.folder_of(keys.VECTORS, card.space)
+            folder = keys.folder_of(keys.VECTORS, card.space)
             for group in shards:
                 [first, *_] = group.values()
                 detail = f"{len(first)} shards into one, in each of {count(len(group), 'layer')}"
@@ -254,7 +247,7 @@ def compact(
                 )
         if not dry_run:
             files.collect()
-        return tabulate(actions, files.root, kept_notes(files, catalog.manifest), dry_run=dry_run)
+        return tabulate(actions, kept_notes(files, catalog.manifest), dry_run=dry_run)
 
 
 def kept_notes(files: StoreFiles, before: Manifest) -> list[str]:
@@ -269,7 +262,7 @@ def kept_notes(files: StoreFiles, before: Manifest) -> list[str]:
 
 
 def _action(
-    folder: Path, detail: str, files: Sequence[StoredFile], n_items: int | None = None
+    folder: str, detail: str, files: Sequence[StoredFile], n_items: int | None = None
 ) -> Action:
     return Action("merged", folder, detail, n_items, sum(file.entry["bytes"] for file in files))
 
