@@ -1,10 +1,7 @@
-"""Check, unite and rewrite the tables of items' columns, of which several may have the same
-column.
-"""
+"""Unite and rewrite the tables of items' columns, of which several may have the same column."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -21,69 +18,12 @@ from embstore.storage.item_columns import (
     space_columns,
 )
 from embstore.storage.manifest import Change, Entry, Manifest
-from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
-
-
-def contradictions(reader: Reader, files: Sequence[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
-    """Yield the tables that contradict others before them: another type of a column, or value of an
-    item.
-    """
-    kinds: dict[str, str] = {}
-    tables_of: dict[str, list[StoredFile]] = {}  # by column, the tables before that contradict none
-    for file in files:
-        columns: Mapping[str, str] = file.entry["columns"]
-        other = next(
-            (name for name, kind in columns.items() if kinds.get(name, kind) != kind), None
-        )
-        problem = _other_value(
-            reader, file, {name: tables_of[name] for name in columns if name in tables_of}
-        )
-        if other is not None:
-            problem = (
-                f"its column {other!r} is of type {columns[other]}, and of type {kinds[other]}"
-                " elsewhere"
-            )
-        if problem is not None:
-            yield file, problem
-            continue
-        kinds |= columns
-        for name in columns:
-            tables_of.setdefault(name, []).append(file)
-
-
-def _other_value(
-    reader: Reader, file: StoredFile, earlier: Mapping[str, Sequence[StoredFile]]
-) -> str | None:
-    """Return for which item a table has another value of a column than earlier tables, by column;
-    None if for none.
-    """
-    if not earlier:
-        return None
-    values = [connections.quote_name(name) for name in earlier]
-    differing = " ".join(
-        f"WHEN min({value}) <> max({value}) THEN {at}" for at, value in enumerate(values)
-    )
-    sql = f"""SELECT * FROM (SELECT item_id, CASE {differing} END FROM {COLUMN_FILES} GROUP BY item_id)
-              AS found(item_id, place) WHERE place IS NOT NULL ORDER BY ALL LIMIT 1"""  # noqa: E501
-    others = {other.key: other for other in chain(*earlier.values())}
-    rows = reader.rows(sql, [*others.values(), file])
-    name = [*earlier][rows[0][1]] if rows else ""
-    return (
-        f"item {rows[0][0]} has another value of the column {name!r} in another table"
-        if rows
-        else None
-    )
 
 
 def joined(files: Sequence[StoredFile]) -> pa.Table:
     """Return tables of columns of one store as one, with a row per item, by ascending id."""
     reader = Reader(files[0].files.root)
-    for file, problem in contradictions(reader, files):
-        raise DamagedError(
-            f"{file.place} is damaged: {problem}. Remove that column, with: embstore remove"
-            " --column NAME"
-        )
     stored = ColumnTables(reader, files)
     ids = _ids_of(reader, files)
     return _table(ids, stored.values([*stored.types], ids))

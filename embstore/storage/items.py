@@ -1,8 +1,8 @@
 """Look up the texts of items by their ids.
 
 A few items are taken from memory, into which tables of moderate size are read once, else from the
-files that may contain them, and checked by their ids, which are hashes of the other columns. Before
-a table is read in bulk, it is checked against its SHA-256, once until the file changes.
+files that may contain them. Before a table is read, it is checked against its SHA-256, once until
+the file changes.
 """
 
 from bisect import bisect_left
@@ -15,23 +15,19 @@ import numpy as np
 from embstore.base.arrays import Ids
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
-from embstore.base.text import Item, Span, escaped, item_id
+from embstore.base.text import Item, Span, escaped
 from embstore.storage.cache import StoredFile, fetch
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import FILES, Reader
 
 _MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
 _MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it
-# Equal tokens of the same characters: a character may stand for 18 others of up to 4 bytes.
-_MAX_REPEATS = 128
 _MAX_LOADED_BYTES = 32 << 20  # size of the tables that are read into memory
 _COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
 Row = tuple[Any, ...]
 
 _unit = lru_cache(maxsize=8)(Unit)  # the enum's own lookup is slow for a unit per row
-_UNITS = frozenset(Unit)
-_ROW_TYPES = (int, str, str, str | None, int | None, int | None)
 
 
 class ItemTables:
@@ -56,11 +52,7 @@ class ItemTables:
         """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         requested = set(ids)  # not np.unique, which would import numpy.ma
         if len(requested) <= _MAX_LISTED:
-            try:
-                found = self._listed_items(requested)
-            except (DamagedError, UnicodeDecodeError):
-                self.check()  # names the damaged table
-                raise
+            found = self._listed_items(requested)
         else:
             self.check()
             array = np.fromiter(requested, np.int64, len(requested))
@@ -73,7 +65,6 @@ class ItemTables:
     def texts(self, ids: Ids) -> list[str]:
         """Return the texts of the stored items with some ids (n,), in their order."""
         if len(ids) > _MAX_LISTED and self._loaded is not None:
-            self.check()
             rows = self._loaded.rows(ids.tolist(), ("text",))
             if len(rows) == len(ids):
                 return [text for (text,) in rows]
@@ -148,23 +139,24 @@ class ItemTables:
         sentences: dict[int, str] = (
             dict(self._rows_of(contexts, ("item_id", "text"))) if contexts else {}
         )
-        complete = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
-        if not all(map(has_its_id, complete)):
-            self.check()  # raises if a table was altered; else the rows were written like this
-        return _items(complete)
+        return _items((*row[:3], sentences.get(row[3]), *row[4:]) for row in rows)
 
     def _rows_of(self, ids: Collection[int], columns: Sequence[str]) -> list[Row]:
         """Return columns of the rows with these ids."""
         if self._loaded is not None:
             return self._loaded.rows(ids, columns)
         # A list in the SQL lets DuckDB skip row groups by their statistics.
+        from embstore.storage import tables  # and pyarrow
+
         listed = ", ".join(str(int(item)) for item in ids) or "NULL"
         sql = (
             f"SELECT {', '.join(map(connections.quote_name, columns))} FROM {FILES} WHERE item_id"
             f" IN ({listed})"
         )
         ascending = sorted(ids)
-        return self._reader.rows(sql, [file for file in self.files if _may_have(file, ascending)])
+        files = [file for file in self.files if _may_have(file, ascending)]
+        tables.check_all(files)
+        return self._reader.rows(sql, files)
 
     @cached_property
     def _loaded(self) -> "_LoadedRows | None":
@@ -194,7 +186,7 @@ class _LoadedRows:
         from embstore.storage.arrow import to_numpy
 
         fetch(files)
-        table = pa.concat_tables([tables.read_unchecked(file) for file in files]).combine_chunks()
+        table = pa.concat_tables([tables.read(file) for file in files]).combine_chunks()
         self._columns = {name: table[name] for name in table.column_names}
         ids = to_numpy(table["item_id"])
         self._order = np.argsort(ids)
@@ -219,22 +211,6 @@ def _may_have(file: StoredFile, ascending: Sequence[int]) -> bool:
     """
     place = bisect_left(ascending, file.entry["first"])
     return place < len(ascending) and ascending[place] <= file.entry["last"]
-
-
-def has_its_id(row: Row) -> bool:
-    """Return whether the id of an item is the hash of its other columns.
-
-    Args:
-        row: ``item_id``, ``unit``, ``text``, text of the sentence, ``start`` and ``end``; the last
-            three are None for words and sentences.
-    """
-    item, unit, text, context, start, end = row
-    if not all(map(isinstance, row, _ROW_TYPES)) or unit not in _UNITS:
-        return False
-    span = None if start is None or end is None else Span(start, end)
-    n_repeats = _MAX_REPEATS if unit == Unit.TOKEN else 1
-    ids = (item_id(_unit(unit), text, context, span, repeat) for repeat in range(n_repeats))
-    return (context is None) == (span is None) and item in ids
 
 
 def _items(rows: Iterable[Row]) -> dict[int, Item]:

@@ -8,11 +8,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from sound_stores import has_its_id
+
 from embstore import Store
 from embstore.base.errors import EncodeError, NotStoredError, QueryError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, items_in
-from embstore.storage.items import has_its_id
 
 # Bytes of one character, of which two are equal; blanks; a token twice; no token of its own.
 TEXTS = [

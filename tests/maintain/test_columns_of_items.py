@@ -10,7 +10,7 @@ from kept_columns import stored_columns, write_columns
 from sound_stores import problems_of
 
 from embstore import Store
-from embstore.base.errors import DamagedError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
 
 
@@ -35,19 +35,6 @@ def test_compact_unites_the_tables(made):
     pd.testing.assert_frame_equal(stored_columns(made.root), before)
     assert problems_of(made.store) == []
     assert not [row for row in made.store.compact() if "columns" in row["file"]]
-
-
-@pytest.mark.parametrize("name", ["late", "place", "found", "differing", 'a "quoted" one'])
-def test_an_item_with_two_values_is_refused_by_compact(made, name):
-    """Also of a column whose name the SQL of the check has."""
-    write_columns(made, {name: [0], "other": ["same"]})
-    write_columns(made, {"other": ["same"], name: [99]})
-    with pytest.raises(DamagedError, match=re.escape(f"another value of the column {name!r}")):
-        made.store.compact()
-    made.store.remove(columns=name)
-    made.store.compact()
-    assert problems_of(made.store) == []
-    assert len(Catalog(made.root).column_files) == 1
 
 
 def test_merge_takes_the_values_that_are_new(made, make_store):

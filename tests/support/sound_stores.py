@@ -5,11 +5,12 @@ computed from the texts and vectors.
 import numpy as np
 import pyarrow.parquet as pq
 
+from embstore.base.space import Unit
 from embstore.base.summary import Summary
+from embstore.base.text import Span, item_id
 from embstore.index import open_index
 from embstore.storage import keys
 from embstore.storage.catalog import Catalog
-from embstore.storage.items import has_its_id
 
 
 def problems_of(store):
@@ -57,6 +58,16 @@ def _layer_contradictions(catalog, space, layer, known, stored):
         found = np.sort(open_index(catalog.files.file(key, named.files[key])).ids)
         if {*found.tolist()} != {*ids[norms > 0].tolist()}:
             yield f"the index of {place} has other items"
+
+
+def has_its_id(row):
+    """Return whether the id of an item is the hash of its unit, text, sentence, start and end."""
+    item, unit, text, context, start, end = row
+    span = None if start is None else Span(start, end)
+    # Equal tokens of the same characters are counted: those of one character are at most a few.
+    n_repeats = 128 if unit == "token" else 1
+    ids = (item_id(Unit(unit), text, context, span, repeat) for repeat in range(n_repeats))
+    return (context is None) == (span is None) and item in ids
 
 
 def _files(catalog, kind, space, layer):

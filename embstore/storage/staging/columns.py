@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Ids
-from embstore.base.errors import DamagedError, SourceError
+from embstore.base.errors import SourceError
 from embstore.storage import keys
 from embstore.storage.arrow import from_numpy
 from embstore.storage.cache import StoredFile, StoreFiles
@@ -354,24 +354,17 @@ class StagedColumns:
 
 
 class SpaceColumn:
-    """A stored column of items whose values depend on the space, as the numbers of tokens.
-
-    Values in a damaged table count as missing: the repair of the store removes it.
-    """
+    """A stored column of items whose values depend on the space, as the numbers of tokens."""
 
     def __init__(self, files: StoreFiles, name: str, space: str, kind: str = "int64") -> None:
         self.name, self._kind = space_column(name, space), kind
         self._files = files
 
     def _tables(self, base: Manifest) -> ColumnTables:
-        """Return the sound tables that a manifest names and that have the column."""
+        """Return the tables that a manifest names and that have the column."""
         tables = self._files.files_of(base, base.keys_of(keys.COLUMNS))
-        sound = [
-            file
-            for file in tables
-            if file.entry["columns"].get(self.name) == self._kind and _is_sound(file)
-        ]
-        return ColumnTables(Reader(self._files.root), sound)
+        found = [file for file in tables if self.name in file.entry["columns"]]
+        return ColumnTables(Reader(self._files.root), found)
 
     def without_value(self, ids: Ids, base: Manifest | None = None) -> Ids:
         """Return those of some items (n,) without a value, in the same order."""
@@ -390,12 +383,3 @@ class SpaceColumn:
             return Change(write_all(self._files, keys.COLUMNS, [table]))
 
         self._files.commit(new_values)
-
-
-def _is_sound(file: StoredFile) -> bool:
-    """Return whether the content of a table has its hash."""
-    try:
-        file.check()
-    except (DamagedError, OSError):
-        return False
-    return True
