@@ -177,7 +177,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_built(store, checkpoi
 def test_first_texts_and_own_sentences_have_spaces_of_their_own(
     store, checkpoint, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("embstore.explore.report._pictures", lambda result: [])  # they take long
+    monkeypatch.setattr("embstore.explore.report.svg", lambda *_, style: "")  # they take long
 
     def n_of(figure, **options):
         found = store.reproduce(models=f"mine={checkpoint}", quick=True, **options)
