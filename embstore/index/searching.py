@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embstore.base import disk
 from embstore.base.arrays import Float32Array, Float64Array, Ids, Mask, Vectors, distinct
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
@@ -163,17 +164,19 @@ class SearchedIndex:
 
 
 _lock = Lock()
-_open: dict[str, SearchedIndex] = {}
+_open: dict[tuple[str, disk.Stamp | None], SearchedIndex] = {}
 
 
 def open_index(file: StoredFile) -> SearchedIndex:
     """Return the index in a file, memory-mapped; the last ones are kept open."""
+    with file.opened() as path:  # a process that searches a file that was cut is killed
+        key = file.place, disk.stamp_of(path)
     with _lock:  # else two threads would read the same file
-        index = _open.pop(file.place, None)  # a key has the hash of the content
+        index = _open.pop(key, None)
         if index is None:
             card = IndexCard.from_entry(file.entry)
             index = SearchedIndex(faiss_index.load(file, card), card.effort, card.error, file)
-        _open[file.place] = index
+        _open[key] = index
         if len(_open) > _MAX_OPEN:
             del _open[next(iter(_open))]
     return index

@@ -2,6 +2,7 @@
 of damage.
 """
 
+import os
 import re
 import threading
 import time
@@ -224,6 +225,16 @@ def test_an_index_that_is_damaged_is_named_and_all_vectors_are_compared(
     assert note.startswith(f"toy.word.last layer 1: all vectors are compared, since {path} is")
     assert f"is damaged: {problem}" in note
     assert "embstore repair. Indexes are built again" in note
+    assert_same(hits(found), nearest(made.texts, made.layer(1), "text1", 7))
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_open_index_that_is_cut_is_not_searched(made, kind):
+    index(made, kind)
+    made.store.neighbours("text1", layers=1)
+    os.truncate(made.index_file(1), 100)
+    found = made.store.neighbours("text1", layers=1, k=7)
+    assert "does not have the size in the manifest" in found.notes[0]
     assert_same(hits(found), nearest(made.texts, made.layer(1), "text1", 7))
 
 
