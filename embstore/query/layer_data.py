@@ -65,7 +65,7 @@ class LayerMethods:
         """Return the k nearest other items of every item, by an exact search: see
         :class:`LayerData`.
         """
-        from embstore.index.exact_knn import neighbours_of_all
+        from embstore.index.exact_knn import nearest_rows
 
         ids, vectors = (
             _with_direction(*self.gather(only)) if distance == "cosine" else self.gather(only)
@@ -74,19 +74,19 @@ class LayerMethods:
             ids, vectors = ids[first], vectors[first]
         if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
             return ids, *_shared(self, ids, vectors, k)
-        return ids, *neighbours_of_all(vectors, k, distance, _reporter())
+        return ids, *nearest_rows(vectors, k, distance, report=_reporter())
 
     def neighbours_of(
         self: "LayerData", items: Ids, k: int, only: Ids
     ) -> tuple[Int64Array, Float64Array]:
         """Return the k nearest other items by cosine of some items: see :class:`LayerData`."""
-        from embstore.index.exact_knn import neighbours_of_rows
+        from embstore.index.exact_knn import nearest_rows
 
         ids, vectors = self.gather(only)
         if len(items) == len(ids) and isinstance(self, StoredLayer):
             return _shared(self, ids, vectors, k)
         rows = np.searchsorted(ids, items)
-        return neighbours_of_rows(vectors, rows, k, report=_reporter())
+        return nearest_rows(vectors, k, rows=rows, report=_reporter())
 
 
 @dataclass
@@ -236,10 +236,10 @@ def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[Int64A
     """Return the neighbours of all of some items, searched once where several metrics share
     them.
     """
-    from embstore.index.exact_knn import neighbours_of_all
+    from embstore.index.exact_knn import nearest_rows
 
     def search(n_neighbours: int) -> tuple[Int64Array, Float64Array]:
-        return neighbours_of_all(vectors, n_neighbours, report=_reporter())
+        return nearest_rows(vectors, n_neighbours, report=_reporter())
 
     return found_once(data.card.space, data.layer.id, ids, k, search)
 

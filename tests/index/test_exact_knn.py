@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from embstore.base.arrays import distinct_rows, has_direction
 from embstore.base.errors import UnknownNameError
 from embstore.index import exact_knn
-from embstore.index.exact_knn import DISTANCES, neighbours_of_all
+from embstore.index.exact_knn import DISTANCES, nearest_rows
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 
 seeds = st.integers(0, 2**32 - 1)
@@ -45,7 +45,7 @@ def assert_exact(x, k, distance):
     """The same values to 1e-12, and the same order wherever values differ by more than rounding, or
     not at all.
     """
-    positions, values = neighbours_of_all(x, k, distance)
+    positions, values = nearest_rows(x, k, distance)
     table = brute_force(x, distance)
     wanted = nearest(table, k, distance)
     assert positions.shape == values.shape == (len(x), min(k, len(x) - 1))
@@ -87,7 +87,7 @@ def clouds(draw):
 @settings(deadline=None, max_examples=150)
 @given(clouds(), st.integers(1, 130), st.sampled_from(DISTANCES))
 @pytest.mark.slow
-def test_neighbours_of_all_are_brute_force(x, k, distance):
+def test_nearest_rows_are_brute_force(x, k, distance):
     assert_exact(x, k, distance)
 
 
@@ -117,13 +117,13 @@ def test_ties_up_to_rounding_are_in_order_of_positions(dim, largest, distance):
     wanted = nearest_of_whole_numbers(x, 5, distance)
     turned = x / 3 @ np.linalg.qr(rng.normal(size=(dim, dim)))[0]
     for same in (x.astype(np.float32), x / 3, turned):
-        positions, values = neighbours_of_all(same, 5, distance)
+        positions, values = nearest_rows(same, 5, distance)
         assert positions.tolist() == wanted
         assert (np.diff(values if distance == "euclidean" else -values, axis=1) >= 0).all()
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_neighbours_of_all_are_those_of_scikit_learn(distance):
+def test_nearest_rows_are_those_of_scikit_learn(distance):
     from sklearn.neighbors import NearestNeighbors
 
     x = np.random.default_rng(1).normal(0.5, 1, (700, 48)).astype(np.float32)
@@ -131,56 +131,50 @@ def test_neighbours_of_all_are_those_of_scikit_learn(distance):
         x.astype(np.float64)
     )
     wanted, places = model.kneighbors()  # without an argument it leaves out the row itself
-    positions, values = neighbours_of_all(x, 10, distance)
+    positions, values = nearest_rows(x, 10, distance)
     assert (positions == places).all()
     np.testing.assert_allclose(values, 1 - wanted if distance == "cosine" else wanted, rtol=1e-9)
 
 
-def searches(monkeypatch):
-    """Record how many rows each of the two searches gets."""
-    counts = {"rough": [], "thorough": []}
-    approx, thorough = exact_knn._search, exact_knn._search_in_float64
+@pytest.fixture
+def undecided(monkeypatch):
+    """The rows that float32 does not decide, of each search."""
+    found = []
+    search = exact_knn._Search.in_float64
 
-    def search_roughly(points, rows, *rest):
-        counts["rough"].append(len(points.vectors[rows]))
-        return approx(points, rows, *rest)
+    def recorded(self, rows):
+        found.append(rows.tolist())
+        search(self, rows)
 
-    def search_thoroughly(points, rows, found):
-        counts["thorough"].append(len(rows))
-        thorough(points, rows, found)
-
-    monkeypatch.setattr(exact_knn, "_search", search_roughly)
-    monkeypatch.setattr(exact_knn, "_search_in_float64", search_thoroughly)
-    return counts
+    monkeypatch.setattr(exact_knn._Search, "in_float64", recorded)
+    return found
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_few_rows_need_more_than_one_search(distance, monkeypatch):
-    counts = searches(monkeypatch)
-    neighbours_of_all(
-        np.random.default_rng(3).normal(100, 1, (3000, 64)).astype(np.float32), 10, distance
-    )
-    assert counts["rough"][0] == 3000
-    assert sum(counts["rough"][1:]) < 30
-    assert counts["thorough"] == []
+def test_few_rows_need_more_than_one_search(distance, undecided):
+    x = np.random.default_rng(3).normal(100, 1, (3000, 64)).astype(np.float32)
+    nearest_rows(x, 10, distance)
+    assert sum(map(len, undecided)) < 30
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(
-    distance, monkeypatch
-):
-    counts = searches(monkeypatch)
+def test_a_knot_of_points_takes_float64(distance, undecided):
     x = np.random.default_rng(3).normal(5, 1, (900, 16))
-    x[:20] = x[0] + 1e-7 * np.random.default_rng(4).normal(size=(20, 16))
-    assert_exact(x, 5, distance)
-    assert counts["rough"][0] == 900
-    assert 20 <= counts["rough"][1] < 30
-    assert counts["thorough"] == []
     x[:200] = x[0] + 1e-7 * np.random.default_rng(4).normal(size=(200, 16))
     assert_exact(x, 5, distance)
-    assert counts["rough"][2:] == [900]
-    assert 200 <= counts["thorough"][0] < 230
+    [rows] = undecided
+    assert {*range(200)} <= {*rows}
+    assert len(rows) < 230
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_some_rows_have_the_neighbours_that_they_have_among_all(distance):
+    x = np.random.default_rng(6).integers(-2, 3, (300, 4)) + 0.5
+    rows = np.array([299, 4, 17, 4])
+    found = nearest_rows(x, 7, distance, rows)
+    for some, every in zip(found, nearest_rows(x, 7, distance), strict=True):
+        assert (some == every[rows]).all()
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -190,17 +184,17 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rou
     import faiss
 
     x = np.random.default_rng(4).normal(size=(400, 6)).astype(np.float32)
-    wanted = neighbours_of_all(x, 10, distance)
+    wanted = nearest_rows(x, 10, distance)
 
-    def knn(queries, base, width, _):
-        q, b = queries.astype(np.float64)[:, :-1], base.astype(np.float64)[:, :-1]
+    def knn(queries, base, width):
+        q, b = queries.astype(np.float64), base.astype(np.float64)
         sizes = (np.linalg.norm(q, axis=1)[:, None] + np.linalg.norm(b, axis=1)) ** 2
-        products = q @ b.T - (b * b).sum(axis=1) / 2
-        ranks = np.argsort(np.argsort(-products - (q * q).sum(axis=1)[:, None] / 2, axis=1), axis=1)
+        squares = ((q[:, None] - b) ** 2).sum(axis=2)
+        ranks = np.argsort(np.argsort(squares, axis=1), axis=1)
         # All that is near seems far.
-        products += np.where(ranks <= 10, -0.99, 0.99) * rounding * sizes / 2
-        order = np.argsort(-products, axis=1)[:, :width]
-        return np.take_along_axis(products, order, axis=1).astype(np.float32), order
+        squares += np.where(ranks <= 10, 0.99, -0.99) * rounding * sizes
+        order = np.argsort(squares, axis=1)[:, :width]
+        return np.take_along_axis(squares, order, axis=1).astype(np.float32), order
 
     right = exact_knn.rounding_error_bound
 
@@ -209,7 +203,7 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rou
 
     monkeypatch.setattr(exact_knn, "rounding_error_bound", bound)
     monkeypatch.setattr(faiss, "knn", knn)
-    positions, values = neighbours_of_all(x, 10, distance)
+    positions, values = nearest_rows(x, 10, distance)
     assert (positions == wanted[0]).all()
     np.testing.assert_allclose(values, wanted[1], rtol=1e-9)
 
@@ -218,10 +212,10 @@ def test_a_zero_vector_has_no_cosine():
     x = np.array([[1, 0], [0, 0], [0, 2]], np.float32)
     assert has_direction(x).tolist() == [True, False, True]
     with pytest.raises(ValueError, match="zero vector"):
-        neighbours_of_all(x, 1, "cosine")
+        nearest_rows(x, 1, "cosine")
     with pytest.raises(UnknownNameError, match="euclidean"):
-        neighbours_of_all(x, 1, "euclid")
-    positions, values = neighbours_of_all(x, 1, "euclidean")
+        nearest_rows(x, 1, "euclid")
+    positions, values = nearest_rows(x, 1, "euclidean")
     assert positions.tolist() == [[1], [0], [1]]
     assert values.tolist() == [[1], [1], [2]]
 
@@ -230,7 +224,7 @@ def test_a_zero_vector_has_no_cosine():
 def test_vectors_of_any_size(scale):
     x = (np.random.default_rng(7).normal(size=(50, 8)) * scale).astype(np.float32)
     for distance in DISTANCES:
-        positions, _ = neighbours_of_all(x, 3, distance)
+        positions, _ = nearest_rows(x, 3, distance)
         assert (
             positions == nearest(brute_force(x.astype(np.float64) / scale, distance), 3, distance)
         ).all()
@@ -238,7 +232,7 @@ def test_vectors_of_any_size(scale):
 
 def test_distinct_rows_and_none():
     x = np.array([[1, 0], [2, 0], [1, -0.0], [2, 0], [0, 1]], np.float32)
-    positions, values = neighbours_of_all(x[:0], 3, "euclidean")
+    positions, values = nearest_rows(x[:0], 3, "euclidean")
     assert positions.shape == values.shape == (0, 0)
     first, label = distinct_rows(x)
     assert first.tolist() == [0, 1, 4]

@@ -10,7 +10,7 @@ import pytest
 from metric_data import Arrays, words
 from synthetic import synthetic_store
 
-from embstore.index.exact_knn import neighbours_of_all
+from embstore.index.exact_knn import nearest_rows
 from embstore.metrics import METRICS, rows_of
 from embstore.metrics.data import Contexts, ItemLabels, Pairs, TokenOrder
 from embstore.metrics.transforms import fit, parse_transforms
@@ -57,7 +57,7 @@ def effect_sizes(ddof):
 
 
 def k_occurrences():
-    nearest, _ = neighbours_of_all(X, 3)
+    nearest, _ = nearest_rows(X, 3)
     return np.bincount(nearest.ravel(), minlength=12).tolist()
 
 

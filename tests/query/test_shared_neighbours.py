@@ -11,13 +11,13 @@ from embstore.query.layer_data import found_once, sharing_neighbours
 def searches(monkeypatch):
     """The number of neighbours of each search of all items."""
     made = []
-    search = exact_knn.neighbours_of_rows
+    search = exact_knn.nearest_rows
 
-    def counted(vectors, rows, k, *arguments, **named):
+    def counted(vectors, k, *arguments, **named):
         made.append(k)
-        return search(vectors, rows, k, *arguments, **named)
+        return search(vectors, k, *arguments, **named)
 
-    monkeypatch.setattr(exact_knn, "neighbours_of_rows", counted)
+    monkeypatch.setattr(exact_knn, "nearest_rows", counted)
     return made
 
 
