@@ -81,14 +81,17 @@ class Embstore(Searcher):
         file = catalog.index(card.space, layer)
         facts = readable_card(catalog.manifest, card.space, layer)
         self.how = f"{facts.kind} index" if facts else "no index"
-        self._graph = open_index(file) if file and facts and not facts.is_exact else None
+        self._index = open_index(file) if file else None
+        self._is_exact = facts is None or facts.is_exact
         self._by_id = np.argsort(made.ids)
         self._ids = made.ids[self._by_id]
 
     def search(self, queries: Vectors) -> Any:
-        if self._graph is None:
-            return search_exact(self._read().with_squares(), queries, K)
-        return self._graph.search(queries, K, lambda ids: self._read(ids).gather())
+        found = None
+        if self._index is not None:
+            search = self._index.search if self._is_exact else self._index.search_graph
+            found = search(queries, K, lambda ids: self._read(ids).gather())
+        return found or search_exact(self._read().with_squares(), queries, K)
 
     def rows(self, found: Any) -> Rows:
         return self._by_id[np.searchsorted(self._ids, found[0]).clip(max=len(self._ids) - 1)]

@@ -34,6 +34,7 @@ from benchmark_growth import growth, oneshot
 from benchmark_importing import importing
 from benchmark_maps import maps
 from benchmark_neighbours import nearest
+from benchmark_opened import opened
 from benchmark_people import people
 from benchmark_pictures import pictures
 from benchmark_reading import centred, scale
@@ -63,6 +64,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "people": people,
     "claims": claims,
     "oneshot": oneshot,
+    "opened": opened,
     "search": search,
     "contextual": contextual,
     "growth": growth,
