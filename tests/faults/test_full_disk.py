@@ -207,7 +207,7 @@ def _must_fail(name, root, stores, tally):
     if name == "repair":  # which takes out what is damaged
         return
     problems = problems_of(store)
-    assert problems == (), problems
+    assert problems == [], problems
     after = stored_ids(root)
     tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
     if name == "compact":
@@ -225,7 +225,7 @@ def _must_go_through(name, root, stores, tally):
     (real_builds.build_one_space if name in REAL else build)(root)
     problems = problems_of(Store(root))
     tally[UNSOUND] += bool(problems)
-    assert problems == ()
+    assert problems == []
     if name in REAL:
         changed = _whole(stores).is_again(root)
         tally[UNSOUND] += bool(changed)
