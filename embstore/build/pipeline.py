@@ -242,7 +242,7 @@ def _estimated(counts: Counts) -> Counts:
         card = space.card
         embedded = space.n_missing + space.unfit.total() - counts.skips.reasons[card.space].total()
         has_index = job.options.index != "none" and not job.options.is_part
-        index_bytes = card.dim * 4 + _ID_BYTES if has_index else 0
+        index_bytes = card.dim * 2 + _ID_BYTES if has_index else 0
         n_bytes = embedded * len(card.layers) * (card.layer_bytes + _ID_BYTES + index_bytes)
         counts.embedded[card.space] = embedded
         counts.n_bytes += n_bytes

@@ -251,8 +251,10 @@ def compact(
 
 
 def kept_notes(files: StoreFiles, before: Manifest) -> list[str]:
-    """Return a note on the files that were dropped since a manifest, if there are any."""
-    dropped = before.files.keys() - files.manifest().files.keys()
+    """Return a note on the files dropped since a manifest that are kept for a day, if there are
+    any.
+    """
+    dropped = before.files.keys() & files.manifest().removed.keys()
     size = show_size(sum(before.files[key]["bytes"] for key in dropped))
     note = (
         f"Old files ({size}) stay on the disk for a day, for those who are reading them. The first"

@@ -30,7 +30,7 @@ from embstore.storage.keys import MAPS, folder_of, parse
 from embstore.storage.manifest import ItemSet
 
 MAPS_FORMAT = 2
-REMEDY = "It is not used, and may be deleted; embstore repair removes it."
+REMEDY = "It is not used, and may be deleted."
 
 MAP_SCHEMA = pa.schema(
     [

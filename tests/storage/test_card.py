@@ -72,14 +72,9 @@ REFUSED = [
     ({"template": "none"}, DamagedError, r"\.json is damaged: .*template"),
     ({"format": "1"}, DamagedError, f"format: {CARD_FORMAT} was expected"),
     (
-        {"format": 1},
-        UnsupportedFormatError,
-        r"has format 1 of a version before 0\.2\.0, .* from 2\. Build",
-    ),
-    (
         {"format": CARD_FORMAT + 1, "mystery": [1]},
         UnsupportedFormatError,
-        "has format 3, .* reads up to 2. Upgrade",
+        "has format 3, .* reads format 2. Upgrade",
     ),
     ({"layers": LAYERS[::-1]}, DamagedError, NO_MODEL),
     ({"layers": [LAYERS[0], *LAYERS]}, DamagedError, NO_MODEL),
