@@ -127,7 +127,10 @@ def _strings(file: Any, name: str, part: slice, path: Path) -> list[str]:
     """Return the strings of some rows."""
     bounds = file.get_slice(f"{name}_offsets")[part.start : part.stop + 1].tolist()
     first, last = bounds[0], bounds[-1]
-    whole = file.get_slice(f"{name}s")[first:last].tobytes() if last > first else b""
+    data = file.get_slice(f"{name}s")
+    if bounds != sorted(bounds) or not 0 <= first <= last <= data.get_shape()[0]:
+        raise SourceError(f"{path} is damaged: its texts end in no order. Copy it again.")
+    whole = data[first:last].tobytes() if last > first else b""
     try:
         return [whole[start - first : end - first].decode() for start, end in pairwise(bounds)]
     except UnicodeDecodeError as error:

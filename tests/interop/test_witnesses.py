@@ -9,7 +9,7 @@ import pytest
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError, SourceError
 
 WORDS = ["dog", "cat", "sun", "naïve", "日本"]
 
@@ -44,6 +44,21 @@ def test_safetensors_opens_its_export(made, tmp_path):
         )
     ids = dict(zip(made.texts, made.ids.tolist(), strict=True))
     assert tensors["item_ids"].tolist() == [ids[text] for text in texts]
+
+
+@pytest.mark.parametrize(("row", "end"), [(2, -1), (2, 1_000_000), (-1, 1_000_000)])
+def test_texts_that_end_in_no_order_are_refused(made, store, tmp_path, row, end):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    file = tmp_path / "a.safetensors"
+    made.store.export(file, made.space)
+    with safe_open(file, "np") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    tensors["text_offsets"][row] = end
+    save_file(tensors, file)
+    with pytest.raises(SourceError, match="end in no order"):
+        store.import_vectors(file, "mine")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
