@@ -167,9 +167,9 @@ class RecallQueries(NamedTuple):
         """
         if not len(self.vectors) or not self.n_nearest:
             return 1.0, 0.0
-        found = graph.search_graph(self.vectors, self.n_nearest, gather)
-        assert found is not None  # all items may be found
-        recalls = (found[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(
+        answer = graph.search_graph(self.vectors, self.n_nearest, gather)
+        assert answer is not None  # all items may be found
+        recalls = (answer[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(
             axis=1
         )
         return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))

@@ -166,7 +166,7 @@ class IndexCard:
     def to_facts(self) -> dict[str, Any]:
         """Return the facts as members of the entry of an index in a manifest."""
         facts = {
-            each.name: getattr(self, each.name) for each in fields(self) if each.name != "items"
+            fact.name: getattr(self, fact.name) for fact in fields(self) if fact.name != "items"
         }
         return {**self.items.facts, "index": facts}
 

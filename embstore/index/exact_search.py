@@ -119,10 +119,10 @@ def search_exact(blocks: BlocksWithSquares, queries: Vectors, k: int) -> tuple[I
         Item ids and cosines, each (q, k), best first; fewer columns if there are fewer items.
     """
     units = unit_vectors(queries)
-    found = _Nearest(queries, k)
+    best = _Nearest(queries, k)
     for ids, vectors, squares in blocks:
-        found.add(ids, vectors, float32_cosines(vectors, squares, units))
-    return found.result()
+        best.add(ids, vectors, float32_cosines(vectors, squares, units))
+    return best.result()
 
 
 class _Nearest:

@@ -73,8 +73,8 @@ def _nearest(
     rows = max(256, _ASSIGNED_BYTES // (4 * residuals.shape[1]))
     for start in range(0, len(members), rows):
         part = slice(start, start + rows)
-        found = faiss.knn(residuals[members[part]].astype(np.float32), centres, 1)
-        square[part], leader[part] = found[0][:, 0], found[1][:, 0]
+        squares, nearest = faiss.knn(residuals[members[part]].astype(np.float32), centres, 1)
+        square[part], leader[part] = squares[:, 0], nearest[:, 0]
     return leader, square
 
 
@@ -257,9 +257,9 @@ def find_within(
 ) -> Positions:
     """Return the positions of all vectors, or members, whose squared distance is below a number."""
     parameters = _library().SearchParameters(sel=_selector(members))
-    _, _, positions = storage_of(inner).range_search(residual[None], square, params=parameters)
-    found: Positions = positions
-    return found
+    answer = storage_of(inner).range_search(residual[None], square, params=parameters)
+    positions: Positions = answer[2]
+    return positions
 
 
 def _selector(members: Mask | None) -> Any:

@@ -83,9 +83,9 @@ class SearchedIndex:
         if not k or len(queries) > _MANY_QUERIES:
             return None
         residuals = unit_vectors(queries) - self._mean
-        found = self._find(residuals, width, 0, members)
+        answer = self._find(residuals, width, 0, members)
         near: list[Ids] = []
-        for residual, ids, squares in zip(residuals, *found, strict=True):
+        for residual, ids, squares in zip(residuals, *answer, strict=True):
             most = reach(squares, k, self.dim, self._error)
             candidates = ids[squares <= most]
             if len(candidates) == width < n:  # there may be others
@@ -156,9 +156,9 @@ class SearchedIndex:
                 f"{place} names items that its layer does not have. Run: embstore verify"
             )
         ids, cosines = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf)
-        for row, own in enumerate(near):
-            rows = np.searchsorted(stored_ids, own)
-            best_ids, best = nearest(own, vectors[rows], queries[row], k)
+        for row, candidates in enumerate(near):
+            rows = np.searchsorted(stored_ids, candidates)
+            best_ids, best = nearest(candidates, vectors[rows], queries[row], k)
             ids[row, : len(best)], cosines[row, : len(best)] = best_ids, best
         return ids, cosines
 
