@@ -138,9 +138,14 @@ def _of_source(error: DamagedError, source: StoreFiles) -> DamagedError:
     message = str(error)
     if source.name not in message:
         return error
-    option = f" --store {shlex.quote(source.name)}"
-    named = re.sub("embstore (repair|verify)", lambda command: command.group() + option, message)
-    return DamagedError(named)
+    place = shlex.quote(source.name)
+    return DamagedError(
+        re.sub(
+            "embstore (repair|verify)",
+            lambda command: f"embstore {command[1]} --store {place}",
+            message,
+        )
+    )
 
 
 class NewRows(NamedTuple):

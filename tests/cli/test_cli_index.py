@@ -110,8 +110,4 @@ def test_a_build_says_that_the_recall_of_its_index_was_not_reached(cli, checkpoi
         "tiny.word.last layer 0: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99"
         in result.stderr
     )
-    Path("one.txt").write_text("antidisestablishmentarianism\n", "utf-8")
-    other = ("--model", f"tiny={checkpoint}", "--store", "other", "--index", "none")
-    cli("build", "one.txt", *other)
-    assert "has recall@10 0.5000; 0.99 was wanted" in cli("merge", "other", "--store", "new").stderr
     assert "recall@10" not in cli("compact", "--store", "new").stderr, "the indexes are kept"
