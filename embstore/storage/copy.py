@@ -5,7 +5,6 @@ has left is found again by the next one. Of tables, the rows that are missing ar
 tables.
 """
 
-import re
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -139,13 +138,9 @@ def _of_source(error: DamagedError, source: StoreFiles) -> DamagedError:
     if source.name not in message:
         return error
     place = shlex.quote(source.name)
-    return DamagedError(
-        re.sub(
-            "embstore (repair|verify)",
-            lambda command: f"embstore {command[1]} --store {place}",
-            message,
-        )
-    )
+    message = message.replace("embstore repair", f"embstore repair --store {place}")
+    message = message.replace("embstore verify", f"embstore verify --store {place}")
+    return DamagedError(message)
 
 
 class NewRows(NamedTuple):
