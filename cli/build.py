@@ -1,6 +1,5 @@
 """``embstore build``."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,16 +41,6 @@ _in_panels: Any = (
 )
 _text_option, _vector_option, _machine_option = _in_panels
 Float = Literal["float32", "float16"]
-
-
-@dataclass(frozen=True)
-class SourceName:
-    """Name of a source: a path, so that it is not taken for a text."""
-
-    name: str
-
-    def __fspath__(self) -> str:
-        return self.name
 
 
 @app.command(
@@ -342,7 +331,7 @@ def build(
 
         with show_progress(quiet):
             report = opened.build(
-                [SourceName(name) for name in sources or ()] or None,
+                sources or None,
                 models=models or DEFAULT_MODELS,
                 revisions=revisions or (),
                 unit=unit,

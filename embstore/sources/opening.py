@@ -133,14 +133,6 @@ def _words_of_questions(path: Path, name: str) -> Iterator[rows.Row]:
         yield replace(row, values=rows.NO_VALUES)
 
 
-def is_known_type(spec: str) -> bool:
-    """Return whether a path ends like a file of texts, or like one that is often given in the place
-    of such a file.
-    """
-    path = Path(spec)
-    return file_type(path) in (TEXT_SUFFIX, *TABLES, *_REMEDIES) or path.suffix.lower() in _REMEDIES
-
-
 def _check_file(path: Path, spec: str) -> str:
     """Check that a file exists, is not empty and can be opened; return its type as a suffix."""
     file_status = status(path, spec)
@@ -182,7 +174,10 @@ def missing_file(spec: str) -> UnknownNameError | SourceError:
         existing = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     near = [str(path.parent / name) for name in nearest(path.name, existing)]
     if not path.suffix and len(path.parts) == 1 and "/" not in spec:
-        hint = "There is no file of that name either."
+        hint = (
+            "There is no file of that name either; texts themselves are given in a file, or in"
+            " Python as texts=[…]."
+        )
         if near:
             hint += f" Files with similar names: {', '.join(near)}."
         return UnknownNameError("dataset", spec, known_datasets(), hint)

@@ -5,11 +5,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.errors import StoreError, UsageError, check_known, nearest
+from embstore.base.errors import StoreError, UsageError, check_known
 from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
@@ -28,8 +27,6 @@ DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
 Text = str | tuple[str, Mapping[str, Any]]
 SourceNames = StrPath | Sequence[StrPath]
-_MAX_NAMES = 20  # nobody misspells so many names of datasets at once
-_REMEDY = "To embed these strings themselves, give them as texts=[…]"
 
 
 class BuildMethods(OpenStore):
@@ -173,7 +170,7 @@ class BuildMethods(OpenStore):
 
     def build(
         self,
-        sources: "SourceNames | Iterable[Text] | None" = None,
+        sources: SourceNames | None = None,
         *,
         texts: "Iterable[Text] | None" = None,
         models: Names = DEFAULT_MODELS,
@@ -220,8 +217,8 @@ class BuildMethods(OpenStore):
         Args:
             sources: Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for
                 standard input, or names of datasets (:meth:`datasets`), which are downloaded if
-                they are not on this machine. By default ``words``. Also texts, as for ``texts``:
-                any other iterable than a list of names.
+                they are not on this machine. By default ``words``, or none with
+                ``texts``.
             texts: Strings, or pairs of a string and its columns, such as
                 ``("the bank", {"pos": "NOUN"})``, which are stored with the item. The columns
                 ``start`` and ``end`` are the span of a target. Any iterable, read once; the same
@@ -329,7 +326,8 @@ class BuildMethods(OpenStore):
 
         if untrained is None:
             models, untrained = self._untrained(as_names(models))
-        source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)
+        source_names = _source_names(sources, () if texts is not None else DEFAULT_SOURCES)
+        given_texts = None if texts is None else _iterable(texts)
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
             unit=given or Unit.SENTENCE,  # which takes every pooling: each unit checks its own
@@ -390,7 +388,7 @@ class BuildMethods(OpenStore):
             else:
                 with self._writing() as files:
                     report = build(files, [read], as_names(models), options, cluster)
-        return report if note is None else replace(report, notes=(note, *report.notes))
+        return report
 
     def _untrained(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], int | None]:
         """Return the checkpoints and the seed of models that have random weights in the store, by
@@ -452,67 +450,17 @@ def _cluster(
     return lambda files: Cluster(options, files)
 
 
-def split_given(
-    sources: SourceNames | Iterable[Text] | None,
-    texts: Iterable[Text] | None,
-    default: Sequence[str],
-) -> tuple[tuple[str, ...], Iterable[object] | None, str | None]:
-    """Return the names of sources, the texts, and a note on how a list was understood.
-
-    A list of strings is texts if none of them is, or resembles, the name of a source; a list of
-    paths is none.
-    """
-    members_given = None if texts is None else _iterable(texts)
+def _source_names(sources: SourceNames | None, default: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of sources, of which one may be given alone."""
     if sources is None:
-        return (tuple(default) if texts is None else ()), members_given, None
-    if isinstance(sources, str | os.PathLike):
-        return (os.fspath(sources),), members_given, None
-    members = sources if isinstance(sources, list | tuple) else None
-    if members is not None and all(isinstance(member, str | os.PathLike) for member in members):
-        names = tuple(
-            os.fspath(member) for member in members if isinstance(member, str | os.PathLike)
-        )
-        are_paths = not any(isinstance(member, str) for member in members)
-        if names and (are_paths or _are_names(names)):
-            return names, members_given, None
-        if not names and texts is not None:
-            return (), members_given, None
-    if texts is not None:
-        raise UsageError("the texts are given twice, as sources and as texts=. Give them once.")
-    note = None
-    if members is not None and all(isinstance(member, str) for member in members):
-        many = f"{len(members):,} strings were taken for texts, since none is the name"
-        single = "string was taken for a text, since it is not the name"
-        note = f"The {many if len(members) > 1 else single} of a dataset or file."
-    return (), _iterable(sources), note
-
-
-def _are_names(names: Sequence[str]) -> bool:
-    """Return whether strings are names of sources; raise UsageError if only some of them are."""
-    are_names = [_is_name(name, may_be_misspelt=len(names) <= _MAX_NAMES) for name in names]
-    if any(are_names) and not all(are_names):
-        name, text = names[are_names.index(True)], names[are_names.index(False)]
+        return tuple(default)
+    members = [sources] if isinstance(sources, str | os.PathLike) else sources
+    try:
+        return tuple(map(os.fspath, members))
+    except TypeError as error:
         raise UsageError(
-            f"{name[:60]!r} is, or resembles, the name of a dataset or file, and {text[:60]!r} does"
-            f" not. {_REMEDY}; to build from sources, correct the name."
-        )
-    return any(are_names)
-
-
-def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
-    """Return whether a string is, or resembles, the name of a source."""
-    from embstore.sources.datasets import find_dataset, known_datasets
-    from embstore.sources.opening import is_known_type
-
-    if name in ("", "-") or find_dataset(name) is not None:
-        return True
-    if any(character in name for character in "\n\0"):
-        return False
-    if os.path.exists(name) or (not name[-1].isspace() and " " not in name and is_known_type(name)):
-        return True
-    return may_be_misspelt and bool(
-        nearest(name.partition(":")[0], known_datasets(), n=1, by_part=False)
-    )
+            "`sources` are names of files and datasets: give texts as texts=[…]."
+        ) from error
 
 
 def _iterable(texts: Any) -> Iterable[object]:

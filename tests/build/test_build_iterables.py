@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tiny_checkpoint import assert_same_content, texts
+from tiny_checkpoint import assert_same_content
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
@@ -35,44 +35,20 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path, options):
         assert_same_content(tmp_path / "file", tmp_path / f"given{number}")
 
 
-@pytest.mark.slow
-def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path, options):
-    store = Store(tmp_path / "store")
-    single = "The string was taken for a text, since it is not the name of a dataset or file."
-    assert store.build(["a cat"], dry_run=True, unit="word", **options).notes == (single,)
-    assert store.build(["verb", "lex"], dry_run=True, **options).n_items == 2, (
-        "not simverb3500 and simlex999"
-    )
-    assert store.build([], texts=["a cat"], dry_run=True, **options).n_items == 1
-    with pytest.raises(SourceError, match="texts has no texts: it is empty"):
-        store.build([], **options)
-    report = store.build(["a cat", "the sea shells"], unit="sentence", poolings="mean", **options)
-    assert report.notes == (
-        "The 2 strings were taken for texts, since none is the name of a dataset or file.",
-    )
-    assert {*texts(tmp_path / "store").values()} == {"a cat", "the sea shells"}
-    assert store.build((word for word in ("men", "words")), **options).n_items == 2, (
-        "a generator is never of names"
-    )
-    again = store.build(iter(["men", "words", "sea"]), **options)
-    assert (again.spaces[0].embedded, again.spaces[0].present) == (1, 2)
-
-
-def test_names_of_sources_stay_names(tmp_path, options):
+def test_sources_are_names_and_texts_are_texts(tmp_path, options):
     (tmp_path / "a.txt").write_text("sea\n", "utf-8")
     store = Store(tmp_path / "store")
     assert store.build([tmp_path / "a.txt", "words:3"], **options).n_items == 4
-    assert store.build("words:3", texts=["shell"], **options).n_items == 4
+    assert store.build("words:3", texts=["shell", "words"], **options).n_items == 5
+    assert store.build([], texts=["a cat"], dry_run=True, **options).n_items == 1
     with pytest.raises(UnknownNameError, match=r"unknown dataset 'wrods'. Did you mean 'words'"):
         store.build(["wrods"], **options)
-    with pytest.raises(UnknownNameError, match="unknown dataset 'dog'"):
-        store.build("dog", **options)
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'a cat'.*texts=\[…\]"):
+        store.build(["a cat"], **options)
     with pytest.raises(EmbstoreError, match=r"nowhere\.txt does not exist"):
         store.build(["nowhere.txt"], **options)
-    with pytest.raises(
-        UsageError, match=r"'words' is, or resembles, .* 'dog' does not\. .*texts=\[…\]"
-    ):
-        store.build(["words", "dog"], **options)
+    with pytest.raises(UsageError, match=r"names of files and datasets.*texts=\[…\]"):
+        store.build([("a cat", {"pos": "NOUN"})], **options)
 
 
 def test_pairs_have_columns_and_spans(tmp_path, options):
@@ -82,7 +58,7 @@ def test_pairs_have_columns_and_spans(tmp_path, options):
         (None, {"start": 0, "end": 0, "sense": None}),
     ]
     store = Store(tmp_path / "store")
-    report = store.build((use for use in uses), **options)
+    report = store.build(texts=(use for use in uses), **options)
     assert [space.space for space in report.spaces] == ["tiny.occurrence.last"]
     assert (report.spaces[0].embedded, dict(report.blanks)) == (2, {"missing value": 1})
     assert [(column.name, column.n_values) for column in report.columns] == [("sense", 2)]
@@ -94,10 +70,10 @@ def test_pairs_have_columns_and_spans(tmp_path, options):
         ("bank", {"pos": "NOUN", "freq": np.float32(4.5)}),
         ("lend", {"pos": "VERB", "freq": None}),
     ]
-    kept = store.build(words, keep="pos", **options)
+    kept = store.build(texts=words, keep="pos", **options)
     assert [(space.space, space.embedded) for space in kept.spaces] == [("tiny.word.last", 2)]
     assert [column.name for column in kept.columns] == ["pos"]
-    marked = store.build(["the [sea]", "a [shell] and more"], targets="brackets", **options)
+    marked = store.build(texts=["the [sea]", "a [shell] and more"], targets="brackets", **options)
     assert marked.spaces[0].embedded == 2
     assert (
         store.build(texts=[("the sea", {"w": "sea"})], targets="w", keep="w", **options)
@@ -155,13 +131,13 @@ def test_a_table_of_pandas_is_refused_with_the_way_to_give_it(tmp_path, options)
     frame = pandas.DataFrame({"text": ["sea", "shell", None], "pos": ["NOUN", "NOUN", "X"]})
     store = Store(tmp_path / "store")
     with pytest.raises(UsageError, match=r"cannot be a DataFrame.*zip\(frame"):
-        store.build(frame, **options)
+        store.build(texts=frame, **options)
     report = store.build(
-        zip(frame["text"], frame[["pos"]].to_dict("records"), strict=True), **options
+        texts=zip(frame["text"], frame[["pos"]].to_dict("records"), strict=True), **options
     )
     assert (report.n_items, report.columns[0].name, dict(report.blanks)) == (
         2,
         "pos",
         {"missing value": 1},
     )
-    assert store.build(frame["text"], **options).spaces[0].present == 2
+    assert store.build(texts=frame["text"], **options).spaces[0].present == 2

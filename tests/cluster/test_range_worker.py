@@ -27,7 +27,7 @@ WORDS = sorted(
 def call(checkpoint, tmp_path):
     """A range of three words, and what a worker must have for it."""
     root, options = tmp_path / "store", Options()
-    Store(root).build(["dog"], models=str(checkpoint), index="none")
+    Store(root).build(texts=["dog"], models=str(checkpoint), index="none")
     catalog = Catalog(root)
     sign = root / "sign"
     sign.write_bytes(b"of this build")
