@@ -3,14 +3,13 @@ pool hidden states.
 """
 
 import copy
-import ctypes
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from itertools import chain
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -258,10 +257,6 @@ Texts = Sequence[Text]
 _MAX_ERROR_CHARS = 200
 Results = list[records.Encoded | records.Skipped]
 _Pending = Future[Results | None]
-# <malloc.h>, GNU C library.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_MAX_MMAP_THRESHOLD = 32 << 20
-
 # Maximum size of the hidden states of all batches that run in parallel on a CPU.
 _STATES_BYTES = 4 << 30
 
@@ -537,7 +532,6 @@ def _workers(
     submits what one of them is to do with its copy of the model.
     """
     torch, thread = need("torch"), local()
-    _keep_freed_memory()
     n_threads = torch.get_num_threads()
     copies = [forward, *(forward.thread_copy() for _ in range(n - 1))]
 
@@ -551,22 +545,6 @@ def _workers(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Configure glibc's allocator to keep freed memory for the next forward pass.
-
-    By default glibc returns large freed blocks to the system, and each pass faults the same pages
-    in again, which took 15 percent of the time of MiniLM on 2 cores. The process then keeps the
-    memory until it ends.
-    """
-    # Windows has no library without a name, other systems no mallopt.
-    with suppress(TypeError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_TOP_PAD, 64 << 20)
 
 
 def _size(texts: Texts) -> int:

@@ -21,10 +21,8 @@ word that its vocabulary lacks with a blank, it is none of the item's tokens: ``
 are of those after it.
 """
 
-_WHOLE_CHARS = 1 << 18
-_FIRST_CHARS = 1 << 14
 _MAX_CHARS = 1 << 20
-_CHARS_PER_TOKEN = 16
+_CHARS_PER_TOKEN = 32
 # Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not
 # end a word.
 _SPACE = re.compile(r"\S[^\S\x0b\x0c\x1c-\x1f\x85]")
@@ -226,56 +224,17 @@ def _missing_token(text: Text, poolings: Collection[Pooling]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a text longer than the context, and the position of its first character in the
-    text.
-    """
-
-    text: str
-    start: int
-
-
-def find_piece(
-    text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool
-) -> Piece | int | None:
-    """Return a part of a very long text with the same truncated tokens; None for a text to be
-    tokenised whole.
-
-    A number if so many characters at the beginning or end do not fill the context, and the text is
-    too long for that.
+def read_part(text: str, limit: int | None, *, from_end: bool) -> str:
+    """Return the part of a very long text that is tokenised: its beginning, or its end.
 
     A tokenizer uses about 300 bytes per character, and the model reads only the beginning of a text
-    longer than its context, or the end (``from_end``). A part suffices if it has more tokens than
-    the context and a part twice as long has the same truncated tokens at the same characters. A
-    part at the end of a text starts at whitespace.
+    longer than its context of ``limit`` tokens, or the end (``from_end``), whose part begins at
+    whitespace if there is some.
     """
-    if limit is None or len(text) <= max(_WHOLE_CHARS, 2 * _CHARS_PER_TOKEN * limit):
-        return None
-    n_chars = max(_FIRST_CHARS, _CHARS_PER_TOKEN * limit)
-    max_chars = max(_MAX_CHARS, 2 * n_chars)
-    previous: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
-    while n_chars <= min(max_chars, len(text)):
-        piece = Piece(text[:n_chars], 0)
-        # From the first whitespace on, since a cut inside a word would change its tokens.
-        if from_end:
-            match = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
-            piece = Piece(text[match.end() - 1 :], match.end() - 1) if match else Piece("", 0)
-        if piece.text and (tokens := tokenise(piece.text)).overflowing:
-            candidate = (piece, tokens.ids, _token_positions(tokens, piece.start))
-            if previous is not None and previous[1:] == candidate[1:]:
-                return previous[0]
-            previous = candidate
-        n_chars *= 2
-    return None if len(text) <= max_chars else max_chars
-
-
-def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:
-    """Return the (start, end) characters of each token in the whole text; (0, 0) for special
-    tokens.
-    """
-    offsets = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
-    return [
-        (0, 0) if is_special else (start + begin, start + end)
-        for (begin, end), is_special in offsets
-    ]
+    n_chars = max(_MAX_CHARS, _CHARS_PER_TOKEN * (limit or 0))
+    if limit is None or len(text) <= n_chars:
+        return text
+    if not from_end:
+        return text[:n_chars]
+    space = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
+    return text[space.end() - 1 :] if space else text[-n_chars:]

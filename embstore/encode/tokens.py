@@ -14,14 +14,13 @@ from embstore.encode.recipe import read_recipe
 from embstore.encode.records import Long, Skipped, TooLongError
 from embstore.encode.spans import (
     BLANKS,
-    Piece,
     Text,
     Token,
     Tokenised,
     Vocabulary,
     add_items,
     add_tokens,
-    find_piece,
+    read_part,
     shifted,
     skip_all,
     token_items,
@@ -239,34 +238,29 @@ class Tokenizer:
                 yield self._with_items(passage, tokens, cut, poolings)
 
     def _encodings(self, passages: list[Passage], long: Long) -> Iterator[tuple[Passage, Any, str]]:
-        """Tokenise several short passages, or one of any length, of which only the necessary part
-        is tokenised.
+        """Tokenise several short passages, or one of any length, of which a part is tokenised.
 
         Yield each passage, or this part of it; its ``tokenizers.Encoding``, None if it is skipped;
         and the reason why it is skipped or truncated, else "".
         """
         limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
-        if len(passages) == 1:
-            [passage] = passages
-            piece = find_piece(passage.text, limit, self._truncated, from_end=from_end)
-            if isinstance(piece, int):
-                end = "last" if from_end else "first"
-                cut = f"its {end} {piece:,} characters do not fill {self.context}, {limit} tokens"
-                yield self._shorten(passage, None, f"{cut}, and no more are read", long)
-                return
-            if piece is not None:
-                cut = f"more than {limit} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, piece, cut, long)
-                return
-        for passage, tokens in zip(
-            passages, self._tokenise([p.text for p in passages]), strict=True
-        ):
+        parts = [read_part(passage.text, limit, from_end=from_end) for passage in passages]
+        for passage, part, tokens in zip(passages, parts, self._tokenise(parts), strict=True):
             n_tokens = len(tokens.ids)
-            if limit is None or n_tokens <= limit:
-                yield self._known(passage, tokens, "")
+            is_cut = len(part) < len(passage.text)
+            if limit is not None and n_tokens > limit:
+                n_shown = f"more than {limit}" if is_cut else f"{n_tokens}"
+                cut = f"{n_shown} tokens, {self.context} holds {limit}"
+                yield self._shorten(passage, part, cut, long)
+            elif is_cut:
+                end = "last" if from_end else "first"
+                cut = (
+                    f"its {end} {len(part):,} characters do not fill {self.context}, {limit}"
+                    " tokens, and no more are read"
+                )
+                yield self._shorten(passage, None, cut, long)
             else:
-                cut = f"{n_tokens} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, Piece(passage.text, 0), cut, long)
+                yield self._known(passage, tokens, "")
 
     def _truncated(self, text: str) -> Any:
         return self._tokenise([text], truncated=True)[0]
@@ -290,7 +284,7 @@ class Tokenizer:
         return tokens.type_ids if self._has_type_ids else None
 
     def _shorten(
-        self, passage: Passage, piece: Piece | None, cut: str, long: Long
+        self, passage: Passage, part: str | None, cut: str, long: Long
     ) -> tuple[Passage, Any, str]:
         """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError
         for ``error``.
@@ -301,10 +295,13 @@ class Tokenizer:
                 " long='truncate'.",
                 passage.item_ids[0],
             )
-        if long == "skip" or piece is None:
+        if long == "skip" or part is None:
             return passage, None, cut
-        part = passage._replace(text=piece.text, spans=shifted(passage.spans, -piece.start))
-        return self._known(part, self._truncated(piece.text), cut)
+        start = 0
+        if self._hf.truncation_side == "left":
+            start = len(passage.text) - len(part)
+        shortened = passage._replace(text=part, spans=shifted(passage.spans, -start))
+        return self._known(shortened, self._truncated(part), cut)
 
     def _known(self, passage: Passage, tokens: Any, cut: str) -> tuple[Passage, Any, str]:
         """Return a tokenised passage, which is skipped if the model lacks one of its tokens."""

@@ -14,7 +14,7 @@ from embstore.base.text import Passage, Span
 from embstore.encode import spans as module
 from embstore.encode.checkpoint import resolve
 from embstore.encode.records import TooLongError
-from embstore.encode.spans import find_piece
+from embstore.encode.spans import read_part
 from embstore.encode.tokens import Tokenizer
 
 pytestmark = pytest.mark.slow
@@ -61,8 +61,6 @@ def load(tiny_folder, monkeypatch):
     """Load a tokenizer of a short context, for which some hundred characters are a very long
     text.
     """
-    monkeypatch.setattr(module, "_WHOLE_CHARS", 0)
-    monkeypatch.setattr(module, "_FIRST_CHARS", 64)
     monkeypatch.setattr(module, "_MAX_CHARS", 2048)
 
     def tokenizer(name, side="right"):
@@ -84,16 +82,16 @@ def test_the_tokens_are_those_of_the_whole_text(load, name, side):
     @given(_TEXTS)
     @example("the quick brown fox " + "a" * 120 + "AAA\x0c" * 34)  # BERT deletes form feeds
     def check(text):
+        text *= 1 + 4096 // len(text)
         whole = tokenizer._truncated(text)
-        piece = find_piece(text, LIMIT, tokenizer._truncated, from_end=side == "left")
-        if piece is None or isinstance(piece, int):
-            assert piece == (2048 if len(text) > 2048 else None)
-            return
-        assert whole.overflowing
-        assert text[piece.start : piece.start + len(piece.text)] == piece.text
-        tokens = tokenizer._truncated(piece.text)
+        part = read_part(text, LIMIT, from_end=side == "left")
+        tokens = tokenizer._truncated(part)
+        start = len(text) - len(part) if side == "left" else 0
+        assert text[start : start + len(part)] == part != text
+        if not tokens.overflowing:
+            return  # such a text is skipped
         moved = [
-            (a, b) if mark else (a + piece.start, b + piece.start)
+            (a, b) if mark else (a + start, b + start)
             for (a, b), mark in zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
         ]
         assert (tokens.ids, tokens.type_ids, moved) == (whole.ids, whole.type_ids, whole.offsets)
@@ -114,7 +112,7 @@ def test_the_items_are_those_of_the_whole_text(load, monkeypatch, side):
         return texts, [(skip.item_id, skip.outcome) for skip in skipped]
 
     parts = read()
-    monkeypatch.setattr(module, "_WHOLE_CHARS", 1 << 18)
+    monkeypatch.setattr(module, "_MAX_CHARS", 1 << 20)
     assert parts == read()
     assert [item for text in parts[0] for item in text.item_ids] == (
         [1, 2] if side == "right" else [3]
