@@ -70,20 +70,12 @@ class RangeOutcome(NamedTuple):
     result: RangeResult | Exception | None
 
 
-@dataclass(eq=False)
-class ClusterWorker:
-    """A worker of the cluster: its actor, and whether it can be given ranges."""
-
-    actor: Any
-    is_ready: bool = False
-
-
 class Cluster:
     """A connection to a Ray cluster, with the workers of a build; a context manager."""
 
     def __init__(self, options: ClusterOptions, files: StoreFiles) -> None:
         self._options, self._files = options, files
-        self._workers: list[ClusterWorker] = []
+        self._workers: list[Any] = []
         self._stack = ExitStack()
         self.n_workers = 0
 
@@ -106,37 +98,30 @@ class Cluster:
             sign = (path, os.urandom(16)) if self._files.is_local else None
             if sign is not None:
                 disk.write(*sign)
-            has_gpu = bool(self._options.worker_gpus != 0 and self._resources["num_gpus"])
-
-            def adapted(
-                task: RangeTask,
-            ) -> RangeTask:  # a worker without a GPU must not use one that its machine has
-                device = task.options.device or (None if has_gpu else "cpu")
-                return replace(task, options=replace(task.options, device=device))
-
+            # A worker without a GPU must not use one that its machine has.
+            device = None if self._resources["num_gpus"] else "cpu"
             queued = [
-                RangeJob(Requirement.of(model, self._files, sign), map(adapted, tasks))
-                for model, tasks in jobs
+                RangeJob(Requirement.of(model, self._files, sign), tasks) for model, tasks in jobs
             ]
-            kind = self._ray.remote(RangeWorker).options(
+            actor = self._ray.remote(RangeWorker).options(
                 **self._resources,
                 max_restarts=-1,
                 max_task_retries=0,
                 max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
             )
-            self._workers = [ClusterWorker(kind.remote()) for _ in range(self.n_workers)]
+            self._workers = [actor.remote(device) for _ in range(self.n_workers)]
             yield from RangeQueue(self._ray, self._workers, queued).outcomes()
 
     def _stop_workers(self) -> None:
         """End the workers, once the files that they are writing are complete."""
-        stops = [worker.actor.stop.remote() for worker in self._workers if worker.is_ready]
+        stops = [worker.stop.remote() for worker in self._workers]
         try:
             if stops:
                 self._ray.wait(stops, num_returns=len(stops), timeout=_STOP_SECONDS)
         finally:
             for worker in self._workers:
-                self._ray.kill(worker.actor)
+                self._ray.kill(worker)
 
 
 @contextmanager
@@ -158,11 +143,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    own: dict[str, Any] = (
-        {"include_dashboard": False, "object_store_memory": _RAY_TEXTS_BYTES}
-        if address == "local"
-        else {}
-    )
+    settings: dict[str, Any] = {}
+    if address == "local":
+        settings = {"include_dashboard": False, "object_store_memory": _RAY_TEXTS_BYTES}
     host, _, port = address.rpartition(":")
     if address not in ("local", "auto") and (not host or not port.isdecimal() or "://" in address):
         raise UsageError(
@@ -171,7 +154,7 @@ def _connected(address: str | None) -> Iterator[Any]:
             "run the command on a node of the cluster."
         )
     try:
-        ray.init(address=address, configure_logging=False, log_to_driver=False, **own)
+        ray.init(address=address, configure_logging=False, log_to_driver=False, **settings)
     except Exception as error:  # Ray raises many kinds
         reason = "it does not answer" if isinstance(error, ConnectionError) else last_line(error)
         raise ClusterError(
@@ -238,13 +221,14 @@ class RangeQueue:
     given.
     """
 
-    def __init__(self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob]) -> None:
+    def __init__(self, ray: Any, workers: Sequence[Any], jobs: Sequence[RangeJob]) -> None:
         self._ray, self._workers = ray, workers
+        self._ready: set[Any] = set()  # those that can be given ranges
         self._requirements = [ray.put(job.requirement) for job in jobs]
         self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
         # Those over which workers died, then the next new one.
         self._waiting: deque[_Attempt] = deque()
-        self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
+        self._calls: dict[Any, tuple[Any, _Attempt | None]] = {}
 
     def outcomes(self) -> Iterator[RangeOutcome]:
         """Yield what becomes of each range, in any order.
@@ -259,13 +243,12 @@ class RangeQueue:
             while self._hand_out():
                 yield from self._finished()
                 is_late = time.monotonic() - began > START_SECONDS
-                is_started = any(worker.is_ready for worker in self._workers)
-                if is_late and not is_started:
+                if is_late and not self._ready:
                     what = (
                         f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"
                     )
                     report_progress(Progress("wait", what))
-                if is_late or is_started:
+                if is_late or self._ready:
                     began = time.monotonic()
         except KeyboardInterrupt:
             yield from self._finish_soon()
@@ -308,13 +291,13 @@ class RangeQueue:
         for worker in self._workers:
             while (attempt := self._first()) is not None and self._accepts(worker, attempt):
                 self._waiting.popleft()
-                call = worker.actor.encode.remote(attempt.task, self._requirements[attempt.job])
+                call = worker.encode.remote(attempt.task, self._requirements[attempt.job])
                 self._calls[call] = (worker, attempt)
         return self._first() is not None or any(
             attempt is not None for _, attempt in self._calls.values()
         )
 
-    def _accepts(self, worker: ClusterWorker, attempt: _Attempt) -> bool:
+    def _accepts(self, worker: Any, attempt: _Attempt) -> bool:
         """Return whether to give a worker a range now: one over which a worker died gets a worker
         of its own.
         """
@@ -322,7 +305,7 @@ class RangeQueue:
             given for actor, given in self._calls.values() if actor is worker and given is not None
         ]
         is_alone = any(given.n_deaths for given in (attempt, *running))
-        return worker.is_ready and len(running) < (1 if is_alone else IN_FLIGHT)
+        return worker in self._ready and len(running) < (1 if is_alone else IN_FLIGHT)
 
     def _first(self) -> _Attempt | None:
         """Return the range to hand out next; None if there is none left."""
@@ -332,7 +315,7 @@ class RangeQueue:
         return self._waiting[0] if self._waiting else None
 
     def _outcome(
-        self, call: Any, worker: ClusterWorker, attempt: _Attempt | None
+        self, call: Any, worker: Any, attempt: _Attempt | None
     ) -> RangeResult | Exception | None:
         """Return the result of a call, or the error that ends the build; None if there is
         neither.
@@ -358,14 +341,14 @@ class RangeQueue:
         else:
             if attempt is not None:
                 return result  # type: ignore[no-any-return]
-            worker.is_ready = True
+            self._ready.add(worker)
             return None if result is None else ClusterError(result)
         return None
 
-    def _died(self, worker: ClusterWorker) -> None:
+    def _died(self, worker: Any) -> None:
         """Wait for a worker to be started again, unless it is waited for already."""
         if not any(other is worker and attempt is None for other, attempt in self._calls.values()):
-            worker.is_ready = False
+            self._ready.discard(worker)
             self._check(worker)
 
     def _after_death(self, attempt: _Attempt) -> Iterator[RangeOutcome]:
@@ -384,11 +367,11 @@ class RangeQueue:
         else:
             yield RangeOutcome(attempt.job, attempt.task, None)
 
-    def _check(self, worker: ClusterWorker) -> None:
+    def _check(self, worker: Any) -> None:
         """Ask a worker whether it can take part; Ray repeats the question while the worker is being
         started.
         """
-        call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirements[0])
+        call = worker.problem.options(max_task_retries=-1).remote(self._requirements[0])
         self._calls[call] = (worker, None)
 
 

@@ -8,7 +8,6 @@ have written.
 """
 
 import re
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -395,18 +394,6 @@ class _Spacing:
                 f"such as {without}. "
                 "Say what they are.\nAll words or phrases: unit='word'\nAll sentences, some "
                 "of one word: "
-                f"unit='sentence'\nBoth: build a file of each{self._division()}"
+                f"unit='sentence'\nBoth: build a file of each."
             )
         return unit
-
-    def _division(self) -> str:
-        """Return the commands that divide a file of lines into one of sentences and one of
-        words.
-        """
-        if self._source.file is None or self._source.file.path.suffix != ".txt":
-            return "."
-        name, stem = map(shlex.quote, (self._source.name, self._source.file.path.stem))
-        parts = {"-E": f"{stem}-sentences.txt", "-vE": f"{stem}-words.txt"}
-        return ":" + "".join(
-            f"\ngrep {option} '\\S\\s+\\S' {name} > {part}" for option, part in parts.items()
-        )

@@ -248,7 +248,8 @@ class RangeWorker:
     Two calls at the same time overlap: one range is written while the next one is encoded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device  # where a build names none
         self._encoding = Lock()
         self._writes = Condition()
         self._n_writes, self._is_stopped = 0, False
@@ -306,7 +307,8 @@ class RangeWorker:
                     stack.enter_context(SpaceWriter(requirement.files, card)) for card in task.cards
                 ]
                 with self._encoding:
-                    encoder = self._encoder(requirement, task.options)
+                    device = task.options.device or self._device
+                    encoder = self._encoder(requirement, replace(task.options, device=device))
                     steps = tuple(encode_ranges([task], encoder, writers, steady=True))
                     for writer in writers:
                         writer.cut()  # it is written while the next range is encoded

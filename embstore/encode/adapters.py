@@ -18,7 +18,7 @@ from embstore.base.installation import needing
 from embstore.base.space import as_name
 from embstore.encode.checkpoint import Checkpoint, files_of_hub, hub_id_of
 from embstore.encode.checkpoint_files import ADAPTER_FILE, SHORT_NAMES, is_file, read_json, sha256
-from embstore.encode.extra import first_sentence, need
+from embstore.encode.extra import first_sentence, model_class, need
 
 _WEIGHTS = "adapter_model.safetensors"
 _HEADS = {
@@ -120,12 +120,9 @@ class Adapter:
         stated = mapping.get("base_model_class") if isinstance(mapping, dict) else None
         task = own.get("task_type")
         name = _HEADS.get(task) if isinstance(task, str) else stated
-        cls = getattr(need("transformers"), name, None) if isinstance(name, str) else None
-        if not isinstance(cls, type):
+        if not isinstance(name, str) or model_class(name, config) is None:
             return None
-        own_config = getattr(cls, "config_class", None)
-        is_known = type(config) in getattr(cls, "_model_mapping", (own_config,))
-        return name if is_known else None
+        return name
 
     def check_base(self, checkpoint: Checkpoint) -> None:
         """Raise CheckpointError if it says that it was trained on another checkpoint of the hub.

@@ -28,6 +28,31 @@ def need(module: str) -> Any:
         return import_module(module)
 
 
+_MAPPINGS = {
+    "AutoModel": "MODEL_MAPPING",
+    "AutoModelForCausalLM": "MODEL_FOR_CAUSAL_LM_MAPPING",
+    "AutoModelForQuestionAnswering": "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
+    "AutoModelForSeq2SeqLM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+    "AutoModelForSequenceClassification": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+    "AutoModelForTextEncoding": "MODEL_FOR_TEXT_ENCODING_MAPPING",
+    "AutoModelForTokenClassification": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
+}
+
+
+def model_class(name: str, config: Any) -> Any:
+    """Return the class of transformers for a config: that of a name, or of those that an auto class
+    of this name stands for; None if there is none, or several.
+    """
+    if name in _MAPPINGS:
+        mapping = getattr(need("transformers.models.auto.modeling_auto"), _MAPPINGS[name])
+        cls = mapping.get(type(config), None)
+    else:
+        cls = getattr(need("transformers"), name, None)
+        if getattr(cls, "config_class", None) is not type(config):
+            cls = None
+    return cls if isinstance(cls, type) else None
+
+
 def versions() -> dict[str, str]:
     """Return the versions of torch, transformers and tokenizers, by name."""
     return {name: str(need(name).__version__) for name in ("torch", "transformers", "tokenizers")}

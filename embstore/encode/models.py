@@ -20,7 +20,7 @@ from embstore.base.installation import install_command
 from embstore.base.messages import first_of
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.checkpoint_files import has_safetensors, read_files, read_json, weight_files
-from embstore.encode.extra import first_sentence, need, quiet
+from embstore.encode.extra import first_sentence, model_class, need, quiet
 from embstore.encode.records import Weights
 
 _T5 = ("t5", "mt5", "umt5")
@@ -192,6 +192,12 @@ _PROJECTION = "text_projection.weight"
 _LAYERS = re.compile(r"(layers?|depths?|blocks|block_sizes|group_num)$")
 _MAX_LAYERS = 4096  # the card of a space has room for as many
 _MAX_METHOD_CHARS = 40
+# File of a checkpoint → ends of the keys that are not read: kernels of attention and experts; files
+# that transformers reads before 5.8, wherever they are.
+_UNREAD = {
+    "config.json": ("_implementation", "_implementation_internal"),
+    "tokenizer_config.json": ("_file",),
+}
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
@@ -236,12 +242,11 @@ def load_model(
     part = text_part(config, checkpoint.name)
     if weights.adapter is not None:
         part = _adapted(part, weights.adapter.trained_class(part.loaded))
-    cls = getattr(need("transformers"), part.architecture)
     absent: list[str] = []
     if weights.untrained is not None:
-        whole = _untrained(cls, part, checkpoint, weights)
+        whole = _untrained(part, checkpoint, weights)
     else:
-        whole, absent = _trained(cls, part, checkpoint, weights, allow_pickle=allow_pickle)
+        whole, absent = _trained(part, checkpoint, weights, allow_pickle=allow_pickle)
     if weights.adapter is not None:
         with quiet():
             whole = weights.adapter.merge_into(whole, checkpoint)
@@ -280,7 +285,7 @@ def _part(whole: Any, path: str, checkpoint: Checkpoint) -> Any:
 
 
 def _trained(
-    cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
+    part: TextPart, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
 ) -> tuple[Any, list[str]]:
     """Load a model with the weights of a checkpoint; return it, and the names of missing weights
     that it can lack.
@@ -293,12 +298,14 @@ def _trained(
                 f"{install_command('accelerate')}"
             )
         distributed = {"device_map": weights.device_map}
-    wide = _wide_tensors(checkpoint) if weights.dtype != "float32" and not distributed else None
+    cls, wide = getattr(need("transformers"), part.architecture), None
+    own = model_class(part.architecture, part.loaded)
+    if weights.dtype != "float32" and not distributed and own is not None:
+        wide = _wide_tensors(checkpoint)
+        cls = cls if wide is None else own
     with quiet(), fenced(checkpoint) as view:
         try:
-            # Of an auto class.
-            mapping = None if wide is None else getattr(cls, "_model_mapping", None)
-            model, info = (cls if mapping is None else mapping[type(part.loaded)]).from_pretrained(
+            model, info = cls.from_pretrained(
                 view if wide is None else None,
                 state_dict=wide,
                 config=part.loaded,
@@ -356,19 +363,22 @@ def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
     )
 
 
-def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
+def _untrained(part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
     """Make a model with the random weights that transformers gives it after
     ``torch.manual_seed(seed)``.
     """
     torch = need("torch")
-    # Of an auto class, and of a model's own.
-    make = getattr(cls, "from_config", None) or cls._from_config
+    cls, default = getattr(need("transformers"), part.architecture), torch.get_default_dtype()
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.untrained)
+        torch.set_default_dtype(getattr(torch, weights.dtype))
         try:
-            return make(part.loaded, dtype=getattr(torch, weights.dtype))
+            # Only auto classes have a public function for it.
+            return getattr(cls, "from_config", cls)(part.loaded)
         except Exception as error:  # whatever sizes in a config that do not fit together raise
             raise _load_error(checkpoint, "config", error) from error
+        finally:
+            torch.set_default_dtype(default)
 
 
 def text_part(config: Any, name: str) -> TextPart:
@@ -432,9 +442,8 @@ def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
     with TemporaryDirectory(prefix="embstore-checkpoint-") as name:
         view = Path(name)
         for file in read_files(checkpoint.folder):
-            if file.name == "tokenizer_config.json" and isinstance(config := read_json(file), dict):
-                # Before 5.8, transformers reads the files that it names, wherever they are.
-                kept = {name: value for name, value in config.items() if not name.endswith("_file")}
+            if file.name in _UNREAD:
+                kept = _without(read_json(file), _UNREAD[file.name])
                 (view / file.name).write_text(json.dumps(kept), encoding="utf-8")
                 continue
             try:
@@ -444,15 +453,20 @@ def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
         yield view
 
 
+def _without(value: Any, ends: tuple[str, ...]) -> Any:
+    """Return a JSON value without the keys of its objects that end in some way."""
+    if isinstance(value, list):
+        return [_without(member, ends) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without(member, ends) for key, member in value.items() if not key.endswith(ends)}
+
+
 def check_config(config: Any, checkpoint: Checkpoint) -> Any:
-    """Reject a quantized config, and reset its attention and experts implementations to those of
-    transformers.
-    """
+    """Reject a quantized config."""
     for part in _parts(config):
         if (quantization := getattr(part, "quantization_config", None)) is not None:
             raise CheckpointError(_quantized_message(quantization, checkpoint))
-        part._attn_implementation = None  # noqa: SLF001
-        part._experts_implementation = None  # noqa: SLF001
     return config
 
 

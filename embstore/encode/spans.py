@@ -21,7 +21,7 @@ word that its vocabulary lacks with a blank, it is none of the item's tokens: ``
 are of those after it.
 """
 
-_MAX_CHARS = 1 << 20
+_MAX_CHARS = 1 << 18
 _CHARS_PER_TOKEN = 32
 # Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not
 # end a word.

@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -174,24 +173,16 @@ def text_reader(lines: Lines, name: str, *, refuse_tables: bool = False) -> Rows
     ``refuse_tables``: whether to raise SourceError where nearly all lines have as many tabs.
     """
 
-    def read() -> Iterator[Row | Blank | str]:
-        ends, tabs, first = LineEnds(name), Counter[int](), 0
+    def read() -> Iterator[Row | Blank]:
+        tabs = Counter[int]()
         for number, line in enumerate(lines(), 1):
-            ends.count(number, line)
             if refuse_tables and line.strip():
                 tabs[line.count("\t")] += 1
-                first = first or number * ("\t" in line)
                 if tabs.total() == _FIRST_LINES:
                     _refuse_table(name, tabs)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
-        yield from ends.remarks()
-        if first:
+        if tabs:
             _refuse_table(name, tabs)
-            n = tabs.total() - tabs[0]
-            yield (
-                f"{name}:{first}: the tab in the line is kept as part of its text ({n:,} in all)."
-                " Columns are read from .tsv."
-            )
 
     return read
 
@@ -206,36 +197,6 @@ def _refuse_table(name: str, tabs: Counter[int]) -> None:
             " columns='1' with header=False. If the tabs belong to the texts, give its lines"
             f" through standard input: - < {name}"
         )
-
-
-@dataclass(slots=True)
-class LineEnds:
-    r"""Counts the line ends of a source: a lone ``\r`` among lines that end with ``\n`` may be part
-    of a text.
-    """
-
-    name: str
-    n_feeds: int = 0
-    n_returns: int = 0
-    first_return: int = 0
-
-    def count(self, number: int, line: str) -> None:
-        """Count the end of a line, given with its terminator."""
-        if line.endswith("\n"):
-            self.n_feeds += 1
-        elif line.endswith("\r"):
-            self.first_return = self.first_return or number
-            self.n_returns += 1
-
-    def remarks(self) -> list[str]:
-        """Return a remark if the source has lines of both kinds."""
-        if not (self.n_feeds and self.n_returns):
-            return []
-        return [
-            f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for"
-            f" the end of a line ({self.n_returns} in all), as line feeds are elsewhere. If it is"
-            " part of a text, give the texts as .jsonl, or in quotes as .csv."
-        ]
 
 
 def strip_terminator(line: str) -> str:

@@ -191,7 +191,6 @@ class Table:
             more.
         hint: Sentence for messages about columns.
         first_remarks: Sentences about how it is read, known before its first record.
-        remarks: Sentences about how it was read, known after its last record.
     """
 
     is_open_ended = False
@@ -200,7 +199,6 @@ class Table:
     def __init__(self, path: Path, name: str, names: Sequence[str] = (), hint: str = "") -> None:
         self.path, self.name, self.names, self.hint = path, name, names, hint
         self.first_remarks: list[str] = []
-        self.remarks: list[str] = []
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """Yield the rows from the beginning, with their values in some columns or in all."""
@@ -310,9 +308,7 @@ class PartedWords:
         """Count a span if it parts a word of a script with upper and lower case."""
         if _is_inside_word(text, span.start) or _is_inside_word(text, span.end):
             self.n += 1
-            self.first = self.first or (
-                f"{text[span.start : span.end]!r} in {place}{_in_other_units(text, *span)}"
-            )
+            self.first = self.first or f"{text[span.start : span.end]!r} in {place}"
 
     def remarks(self) -> Iterator[str]:
         """Yield a remark if there are any."""
@@ -329,8 +325,7 @@ def checked_span(text: str, start: int, end: int, place: str) -> Span:
     where = f"{place}: the span {start}:{end}"
     if start < 0 or end > len(text):
         raise SourceError(
-            f"{where} is outside the text, which has {len(text):,} characters. {_UNITS}"
-            f"{_in_other_units(text, start, end)}."
+            f"{where} is outside the text, which has {len(text):,} characters. {_UNITS}."
         )
     if start >= end:
         raise SourceError(
@@ -341,7 +336,7 @@ def checked_span(text: str, start: int, end: int, place: str) -> Span:
             if _is_inside_cluster(text, offset):
                 raise SourceError(
                     f"{where} begins or ends inside the character at {offset}, which consists of"
-                    f" several code points. {_UNITS}{_in_other_units(text, start, end)}."
+                    f" several code points. {_UNITS}."
                 )
     return Span(start, end)
 
@@ -386,23 +381,6 @@ def _offset(value: object, place: str) -> int:
         return int(value)
     what = "missing" if value is None or value == "" else f"{value!r}, not a whole number"
     raise SourceError(f"{place}: the offset is {what}. {_UNITS}.")
-
-
-def _in_other_units(text: str, start: int, end: int) -> str:
-    """Return what a span of bytes or UTF-16 units would be, if it is one, as a part of a sentence;
-    else nothing.
-    """
-    if 0 <= start < end and not text.isascii():
-        for unit, encoding, size in (("UTF-8 bytes", "utf-8", 1), ("UTF-16 units", "utf-16-le", 2)):
-            data = text.encode(encoding, "surrogatepass")
-            if end * size <= len(data):
-                try:
-                    found = data[start * size : end * size].decode(encoding)
-                except UnicodeDecodeError:
-                    continue
-                if found != text[start:end]:
-                    return f" (in {unit}: {found[:60]!r}; if so, convert the offsets)"
-    return ""
 
 
 def _is_inside_cluster(text: str, offset: int) -> bool:

@@ -17,7 +17,6 @@ from embstore.base.errors import SourceError, UsageError
 from embstore.base.space import Unit
 from embstore.sources.files import (
     MAX_TEXT_CHARS,
-    LineEnds,
     file_lines,
     open_binary,
     strip_terminator,
@@ -75,7 +74,7 @@ class DelimitedTable(Table):
                 f"{name}: its columns are separated by {_in_words(used)}, which its first lines"
                 f" show. Say so with delimiter={_as_argument(used)!r}"
             )
-        records = self._lines(LineEnds(name))
+        records = self._lines()
         first = next((values for _, values in records if values or (header and not comment)), [])
         self.may_have_comments = comment is None and bool(first) and first[0].startswith("#")
         self.names = (
@@ -101,8 +100,7 @@ class DelimitedTable(Table):
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """Yield the rows behind the header; a value beyond the end of a short row is None."""
         places = [(column, self.names.index(column)) for column in columns]
-        width, ends = len(self.names), LineEnds(self.name)
-        records = self._lines(ends)
+        width, records = len(self.names), self._lines()
         if self._comment is not None:
             records = (record for record in records if record[1])  # a comment is as an empty line
         for number, values in islice(records, int(self._has_header), None):
@@ -118,24 +116,21 @@ class DelimitedTable(Table):
                 number,
                 {column: values[at] if at < n else None for column, at in places} if n else None,
             )
-        self.remarks = ends.remarks()
 
-    def _lines(self, ends: LineEnds) -> Iterator[tuple[int, list[str]]]:
-        """Yield the line on which each record begins, and its values, none for an empty line; count
-        the line ends.
-        """
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line on which each record begins, and its values, none for an empty line."""
         # The limit applies to the whole process: it is only raised, so that no other reader breaks.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_CHARS))
-        last, is_first = "", True
+        is_first = True
 
         def lines() -> Iterator[str]:
-            nonlocal last, is_first
-            for last in file_lines(self.path, self.name):
+            nonlocal is_first
+            for line in file_lines(self.path, self.name):
                 is_comment = (
-                    is_first and self._comment is not None and last.startswith(self._comment)
+                    is_first and self._comment is not None and line.startswith(self._comment)
                 )
                 is_first = False
-                yield "\n" if is_comment else last
+                yield "\n" if is_comment else line
 
         reader = csv.reader(
             lines(),
@@ -155,7 +150,6 @@ class DelimitedTable(Table):
                     f" {error}. Write a quote inside a quoted value twice, close every quote, or"
                     " use .tsv, which has no quoting."
                 ) from error
-            ends.count(reader.line_num, last)
             yield first_line, values
 
 
@@ -267,8 +261,6 @@ def _parse(content: str, place: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
         reason = f"the line is {type_name(value)}, not an object"
-    if "\r" in content:
-        reason += " (a carriage return without a line feed does not end a line)"
     raise SourceError(
         f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text":'
         " …}."
@@ -282,7 +274,7 @@ def type_name(value: object) -> str:
     return _JSON_TYPES.get(type(value), "a string")
 
 
-_BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
+_BATCH_ROWS = 256
 
 
 class ParquetTable(Table):
@@ -330,53 +322,22 @@ class ParquetTable(Table):
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """Yield the rows; small batches are in memory."""
-        with parquet_file(self.path, self.name) as file:
-            n_rows, dictionaries = _plan(file.metadata, columns)
         number = 1
-        with parquet_file(self.path, self.name, dictionaries) as file:
-            for batch in file.iter_batches(n_rows, columns=list(columns)):
-                values = [
-                    _values(batch.column(column), self.name, column, number) for column in columns
-                ]
-                rows = (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
-                yield from enumerate(rows, number)
+        with parquet_file(self.path, self.name) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns)):
+                try:
+                    records = batch.to_pylist()
+                except UnicodeDecodeError as error:
+                    raise SourceError(
+                        f"{self.name}:{number}: in the rows from here on, a value is not valid"
+                        f" UTF-8: {error}. Write the file again with valid strings."
+                    ) from error
+                yield from enumerate(records, number)
                 number += batch.num_rows
 
 
-def _plan(metadata: Any, columns: Sequence[str]) -> tuple[int, list[str]]:
-    """Return the number of rows that decompress to about 64 MiB at most, and the columns with
-    dictionaries.
-    """
-    n_rows, dictionaries = _BATCH_ROWS, list[str]()
-    first = metadata.row_group(0) if metadata.num_row_groups else None
-    tops = (
-        []
-        if first is None
-        else [first.column(i).path_in_schema.split(".")[0] for i in range(first.num_columns)]
-    )
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for leaf, column in (
-            (group.column(i), top) for i, top in enumerate(tops) if top in columns
-        ):
-            encoded = leaf.total_uncompressed_size
-            if column not in dictionaries and any(
-                "DICTIONARY" in encoding for encoding in leaf.encodings
-            ):
-                dictionaries.append(column)
-            # With delta encoding, a value may extend the previous one: each may have nearly all
-            # bytes.
-            row_bytes = (
-                encoded
-                if "DELTA_BYTE_ARRAY" in leaf.encodings
-                else encoded // max(1, group.num_rows)
-            )
-            n_rows = min(n_rows, _BATCH_BYTES // max(1, row_bytes))
-    return max(1, n_rows), dictionaries
-
-
 @contextmanager
-def parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+def parquet_file(path: Path, name: str) -> Iterator[Any]:
     """Open a Parquet file within a ``with`` block, and raise SourceError for what pyarrow reports
     of it.
     """
@@ -385,7 +346,7 @@ def parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Ite
 
     with open_binary(path, name) as stream:
         try:
-            with pq.ParquetFile(stream, read_dictionary=list(dictionaries)) as file:
+            with pq.ParquetFile(stream) as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise _damaged(name, error) from error
@@ -403,25 +364,3 @@ def _damaged(name: str, error: Exception) -> SourceError:
     return SourceError(
         f"{name} is not a Parquet file, or is damaged: {reason}. Write or copy it again."
     )
-
-
-def _values(array: Any, name: str, column: str, first: int) -> list[Any]:
-    """Return the values of a column of a batch, whose first row has the number ``first``."""
-    try:
-        if (dictionary := getattr(array, "dictionary", None)) is None:
-            return list(array.to_pylist())
-        encoded = array.indices.dictionary_encode()  # only the values that occur in these rows
-        values = dictionary.take(encoded.dictionary).to_pylist()
-        return [None if index is None else values[index] for index in encoded.indices.to_pylist()]
-    except UnicodeDecodeError:
-        pass
-    for row, scalar in enumerate(array, first):
-        try:
-            scalar.as_py()
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise SourceError(
-                f"{name}:{row}: byte 0x{byte:02X} at position {error.start + 1} of the value is not"
-                f" valid UTF-8 (column {column!r}). Write the file again with valid strings."
-            ) from error
-    raise AssertionError("a column that cannot be decoded has no value that cannot be decoded")

@@ -249,7 +249,7 @@ def _rows(
             raise _unknown_column(table.name, missing[0], list(seen), COLUMN_OPTION)
         if missing := [column for column in keep.names if column not in seen and not keep.is_all]:
             raise _unknown_column(table.name, missing[0], list(seen), f"`{rows.OPTION}`")
-    yield from (*table.remarks, *(kept.remarks() if table.is_open_ended else ()), *parted.remarks())
+    yield from (*(kept.remarks() if table.is_open_ended else ()), *parted.remarks())
 
 
 @dataclass(frozen=True, slots=True)

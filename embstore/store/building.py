@@ -456,7 +456,7 @@ def _source_names(sources: SourceNames | None, default: Sequence[str]) -> tuple[
         return tuple(default)
     members = [sources] if isinstance(sources, str | os.PathLike) else sources
     try:
-        return tuple(map(os.fspath, members))
+        return tuple(os.fspath(member) for member in members)
     except TypeError as error:
         raise UsageError(
             "`sources` are names of files and datasets: give texts as texts=[…]."

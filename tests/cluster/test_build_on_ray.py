@@ -124,12 +124,12 @@ def test_a_build_of_targets_into_a_bucket_makes_the_shards_of_a_local_one(
         pytest.importorskip(package)
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
     options = {"models": str(checkpoint), "shard_bytes": 3000, "poolings": ["last", "mean"]}
-    Store(tmp_path / "local").build(iter(uses), **options)
+    Store(tmp_path / "local").build(texts=iter(uses), **options)
     with moto_server() as server:
         bucket = new_bucket(server)
         store = bucket.store
         report = store.build(
-            iter(uses), **options, on="ray", workers=1, ray_address=cluster.address
+            texts=iter(uses), **options, on="ray", workers=1, ray_address=cluster.address
         )
         assert ([space.embedded for space in report.spaces], report.store) == ([40, 40], bucket.url)
         assert problems_of(store) == []

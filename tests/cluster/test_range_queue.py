@@ -15,7 +15,7 @@ from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build import on_ray
 from embstore.build.job import Options
-from embstore.build.on_ray import ClusterWorker, RangeJob, RangeQueue
+from embstore.build.on_ray import RangeJob, RangeQueue
 from embstore.build.ranges import RangeResult, RangeTask
 
 pytestmark = pytest.mark.server
@@ -107,7 +107,7 @@ def tasks(*ranges):
 
 def queue_of(workers, *jobs):
     listed = [RangeJob(f"requirement {at}", each) for at, each in enumerate(jobs)]
-    return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed)
+    return RangeQueue(Local(), workers, listed)
 
 
 def done(outcomes):

@@ -18,7 +18,6 @@ import transformers
 from encode_texts import passage, run
 from hanging import HUNG_SECONDS
 from safetensors.torch import load_file, save_file
-from transformers.integrations import hub_kernels
 
 from embstore.base.errors import CheckpointError
 from embstore.encode.checkpoint import resolve
@@ -39,8 +38,6 @@ def forbidden(monkeypatch):
 
         return refuse
 
-    # 4.57 imports it at need.
-    monkeypatch.setattr(hub_kernels, "get_kernel", trap("get_kernel"), raising=False)
     monkeypatch.setattr(
         transformers.modeling_utils, "lazy_import_flash_attention", trap("flash attention")
     )

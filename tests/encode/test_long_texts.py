@@ -79,7 +79,7 @@ def test_the_tokens_are_those_of_the_whole_text(load, name, side):
     tokenizer = load(name, side)
 
     @settings(deadline=None, max_examples=30)
-    @given(_TEXTS)
+    @given(_TEXTS.filter(bool))
     @example("the quick brown fox " + "a" * 120 + "AAA\x0c" * 34)  # BERT deletes form feeds
     def check(text):
         text *= 1 + 4096 // len(text)
@@ -112,7 +112,7 @@ def test_the_items_are_those_of_the_whole_text(load, monkeypatch, side):
         return texts, [(skip.item_id, skip.outcome) for skip in skipped]
 
     parts = read()
-    monkeypatch.setattr(module, "_MAX_CHARS", 1 << 20)
+    monkeypatch.setattr(module, "_MAX_CHARS", 1 << 18)
     assert parts == read()
     assert [item for text in parts[0] for item in text.item_ids] == (
         [1, 2] if side == "right" else [3]
