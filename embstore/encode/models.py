@@ -371,10 +371,11 @@ def _untrained(part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
     cls, default = getattr(need("transformers"), part.architecture), torch.get_default_dtype()
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.untrained)
-        torch.set_default_dtype(getattr(torch, weights.dtype))
         try:
-            # Only auto classes have a public function for it.
-            return getattr(cls, "from_config", cls)(part.loaded)
+            if hasattr(cls, "from_config"):  # an auto class
+                return cls.from_config(part.loaded, dtype=getattr(torch, weights.dtype))
+            torch.set_default_dtype(getattr(torch, weights.dtype))
+            return cls(part.loaded)
         except Exception as error:  # whatever sizes in a config that do not fit together raise
             raise _load_error(checkpoint, "config", error) from error
         finally:
