@@ -31,8 +31,8 @@ from file_operations import watched
 from kept_columns import write_columns
 from real_builds import Whole, skipped
 from store_damage import flip, the
-from store_writing import SkippedText, write_items, write_skipped
-from synthetic import synthetic_items, synthetic_store
+from store_writing import SkippedText, write_skipped
+from synthetic import synthetic_store
 from tiny_checkpoint import columns, content, make_checkpoint, texts
 
 from embstore import Store
@@ -72,15 +72,12 @@ def _write_columns(made, part):
 
 
 def make_damaged(root):
-    """Write the small store with a damaged file of each kind that a repair mends, and an item in
-    two tables.
-    """
+    """Write the small store with a damaged file of each kind that a repair mends."""
     make_small(root)
     query(root)
     for kind in ("shard", "sums", "answer", "index"):
         flip(the(root, kind), bits=8)
     (root / LEFT_BEHIND).write_bytes(b"left")
-    write_items(root, synthetic_items("word", SMALL)[:2])
 
 
 def make_stores(folder):

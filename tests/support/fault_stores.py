@@ -8,9 +8,8 @@ from zlib import crc32
 
 import numpy as np
 from store_damage import flip, the
-from store_writing import SkippedText, write_items, write_skipped
-from synthetic import synthetic_items, synthetic_store
-from tiny_checkpoint import named
+from store_writing import SkippedText, write_skipped
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base import atomic
@@ -135,14 +134,6 @@ def build_damaged(root):
     for kind in ("shard", "sums", "index"):
         flip(the(root, kind), bits=8)
     (root / LEFT_BEHIND).write_bytes(b"left")
-    write_items(root, synthetic_items("word", WORDS)[:3])
-    [sentences] = [
-        path
-        for path in (root / key for key in named(root, "items/"))
-        if b"lends" in path.read_bytes()
-    ]
-    # Its texts are intact.
-    sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))
 
 
 def compact(root):

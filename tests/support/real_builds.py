@@ -73,13 +73,14 @@ def build_behind(folder):
             Store(root).index(kind="hnsw" if kind == "flat" else "flat", layers="2,raw")
             Store(root).index(kind=kind, layers="0,1")
         indexed = StoreFiles.of_folder(root).manifest()
-        build_one_space(root, index="none")
-        files = StoreFiles.of_folder(root)
+        shutil.copytree(root / "indexes", folder / f"indexes {kind}")
+        build_one_space(root, index="none")  # which deletes them
+        shutil.copytree(folder / f"indexes {kind}", root / "indexes")
         of_first = {
             key: entry for key, entry in indexed.files.items() if key.startswith("indexes/")
         }
         assert of_first
-        files.commit(lambda base, kept=of_first: Change(kept))
+        StoreFiles.of_folder(root).commit(Change(of_first))
 
 
 def index(root, kind):
