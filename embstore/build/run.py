@@ -26,8 +26,9 @@ from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage import keys
 from embstore.storage.arrow import to_numpy
 from embstore.storage.cache import StoreFiles
-from embstore.storage.column_tables import remove_columns
+from embstore.storage.column_tables import without_columns
 from embstore.storage.item_columns import space_columns
+from embstore.storage.manifest import Change, Manifest
 from embstore.storage.staging.columns import SpaceColumn
 from embstore.storage.staging.missing import SkipList, StoredTexts
 from embstore.storage.vectors import InvalidVectorError
@@ -251,12 +252,16 @@ def forget_token_counts(job: Job, files: StoreFiles) -> None:
     """Remove the numbers of tokens, and other such columns, of spaces that have no vectors: those
     of a space of the same name before.
     """
-    if (manifest := files.find_manifest()) is None:
+    if files.find_manifest() is None:
         return
-    names = [space.card.space for space in job.spaces]
-    empty = [name for name in names if not manifest.layers_of(keys.VECTORS, name)]
-    if empty:
-        remove_columns(files, [column for name in empty for column in space_columns(name)])
+
+    def change(base: Manifest) -> Change:
+        names = [space.card.space for space in job.spaces]
+        empty = [name for name in names if not base.layers_of(keys.VECTORS, name)]
+        columns = [column for name in empty for column in space_columns(name)]
+        return without_columns(files, base, columns)
+
+    files.commit(change)
 
 
 def store_places(job: Job, files: StoreFiles) -> None:

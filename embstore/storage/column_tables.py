@@ -120,8 +120,3 @@ def without_columns(files: StoreFiles, base: Manifest, names: Collection[str]) -
             added |= tables.write(files, keys.COLUMNS, table)
         removed.append(file.key)
     return Change(added, removed)
-
-
-def remove_columns(files: StoreFiles, names: Collection[str]) -> None:
-    """Remove columns, with their values of all items."""
-    files.commit(lambda base: without_columns(files, base, names))

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from tiny_checkpoint import DIM, assert_same_content, content
+from tiny_checkpoint import DIM, assert_same_content, columns, content
 
 from embstore import Store
 from embstore.base.errors import LockedError, UsageError
+from embstore.build import pipeline
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM
@@ -86,6 +87,25 @@ def test_workers_share_a_folder_at_the_same_time(build, tmp_path, checkpoint):
     assert store.info()["index"] == ["none", "none"]
     store.index()
     assert store.info()["index"] == ["flat", "flat"]
+
+
+def test_a_worker_keeps_the_token_counts_that_another_stored_meanwhile(
+    build, tmp_path, monkeypatch
+):
+    build(poolings="first")
+    forget = pipeline.forget_token_counts
+
+    def after_the_other_worker(job, files):
+        monkeypatch.setattr(pipeline, "forget_token_counts", forget)
+        seen = files.find_manifest()
+        build(shard="1/2")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(files), "find_manifest", lambda _: seen)
+            forget(job, files)
+
+    monkeypatch.setattr(pipeline, "forget_token_counts", after_the_other_worker)
+    build(shard="2/2")
+    assert len(columns(tmp_path / "store")["n_tokens.tiny.word.last"]) == len(WORDS)
 
 
 @pytest.mark.parametrize("shard", ["5/3", "0/2", "half", "1/0"])
