@@ -83,7 +83,7 @@ def _run(case, n, code, counts, found, *, lasts):
 
 
 _FEW_FILES = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from embstore import Store
 from embstore.base.errors import DamagedError, StoreError
@@ -93,8 +93,10 @@ root, n_errors = Path(sys.argv[1]), []
 
 def limit(n):
     # A new file gets the lowest number that is free.
-    used = {int(entry.name) for entry in Path("/dev/fd").iterdir()}
-    return [number for number in range(max(used) + n + 2) if number not in used][n]
+    numbers = [os.dup(0) for _ in range(n + 1)]
+    for number in numbers:
+        os.close(number)
+    return numbers[n]
 
 
 for command in (Store.repair, Store.compact, lambda store: store.query("partition", cache=False), Store.verify,

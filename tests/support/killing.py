@@ -141,6 +141,7 @@ def _work(call, at_step, after, steps, seconds):
             if steps.value == at_step:
                 kill()
 
+    sys.dont_write_bytecode = True  # such files are written once, and are no steps of the command
     sys.addaudithook(watch)
     if at_step == 0:
         kill()
