@@ -291,7 +291,8 @@ def _types(member: Any) -> dict[str, str]:
 
 
 def _type(text: str) -> str:
-    """Return a type without modules."""
+    """Return a type without modules; Python 3.11 writes ``Unpack[X]`` as ``*<class 'X'>``."""
+    text = re.sub(r"^\*<class '(.*)'>$", r"Unpack[\1]", text)
     return _ARRAY.sub(r"NDArray[\1]", _MODULES.sub("", text).strip("'"))
 
 
