@@ -317,15 +317,6 @@ DeviceName = Annotated[
     ),
 ]
 IndexKind = Literal["auto", "flat", "hnsw", "none"]
-IndexMemory = Annotated[
-    str | None,
-    computing_option(
-        "--index-memory",
-        metavar="SIZE",
-        help="Memory limit for building an index, as in 8GB.",
-        show_default="half of the machine's memory",
-    ),
-]
 DryRun = Annotated[
     bool, output_option("--dry-run", help="Say what would be done, and write nothing.")
 ]

@@ -13,7 +13,6 @@ from ._options import (
     DeviceName,
     DryRun,
     IndexKind,
-    IndexMemory,
     Quiet,
     Unit,
     computing_option,
@@ -316,7 +315,6 @@ def build(
             )
         ),
     ] = "auto",
-    index_memory: IndexMemory = None,
     *,
     opened: "Store",
     dry_run: DryRun = False,
@@ -355,7 +353,6 @@ def build(
                 seed=seed,
                 name=name,
                 index=index,
-                index_memory=index_memory,
                 long=long,
                 device=device,
                 device_map=device_map,

@@ -17,7 +17,6 @@ from ._options import (
     DryRun,
     Format,
     IndexKind,
-    IndexMemory,
     Layers,
     Spaces,
     divided,
@@ -45,7 +44,6 @@ def index(
             show_default="the kind chosen before, else auto",
         ),
     ] = None,
-    index_memory: IndexMemory = None,
     recall: Annotated[
         float | None,
         Option(metavar="R", help="Recall@10 to tune for, if not exact.", show_default="0.99"),
@@ -66,9 +64,7 @@ def index(
         "Interrupted. The indexes that were done are kept; the others are as they were."
     ):
         with out.progress():
-            done = opened.index(
-                **chosen, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
-            )
+            done = opened.index(**chosen, layers=layers, kind=kind, recall=recall, force=force)
         if not len(done) and not out.quiet:
             print_message("There is nothing to index: no space has a shard.")
         out.emit(done)

@@ -10,7 +10,6 @@ from ._groups import conditions, opened_store, with_groups
 from ._options import (
     LAYER_HELP,
     IndexKind,
-    IndexMemory,
     Quiet,
     Transforms,
     Unit,
@@ -124,7 +123,6 @@ def import_(
         ),
     ] = None,
     index: Annotated[IndexKind, Option(help="An index of each layer, as in a build.")] = "auto",
-    index_memory: IndexMemory = None,
     allow_pickle: Annotated[
         bool,
         Option("--allow-pickle", help="Load pickles, which can run code: of files that you trust."),
@@ -151,7 +149,6 @@ def import_(
                 keep=split_names(keep),
                 dtype=dtype,
                 index=index,
-                index_memory=index_memory,
                 allow_pickle=allow_pickle,
             )
         if not quiet:
@@ -197,7 +194,6 @@ def pool(
         ),
     ] = "mean",
     index: Annotated[IndexKind, Option(help="An index of each layer, as in a build.")] = "auto",
-    index_memory: IndexMemory = None,
     *,
     opened: "Store",
     quiet: Quiet = False,
@@ -211,7 +207,6 @@ def pool(
         with show_progress(quiet):
             report = opened.pool(
                 space, name=name, by=by, min=minimum, how=how, index=index,
-                index_memory=index_memory,
             )  # fmt: skip
         if not quiet:
             print_report(report)

@@ -70,8 +70,6 @@ class Options:
     # them, and for the pooling ``model`` to truncate them as sentence-transformers does.
     long: Long | None = None
     index: str = "auto"
-    # Memory limit in bytes while indexes are built; None for half of the machine's memory.
-    index_memory: int | None = None
     # Revisions of each checkpoint, each giving spaces of its own; empty for those that are named
     # with the checkpoints.
     revisions: tuple[str, ...] = ()

@@ -46,7 +46,6 @@ from embstore.build.run import (
 )
 from embstore.build.texts import Opened, Sources, Texts, read_texts
 from embstore.encode.records import Encoded
-from embstore.index.updating import check_memory
 from embstore.sources.datasets import find_dataset
 from embstore.sources.rows import Blank, Row
 from embstore.sources.source import Source
@@ -90,10 +89,6 @@ def build(
         store = stack.enter_context(StoreWriter(files, is_shared=options.is_part))
         texts = _staged(stack, opened, files.root, models, options)
         plan = plan_build(open_catalog(files), texts, models, options)
-        kind = "none" if options.is_part else options.index
-        for job in (job for _, jobs in plan for job in jobs):
-            for space in job.spaces:
-                check_memory(files, space.card, space.n_missing, kind, options.index_memory)
         runs: list[Run] = []
         notes = [note for _, jobs in plan for job in jobs for note in job.notes]
         columns: list[StoredColumn] = []

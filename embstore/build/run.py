@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embstore.base.arrays import Ids
-from embstore.base.errors import EmbstoreError, EncodeError, UsageError
+from embstore.base.errors import EmbstoreError, EncodeError
 from embstore.base.messages import count
 from embstore.base.progress import Progress, report_progress
 from embstore.base.text import IS_SPECIAL, N_TOKENS, TOKEN_INDEX
@@ -197,15 +197,7 @@ class Run(Counts):
         """Update the indexes of the job's spaces."""
         for space in self.job.spaces:
             with self.timed():
-                options = self.job.options
-                try:
-                    indexes = update_indexes(
-                        self._store.files, space.card, options.index, memory=options.index_memory
-                    )
-                except UsageError as error:
-                    raise UsageError(
-                        f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
-                    ) from error
+                indexes = update_indexes(self._store.files, space.card, self.job.options.index)
                 self.n_bytes += sum(index.n_bytes for index in indexes)
                 self.notes += recall_notes(space.card, indexes)
 

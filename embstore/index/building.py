@@ -3,8 +3,8 @@
 Vectors are streamed: memory holds the index itself, a sample, and one batch.
 """
 
+import math
 import time
-from bisect import bisect_left
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +36,7 @@ _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 20
 _COMPARED_BYTES = 8 << 20
 _NEIGHBOUR_BYTES = 32 << 20  # size of the exact neighbours of all queries
 _MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
+_EFFORT_STEP = 1.2
 
 
 Read = Callable[[Ids | None], LayerVectors]
@@ -119,7 +120,6 @@ def build_index(
             }
         measured["wanted_recall"] = options.recall
         error = _add(index, [held_out], options, error)
-        faiss_index.reorder(index)
     return index, IndexCard(
         items,
         design.kind,
@@ -228,58 +228,15 @@ def tune(
     since its neighbours link to it. An effort is enough if the lower end of a one-sided 95 %
     confidence interval reaches the requested recall.
     """
-
-    def measure(value: int) -> tuple[float, bool]:
-        graph.effort = {"ef_search": value}
-        recall, error = queries.recall(graph, gather)
-        return recall, recall - _Z_95 * error >= target_recall
-
     # At the largest effort a search is as slow as an exact scan.
     most = min(_MAX_EF_SEARCH, max(_MIN_EF_SEARCH, len(graph.ids)))
-    value, recall = least_sufficient(measure, effort_steps(_MIN_EF_SEARCH, most))
-    graph.effort = {"ef_search": value}
-    return recall
-
-
-def effort_steps(first: int, last: int) -> list[int]:
-    """Return the efforts to try, ascending from the first to the last, each about 3 % above the one
-    before.
-    """
-    steps = [first]
-    while steps[-1] < last:
-        steps.append(min(last, steps[-1] + max(1, steps[-1] // 32)))
-    return steps
-
-
-def least_sufficient(
-    measure: Callable[[int], tuple[float, bool]], values: list[int]
-) -> tuple[int, float]:
-    """Return the smallest value with a sufficient recall, and that recall; if none is, the value of
-    the best recall.
-
-    Recall grows with effort, so the search doubles the value and then bisects. If recall dips by
-    chance, the returned value is still one that was measured.
-
-    Args:
-        measure: Function that returns the recall at a value, and whether it is sufficient.
-        values: Values to try, ascending.
-    """
-    tried: dict[int, float] = {}
-
-    def try_value(index: int) -> bool:
-        tried[index], is_enough = measure(values[index])
-        return is_enough
-
-    low, index = -1, 0
-    while not try_value(index):
-        if index == len(values) - 1:
-            best = max(tried, key=lambda i: (tried[i], -i))
-            return values[best], tried[best]
-        low, index = index, min(len(values) - 1, bisect_left(values, 2 * values[index]))
-    while index - low > 1:
-        middle = (low + index) // 2
-        if try_value(middle):
-            index = middle
-        else:
-            low = middle
-    return values[index], tried[index]
+    effort, recalls = _MIN_EF_SEARCH, dict[int, float]()
+    while effort not in recalls:
+        graph.effort = {"ef_search": effort}
+        recalls[effort], error = queries.recall(graph, gather)
+        if recalls[effort] - _Z_95 * error >= target_recall:
+            return recalls[effort]
+        effort = min(most, math.ceil(_EFFORT_STEP * effort))
+    best = max(recalls, key=lambda effort: (recalls[effort], -effort))
+    graph.effort = {"ef_search": best}
+    return recalls[best]

@@ -7,8 +7,10 @@ Where that does not fit, the flat index stays.
 """
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from embstore.base.errors import UsageError, check_known
@@ -30,18 +32,6 @@ EF_CONSTRUCTION = 200
 # Memory for blocks of vectors and queries during a build.
 _WORK_BYTES = 128 << 20
 
-_UNITS = {
-    "": 1,
-    "K": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "KI": 2**10,
-    "MI": 2**20,
-    "GI": 2**30,
-    "TI": 2**40,
-}
-
 
 class Design(NamedTuple):
     """Kind and parameters of an index."""
@@ -51,72 +41,46 @@ class Design(NamedTuple):
 
 
 def choose(kind: str, n: int, dim: int, memory: int) -> Design:
-    """Choose the kind and the parameters of an index of n vectors."""
+    """Choose the kind and the parameters of an index of n vectors.
+
+    Raises:
+        UsageError: Building it takes more memory than there is, in bytes.
+    """
     check_known("kind of index", kind, STORED_KINDS if kind != AUTO else KINDS)
     if kind == AUTO:
-        kind = (
-            "flat" if n * dim <= FLAT_COMPONENTS or memory_of("hnsw", n, dim) > memory else "hnsw"
+        is_small = n * dim <= FLAT_COMPONENTS or memory_of("hnsw", n, dim) > memory
+        kind = "flat" if is_small else "hnsw"
+    needed = memory_of(kind, n, dim)
+    if needed > memory:
+        raise UsageError(
+            f"an index of the kind {kind!r} of {n:,} vectors of {dim} components takes"
+            f" {needed / 1e9:.2g} GB of memory to build, more than half of what this machine has."
+            " The vectors are stored: without an index (kind 'none') an exact scan answers."
         )
-    if memory_of(kind, n, dim) > memory:
-        raise UsageError(_memory_message(kind, n, dim, memory))
     return Design(kind, {"m": M, "ef_construction": EF_CONSTRUCTION} if kind == "hnsw" else {})
 
 
 def memory_of(kind: str, n: int, dim: int) -> int:
     """Return an estimate of the memory, in bytes, that building an index of n vectors takes."""
     vector = 2 * dim
-    # Links grow by doubling, and are copied with the vectors when these are reordered.
-    reordered = 2 * 4 * (2 * M + 2) + 16 + vector if kind == "hnsw" else 0
-    return n * (vector + 8 + reordered) + min(_WORK_BYTES, 6 * n * vector)
+    links = 2 * 4 * (2 * M + 2) + 16 if kind == "hnsw" else 0  # which grow by doubling
+    return n * (vector + 8 + links) + min(_WORK_BYTES, 6 * n * vector)
 
 
-def parse_memory(text: str) -> int:
-    """Parse an amount of memory, such as ``8GB``, ``500 MB``, ``2GiB`` or a number of bytes, and
-    return it in bytes.
+def machine_memory() -> int:
+    """Return the memory of this machine in bytes, or the memory limit of this process's
+    container.
     """
-    letters = text.strip().upper().removesuffix("B").rstrip()
-    number = letters.rstrip("KMGTI")
+    n_bytes = (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if hasattr(os, "sysconf")
+        else 8 << 30
+    )
     try:
-        n_bytes = float(number) * _UNITS[letters[len(number) :]]
-    except (ValueError, KeyError):
-        n_bytes = math.nan
-    if not (math.isfinite(n_bytes) and n_bytes > 0):
-        raise UsageError(f"{text!r} is no amount of memory. Give one as in 8GB, 500MB or 2GiB.")
-    return int(n_bytes)
-
-
-def shown_memory(n_bytes: int) -> str:
-    """Format an amount of memory in bytes, rounded up, in the form that :func:`parse_memory` reads:
-    ``1.7GB``.
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if n_bytes >= size:
-            whole, tenths = divmod(-(-n_bytes * 10 // size), 10)
-            return f"{whole}.{tenths}{unit}" if tenths else f"{whole}{unit}"
-    return f"{-(-n_bytes // 10**3)}kB"
-
-
-def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
-    """Return the error message for an index that does not fit into the memory, with what would
-    fit.
-    """
-    needs = {name: memory_of(name, n, dim) for name in STORED_KINDS}
-    fitting = [name for name in STORED_KINDS if needs[name] <= memory]
-    problem = (
-        f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim}"
-        " components"
-    )
-    if fitting:
-        return (
-            f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give"
-            f" index_memory={shown_memory(needs[kind])!r}, or a kind that fits:"
-            f" {' or '.join(fitting)}."
-        )
-    smallest = min(needs, key=lambda name: needs[name])
-    return (
-        f"{problem}. The least that would do is index_memory={shown_memory(needs[smallest])!r}"
-        f" ({smallest}); without an index (none) an exact scan answers."
-    )
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no limit
+        return n_bytes
+    return min(n_bytes, limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Make, reorder, save, load and search the FAISS indexes; vectors are addressed by position.
+"""Make, save, load and search the FAISS indexes; vectors are addressed by position.
 
 An index holds the unit vectors of a layer, less their mean, in half precision. Their Euclidean
 distances are in the order of the cosines, and do not depend on what is subtracted; what is left of
@@ -6,7 +6,6 @@ vectors that are nearly parallel is small, and so is its rounding error.
 """
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,60 +21,12 @@ from embstore.storage.cache import StoredFile
 if TYPE_CHECKING:
     from faiss import IndexIDMap
 
-# Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32
-# followers on average.
-_UNDIVIDED, _FOLLOWERS = 64, 32
-_DEPTH = 4  # limit of the recursion, for vectors that cannot be divided well
-_ASSIGNED_BYTES = 8 << 20  # size of the vectors that are assigned at once
-
 # Bound on the norm of the error of a vector less the mean, before it is halved: that of the unit
 # vector, and that of the difference, whose norm is at most 2.
 _ROUNDING = 3 * UNIT_ROUNDING
 
 Residuals = NDArray[np.float16]
 """Unit vectors less their mean."""
-
-
-def similarity_order(residuals: Residuals) -> Positions:
-    """Return a permutation (n,) of the vectors in which similar ones are adjacent.
-
-    Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups
-    are divided recursively in the same way, and the members of the last groups are sorted by their
-    distance to the leader. Cost: n √n distances.
-    """
-    return np.concatenate([*_ordered(residuals, np.arange(len(residuals)), _DEPTH)])
-
-
-def _ordered(residuals: Residuals, members: Positions, depth: int) -> Iterator[Positions]:
-    """Yield groups of similar members, divided recursively down to a depth."""
-    leaders = members[:: max(_FOLLOWERS, math.isqrt(len(members)))]
-    leader, square = _nearest(residuals, members, leaders)
-    order = np.lexsort((square, leader))
-    groups = np.split(members[order], np.flatnonzero(np.diff(leader[order])) + 1)
-    for group in groups:
-        if len(group) <= _UNDIVIDED or len(group) == len(members) or depth == 1:
-            yield group
-        else:
-            yield from _ordered(residuals, group, depth - 1)
-
-
-def _nearest(
-    residuals: Residuals, members: Positions, leaders: Positions
-) -> tuple[Positions, Float32Array]:
-    """Return the index of the nearest leader of each member (n,), and the squared distance to
-    it.
-    """
-    import faiss
-
-    leader = np.empty(len(members), np.int64)
-    square = np.empty(len(members), np.float32)
-    centres = residuals[leaders].astype(np.float32)
-    rows = max(256, _ASSIGNED_BYTES // (4 * residuals.shape[1]))
-    for start in range(0, len(members), rows):
-        part = slice(start, start + rows)
-        squares, nearest = faiss.knn(residuals[members[part]].astype(np.float32), centres, 1)
-        square[part], leader[part] = squares[:, 0], nearest[:, 0]
-    return leader, square
 
 
 def make(design: Design, mean: Float32Array, n: int = 0) -> "IndexIDMap":
@@ -119,17 +70,6 @@ def prepare(index: "IndexIDMap", design: Design) -> None:
     """Set the construction parameters of a graph, which its file does not store."""
     if design.kind == "hnsw":
         inner_of(index).hnsw.efConstruction = design.parameters["ef_construction"]
-
-
-def reorder(index: "IndexIDMap") -> None:
-    """Reorder the vectors of a graph so that similar ones are adjacent in memory and on disk.
-
-    The links between vectors, and so the results of a search, do not change.
-    """
-    graph, ids = inner_of(index), ids_of(index)
-    order = similarity_order(residuals_of(graph))
-    graph.permute_entries(order)
-    ids[:] = ids[order]
 
 
 def save(index: "IndexIDMap", path: Path) -> None:

@@ -17,12 +17,12 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.index import faiss_index
 from embstore.index.building import TARGET_RECALL, IndexOptions, build_index, n_needed
-from embstore.index.card import AUTO, KINDS, Design, IndexCard, choose, readable_card
+from embstore.index.card import AUTO, KINDS, Design, IndexCard, choose, machine_memory
 from embstore.storage import keys
 from embstore.storage.cache import StoredFile, StoreFiles
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
-from embstore.storage.manifest import EMPTY, Change, Entry, ItemSet, Manifest
+from embstore.storage.manifest import Change, Entry, ItemSet, Manifest
 
 if TYPE_CHECKING:
     import faiss
@@ -41,14 +41,11 @@ class Choice:
     """The requested kind and settings of indexes."""
 
     kind: str | None = None
-    memory: int | None = None
     recall: float | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
         check_known("kind of index", self.kind, KINDS)
-        if self.memory is not None and self.memory < 1:
-            raise UsageError(f"the memory for indexes must be at least 1 byte, not {self.memory}.")
         if self.recall is not None and not 0 < self.recall <= 1:
             raise UsageError(f"recall must be above 0 and at most 1, not {self.recall:g}.")
 
@@ -68,18 +65,15 @@ class Indexed:
         return int(self.file.entry["bytes"])
 
 
-def update_indexes(
-    place: Path | StoreFiles, card: Card, kind: str, *, memory: int | None = None
-) -> list[Indexed]:
+def update_indexes(place: Path | StoreFiles, card: Card, kind: str) -> list[Indexed]:
     """Build or extend the outdated indexes of a space, and commit them; with ``kind="none"``,
     remove all of them.
     """
     if kind == "none":
         remove_indexes(place, card.space)
         return []
-    results = index_layers(
-        place, card, card.layers.members, Choice(None if kind == AUTO else kind, memory)
-    )
+    choice = Choice(None if kind == AUTO else kind)
+    results = index_layers(place, card, card.layers.members, choice)
     return [result for result in results if result.action != "kept"]
 
 
@@ -110,20 +104,6 @@ def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
             " exact answers: embstore neighbours TEXT --exact, or embstore index --kind flat."
         )
     return notes
-
-
-def check_memory(
-    place: Path | StoreFiles, card: Card, n_new: int, kind: str, memory: int | None
-) -> None:
-    """Raise UsageError if the memory limit is too small for an index of a space's stored and new
-    vectors.
-    """
-    if kind == "none" or memory is None or not n_new:
-        return
-    base, layer = StoreFiles.of_folder(place).find_manifest() or EMPTY, card.layers.ids[0]
-    stored = readable_card(base, card.space, layer) if kind == AUTO else None
-    n = base.items_of(card.space, layer).n + n_new
-    choose(stored.requested_kind if stored is not None else kind, n, card.dim, memory)
 
 
 def index_layers(
@@ -212,9 +192,7 @@ class _Work:
         if stored is not None and stored.covers(items) and choice.kind is None and not choice.force:
             design = Design(stored.kind, stored.parameters)
         else:
-            design = choose(
-                requested_kind, items.n, card.dim, choice.memory or machine_memory() // 2
-            )
+            design = choose(requested_kind, items.n, card.dim, machine_memory() // 2)
         action = _needed(stored, design, items, recall, choice)
         old = None if file is None or stored is None else (file, stored)
         return cls(catalog, card, layer, items, old, design, requested_kind, recall, action)
@@ -284,19 +262,3 @@ def _n_parallel(works: Sequence[_Work]) -> int:
         return 1
     n_bytes = max(2 * work.items.n * work.card.dim for work in works)
     return max(1, min((os.cpu_count() or 1) + 1, _PARALLEL_BYTES // max(1, n_bytes)))
-
-
-def machine_memory() -> int:
-    """Return the memory of this machine in bytes, or the memory limit of this process's
-    container.
-    """
-    n_bytes = (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if hasattr(os, "sysconf")
-        else 8 << 30
-    )
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # no limit
-        return n_bytes
-    return min(n_bytes, limit)

@@ -28,7 +28,7 @@ from embstore.base.table import show_size
 from embstore.build.report import column_line
 from embstore.build.texts import Sources, read_texts
 from embstore.index import KINDS
-from embstore.index.updating import check_memory, recall_notes, update_indexes
+from embstore.index.updating import recall_notes, update_indexes
 from embstore.interop.formats import HOW_TO_KEEP
 from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
@@ -61,7 +61,6 @@ class ImportOptions:
     )
     dtype: str | None = None  # None for float16 if all vectors are of it, else float32
     index: str = "auto"
-    index_memory: int | None = None  # in bytes; None for half of the machine's memory
     shard_bytes: int = SHARD_BYTES
     kept: Sources | None = None  # tables of which columns are kept
 
@@ -152,9 +151,6 @@ def write_space(
         parts = Parts.plan(
             staging.n_items, staging.n_chars, card.layer_bytes, options.shard_bytes, ShardSpec()
         )
-        check_memory(
-            stored_files, card, staging.n_items - n_present, options.index, options.index_memory
-        )
         texts = StoredTexts(staging, stored_files)
         if n_present:
             texts.write(missing.present([card.space], parts))
@@ -173,7 +169,7 @@ def write_space(
             store.commit(made, replacement.removal)
             n_bytes = sum(batch.n_bytes for batch, _ in made)
         store.complete_sums([card])
-        indexes = update_indexes(stored_files, card, options.index, memory=options.index_memory)
+        indexes = update_indexes(stored_files, card, options.index)
     return ImportReport(
         stored_files.place,
         card.space,

@@ -81,7 +81,6 @@ class PoolOptions:
     minimum: int = 1
     how: str = "mean"
     index: str = "auto"
-    index_memory: int | None = None  # in bytes; None for half of the machine's memory
 
     def __post_init__(self) -> None:
         check_space_name(self.name)
@@ -172,9 +171,7 @@ def pool(files: StoreFiles, options: PoolOptions) -> PoolReport:
     replacement = Replacement(
         lambda base: without(files, base, [card.space]), _counts(files, card, texts, n[groups])
     )
-    chosen = ImportOptions(
-        card.space, card.unit, index=options.index, index_memory=options.index_memory
-    )
+    chosen = ImportOptions(card.space, card.unit, index=options.index)
     written = write_space(files, [source], card, chosen, replacement)
     return replace(report, n_bytes=written.n_bytes, notes=written.notes)
 

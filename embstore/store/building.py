@@ -12,7 +12,7 @@ from embstore.base.errors import StoreError, UsageError, check_known
 from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
-from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers
+from embstore.store.opened import LayerSpec, OpenStore, as_int, as_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,7 +197,6 @@ class BuildMethods(OpenStore):
         seed: int = 0,
         name: str | None = None,
         index: str = "auto",
-        index_memory: str | int | None = None,
         long: str | None = None,
         device: str | None = None,
         batch_tokens: int | None = None,
@@ -278,8 +277,6 @@ class BuildMethods(OpenStore):
             name: Name of the space; by default ``model.unit.pooling``.
             index: Index of each layer: ``auto`` (exact for small layers or where memory is scarce,
                 else HNSW; a kind that :meth:`index` chose stays), ``flat``, ``hnsw`` or ``none``.
-            index_memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by
-                default half of the machine's memory.
             long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or
                 ``error``. By default ``skip``; of the pooling ``model`` ``truncate``, as in
                 sentence-transformers.
@@ -339,7 +336,6 @@ class BuildMethods(OpenStore):
             batch_tokens=batch_tokens,
             long=long,  # type: ignore[arg-type]  # checked by Options
             index=index,
-            index_memory=as_bytes(index_memory),
             revisions=parse_revisions(revisions),
             name=name,
             allow_pickle=allow_pickle,

@@ -13,15 +13,7 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.space import SPACE_NAME, Unit, parse_member
-from embstore.store.opened import (
-    ItemOptions,
-    LayerSpec,
-    OpenStore,
-    as_bytes,
-    as_filters,
-    as_int,
-    as_layers,
-)
+from embstore.store.opened import ItemOptions, LayerSpec, OpenStore, as_filters, as_int, as_layers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -48,7 +40,6 @@ class InteropMethods(OpenStore):
         keep: Names = (),
         dtype: str | None = None,
         index: str = "auto",
-        index_memory: str | int | None = None,
         allow_pickle: bool = False,
         progress: bool | Observer = False,
     ) -> "ImportReport":
@@ -76,7 +67,6 @@ class InteropMethods(OpenStore):
             dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for
                 vectors of this type.
             index: Index of each layer, as in :meth:`build`.
-            index_memory: Memory limit for building an index, as in :meth:`build`.
             allow_pickle: Whether to load pickles, which can run code.
             progress: Whether to show progress bars, or a function that is called with the progress.
 
@@ -102,7 +92,7 @@ class InteropMethods(OpenStore):
         stem = Path(paths[0].name.removesuffix(".gz")).stem
         if name is None and not (len(paths) == 1 and re.fullmatch(SPACE_NAME, stem)):
             raise UsageError("name the space that the files become: name='NAME'")
-        options = _options(name or stem, unit, layers, dtype, index, index_memory)
+        options = _options(name or stem, unit, layers, dtype, index)
         read = ReadOptions(
             None if texts is None else Path(texts), column, vector_column, allow_pickle
         )
@@ -122,7 +112,6 @@ class InteropMethods(OpenStore):
         layers: str | int | Sequence[int] | None = None,
         dtype: str | None = None,
         index: str = "auto",
-        index_memory: str | int | None = None,
         progress: bool | Observer = False,
     ) -> "ImportReport":
         """Store an array of vectors as a space of its own, and index it.
@@ -138,7 +127,6 @@ class InteropMethods(OpenStore):
             dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for an
                 array of this type.
             index: Index of each layer, as in :meth:`build`.
-            index_memory: Memory limit for building an index, as in :meth:`build`.
             progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
@@ -153,7 +141,7 @@ class InteropMethods(OpenStore):
         from embstore.interop.importing import import_vectors
         from embstore.interop.read_arrays import array_digest, array_file
 
-        options = _options(name, unit, layers, dtype, index, index_memory)
+        options = _options(name, unit, layers, dtype, index)
         texts, values = as_names(texts), np.asarray(array)
         file = array_file(texts, values, options.unit)
         with self._writing() as store_files, observing(progress):
@@ -168,7 +156,6 @@ class InteropMethods(OpenStore):
         min: int = 1,
         how: str = "mean",
         index: str = "auto",
-        index_memory: str | int | None = None,
         progress: bool | Observer = False,
     ) -> "PoolReport":
         """Pool the vectors of words in sentences, or of tokens, into one for each word or text, as
@@ -189,7 +176,6 @@ class InteropMethods(OpenStore):
                 of the vectors as they are (not centred), of unit length, with a positive product
                 with their mean (Ethayarajh 2019, section 5). In float64.
             index: Index of each layer, as in :meth:`build`.
-            index_memory: Memory limit for building an index, as in :meth:`build`.
             progress: Whether to show progress bars, or a function that is called with the progress.
 
         Returns:
@@ -203,7 +189,7 @@ class InteropMethods(OpenStore):
         """
         from embstore.interop.pooling import PoolOptions, pool
 
-        options = PoolOptions(space, name, by, as_int(min) or 0, how, index, as_bytes(index_memory))
+        options = PoolOptions(space, name, by, as_int(min) or 0, how, index)
         with self._writing() as store_files, observing(progress):
             return pool(store_files, options)
 
@@ -266,12 +252,9 @@ def _options(
     layers: str | int | Sequence[int] | None,
     dtype: str | None,
     index: str,
-    memory: str | int | None,
 ) -> "ImportOptions":
     """Return the options of an import."""
     from embstore.interop.importing import ImportOptions
 
     chosen = None if layers is None else as_layers(layers)
-    return ImportOptions(
-        name, parse_member(Unit, unit or "word"), chosen, dtype, index, as_bytes(memory)
-    )
+    return ImportOptions(name, parse_member(Unit, unit or "word"), chosen, dtype, index)

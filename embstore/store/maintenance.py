@@ -12,7 +12,6 @@ from embstore.store.opened import (
     LayerSpec,
     OpenStore,
     SpaceFilters,
-    as_bytes,
     as_filters,
     as_layers,
     selection_of,
@@ -31,7 +30,6 @@ class MaintenanceMethods(OpenStore):
         *,
         layers: LayerSpec = "all",
         kind: str | None = None,
-        memory: str | int | None = None,
         recall: float | None = None,
         force: bool = False,
         progress: bool | Observer = False,
@@ -46,8 +44,6 @@ class MaintenanceMethods(OpenStore):
             layers: Layers, as in :meth:`query`.
             kind: ``auto``, ``flat``, ``hnsw`` or ``none``; by default the kind chosen before, else
                 ``auto``. Later builds keep to it.
-            memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half
-                of the machine's memory.
             recall: Recall@10 that approximate indexes are tuned to reach, in (0, 1]; by default
                 0.99.
             force: Whether to rebuild indexes that are up to date.
@@ -59,13 +55,13 @@ class MaintenanceMethods(OpenStore):
             note names each layer whose recall is not reached.
 
         Raises:
-            UsageError: The memory is too little for any index; says the least that would do.
+            UsageError: The machine has too little memory for the index.
             LockedError: Another process writes to the store.
         """
         from embstore.index.updating import Choice
         from embstore.maintain.upkeep import reindex
 
-        choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
+        choice = None if kind == "none" else Choice(kind, recall, force)
         spaces, _ = as_filters(self.index, filters, SpaceFilters)
         with self._writing() as files, observing(progress):
             return reindex(files, spaces, as_layers(layers), choice)

@@ -4,6 +4,7 @@ that several have.
 
 import operator
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -355,9 +356,11 @@ def as_bytes(memory: str | int | None) -> int | None:
     """Return an amount of memory, such as ``"8GB"``, in bytes."""
     if not isinstance(memory, str):
         return memory
-    from embstore.index import parse_memory
-
-    return parse_memory(memory)
+    amount = re.fullmatch(r"(\d{1,15}(?:\.\d+)?) ?([KMGT]?)(I?)B?", memory.strip().upper())
+    if amount is None:
+        raise UsageError(f"{memory!r} is no amount of memory. Give one as in 8GB, 500MB or 2GiB.")
+    base = 1024 if amount[3] else 1000
+    return int(float(amount[1]) * base ** " KMGT".index(amount[2] or " "))
 
 
 def as_limits(timeout: float | None, memory: str | int | None) -> Limits:

@@ -108,10 +108,6 @@ OF_A_CALL = {
         ["words:9", "--pooling", "CLS"],
         ["unknown pooling 'CLS'", "Did you mean 'bos'?"],
     ),
-    "index memory": (
-        ["words:9", "--index-memory", "lots"],
-        ["'lots' is no amount of memory", "8GB"],
-    ),
     "template field": (
         ["words:9", "--template", "{txt}"],
         ["unknown template field 'txt'", "Did you mean 'text'?"],

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from synthetic import synthetic_store
@@ -71,33 +70,12 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store, monkeypatch):
 def test_what_is_asked_wrongly_and_a_store_without_a_space(cli, refusal, store):
     for options, message in (
         (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
-        (
-            ("--index-memory", "2kB", "--force"),
-            "2kB is too little memory for an index of 80 vectors of 8 components.",
-        ),
         (("--store", "nowhere"), "there is no store at"),
     ):
         assert message in refusal("index", *options)
         cli("verify")
     cli("remove", "--space", "toy.word.last", "--yes")
     assert "the store holds no space yet. Fill it with: embstore build" in refusal("index")
-
-
-def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, checkpoint):
-    result = refusal(
-        "build",
-        "words:9",
-        "--model",
-        f"tiny={checkpoint}",
-        "--index-memory",
-        "1kB",
-        "--store",
-        "new",
-    )
-    assert "embstore: 1kB is too little memory for an index of 9 vectors" in result
-    assert "The least that would do is --index-memory " in result
-    assert "embedding" not in result
-    assert not list(Path("new").rglob("*.parquet"))
 
 
 @pytest.mark.slow

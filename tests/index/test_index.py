@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -14,15 +13,8 @@ import pytest
 from index_search import Clustered, close_indexes
 from nearest import assert_same, hits, nearest
 
-from embstore.base.errors import UsageError
 from embstore.index import IndexCard, faiss_index, open_index, readable_card, unit_vectors
-from embstore.index.updating import (
-    Choice,
-    check_memory,
-    index_layers,
-    remove_indexes,
-    update_indexes,
-)
+from embstore.index.updating import Choice, index_layers, remove_indexes, update_indexes
 from embstore.storage import keys
 from embstore.storage.catalog import Catalog
 from embstore.storage.manifest import Change
@@ -178,15 +170,6 @@ def test_indexes_of_a_space_that_a_rival_has_removed_are_not_committed(made, mon
     assert not made.files.manifest().names_of(keys.INDEXES)
     monkeypatch.undo()
     assert index(made, "flat") == []
-
-
-def test_memory_that_is_too_small_is_said_before_anything_is_embedded(made):
-    check_memory(made.root, made.card, 10, "flat", None)
-    check_memory(made.root, made.card, 0, "flat", 1)
-    with pytest.raises(UsageError, match=r"too little memory for an index of 130 vectors"):
-        check_memory(made.root, made.card, 10, "flat", 1)
-    with pytest.raises(UsageError, match=r"too little memory for an index of 10 vectors"):
-        check_memory(made.root / "none", replace(made.card, space="new"), 10, "auto", 1)
 
 
 def test_a_flat_index_and_none_give_the_exact_answer(made):

@@ -8,36 +8,43 @@ from index_search import Clustered
 
 from embstore.base.arrays import cosine_error
 from embstore.index import IndexCard, building
-from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries
+from embstore.index.building import n_queries, recall_queries, tune
 from embstore.index.exact_search import batches, sample, with_direction
 
 pytestmark = pytest.mark.slow
 
 
-@given(
-    first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5)
-)
-def test_of_recalls_that_grow_the_least_enough_is_found(first, more, at, worst):
-    values = effort_steps(first, first + more)
-    assert values == sorted(set(values))
-    assert (values[0], values[-1]) == (first, first + more)
-    needed = first + at * more
-    measured = []
+class Graph:
+    """A graph whose recall is a function of the effort."""
 
-    def measure(value):
-        measured.append(value)
-        return worst + (1 - worst) * min(1.0, value / needed), value >= needed
+    effort = None
 
-    value, recall = least_sufficient(measure, values)
-    assert value == min(each for each in values if each >= needed)
-    assert recall == 1
-    assert len(measured) == len(set(measured)) <= np.log2(values[-1] / values[0]) + 8
-    assert sum(measured) <= 20 * value
+    def __init__(self, n):
+        self.ids = np.arange(n)
+
+
+class Recall:
+    def __init__(self, recall):
+        self._recall, self.efforts = recall, []
+
+    def recall(self, graph, gather):
+        self.efforts.append(graph.effort["ef_search"])
+        return self._recall(self.efforts[-1]), 0.0
+
+
+@pytest.mark.parametrize("needed", [1, 16, 17, 100, 3333, 4096])
+def test_little_more_than_the_least_effort_is_taken(needed):
+    graph, queries = Graph(10**6), Recall(lambda effort: min(1.0, effort / needed))
+    assert tune(graph, queries, 1.0, None) == 1
+    assert max(16, needed) <= graph.effort["ef_search"] <= max(16, 1.25 * needed)
+    assert queries.efforts == sorted(set(queries.efforts))
 
 
 def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest():
-    recalls = {1: 0.2, 2: 0.8, 3: 0.5, 4: 0.8}
-    assert least_sufficient(lambda value: (recalls[value], False), [1, 2, 3, 4]) == (2, 0.8)
+    graph, queries = Graph(90), Recall(lambda effort: min(effort, 50) / 100)
+    assert tune(graph, queries, 0.99, None) == 0.5
+    assert queries.efforts[-1] == 90
+    assert graph.effort["ef_search"] == min(each for each in queries.efforts if each >= 50)
 
 
 @pytest.mark.parametrize("compared_bytes", [1 << 10, 8 << 20])

@@ -102,16 +102,13 @@ def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store):
     assert made.store.verify().ok
 
 
-def test_too_little_memory_says_the_least_that_would_do(make_store):
+def test_too_little_memory_for_an_index_says_what_answers_without(make_store, monkeypatch):
     made = make_store(n=300, index=False)
-    with pytest.raises(
-        UsageError, match=r"too little memory .* The least that would do is index_memory="
-    ):
-        made.store.index(memory="1kB")
+    monkeypatch.setattr(updating, "machine_memory", lambda: 1000)
+    with pytest.raises(UsageError, match=r"of memory to build, .* \(kind 'none'\) an exact"):
+        made.store.index()
     assert made.store.info()["index"] == ["none"]
     assert made.store.neighbours("text7", layers=2), "an exact scan answers"
-    made.store.index(memory="1MB")
-    assert made.store.info()["index"] == ["flat"]
 
 
 def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(make_store, monkeypatch):
@@ -164,7 +161,6 @@ def test_none_removes_the_indexes_of_the_layers(make_store):
 def test_what_is_asked_wrongly(make_store):
     made = make_store(n=5)
     for options, error, message in (
-        ({"memory": 0}, UsageError, "must be at least 1 byte"),
         ({"spaces": "toy.wrd.last"}, UnknownNameError, r"Did you mean 'toy\.word\.last'"),
         ({"layers": 9}, UnknownNameError, "unknown layer '9'"),
         ({"unit": "sentence"}, QueryError, "no space matches"),

@@ -21,6 +21,7 @@ from embstore.storage.sql.connections import Limits, quote
 from embstore.storage.views import fence
 from embstore.storage.views.macros import MACROS
 from embstore.storage.writer import write_dataset
+from embstore.store.opened import as_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -356,3 +357,24 @@ def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path):
     assert [
         message for message in refused if shard.name not in message or "repair" not in message
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("8GB", 8 * 10**9),
+        ("500 MB", 5 * 10**8),
+        ("2GiB", 2 << 30),
+        ("1.5g", 15 * 10**8),
+        ("123", 123),
+        ("4kb", 4000),
+    ],
+)
+def test_memory_is_read_as_people_write_it(text, n_bytes):
+    assert as_bytes(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "lots", "nan", "inf", "8 GBs", "1e400"])
+def test_what_is_no_memory_is_refused(text):
+    with pytest.raises(UsageError, match=r"is no amount of memory\. Give one as in 8GB"):
+        as_bytes(text)
