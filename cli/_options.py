@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Unit = Literal["word", "sentence", "occurrence", "token"]
 Pooling = Literal[
-    "last", "first", "mean", "mean-all", "bos", "cls", "eos", "projection", "model", "imported"
+    "last", "first", "mean", "mean-all", "weighted", "weighted-all", "bos", "cls", "eos",
+    "projection", "model", "imported",
 ]  # fmt: skip
 
 _in_panels: Any = (
@@ -159,8 +160,8 @@ OfPooling = Annotated[
         "--pooling",
         metavar="NAME",
         help=(
-            "Keep the spaces of this pooling: last, first, mean, mean-all, bos, eos, projection,"
-            " model or imported."
+            "Keep the spaces of this pooling: last, first, mean, mean-all, weighted,"
+            " weighted-all, bos, eos, projection, model or imported."
         ),
     ),
 ]

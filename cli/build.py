@@ -205,7 +205,8 @@ def build(
             metavar="NAME",
             help=(
                 "How tokens become one vector (repeatable, or with commas): last, first, mean,"
-                " mean-all (special tokens too), bos, eos or projection, all by one forward pass;"
+                " mean-all (special tokens too), weighted and weighted-all (by position), bos, eos"
+                " or projection, all by one forward pass;"
                 " model: the checkpoint's own recipe, as in sentence-transformers."
             ),
             callback=divided,

@@ -149,7 +149,7 @@ def test_members():
 
 def test_poolings_that_make_no_sense_for_a_unit():
     with pytest.raises(
-        QueryError, match=r"last, first, mean\. For whole sentences use unit=.sentence"
+        QueryError, match=r"last, first, mean, weighted\. For whole sentences use unit=.sentence"
     ):
         check_pooling(Unit.OCCURRENCE, Pooling.EOS)
     with pytest.raises(QueryError, match=r"unit=.sentence"):

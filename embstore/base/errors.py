@@ -46,6 +46,7 @@ _MOST_KNOWN, _FEW_KNOWN = 50, 12  # names that are listed whole, and of more tha
 _SYNONYMS: dict[tuple[str, str], str] = {
     **{("pooling", name): "bos" for name in ("cls", "[cls]", "sos")},
     **{("pooling", name): "mean" for name in ("avg", "average")},
+    **{("pooling", name): "weighted" for name in ("weightedmean", "weighted-mean", "sgpt")},
     **{("pooling", name): "eos" for name in ("sep", "[sep]")},
     **{("pooling", name): "last" for name in ("last_token", "last-token", "lasttoken")},
     **{("layer", name): "top" for name in ("last", "final", "output", "highest")},

@@ -13,7 +13,8 @@ _UNTRAINED = re.compile(r"(?P<model>.+?)-untrained-(?P<seed>\d+)(?P<more>.*)")
 _UNITS = {"word": "words", "sentence": "sentences", "occurrence": "occurrences", "token": "tokens"}
 _POOLINGS = {
     "last": "last token", "first": "first token", "mean": "mean of tokens",
-    "mean-all": "mean of all tokens",
+    "mean-all": "mean of all tokens", "weighted": "weighted mean of tokens",
+    "weighted-all": "weighted mean of all tokens",
     "bos": "first special token",
     "eos": "last special token", "model": "model's own pooling",
 }  # fmt: skip

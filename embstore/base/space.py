@@ -39,13 +39,17 @@ class Pooling(StrEnum):
     """How the tokens of a span become one vector; ``imported`` of vectors that were made elsewhere.
 
     ``mean`` is over the item's own tokens, ``mean-all`` over all tokens of the text that the model
-    reads, special ones included; ``model`` is the checkpoint's own recipe for a whole text.
+    reads, special ones included; ``weighted`` and ``weighted-all`` are the same with the weights
+    1 … t in the order of the tokens (Muennighoff 2022); ``model`` is the checkpoint's own recipe
+    for a whole text.
     """
 
     LAST = "last"
     FIRST = "first"
     MEAN = "mean"
     MEAN_ALL = "mean-all"
+    WEIGHTED = "weighted"
+    WEIGHTED_ALL = "weighted-all"
     BOS = "bos"
     EOS = "eos"
     PROJECTION = "projection"
@@ -62,7 +66,7 @@ class Pooling(StrEnum):
         """Whether the vector comes from the tokens of the item's span, not from a special token of
         the text, or from all of its tokens.
         """
-        return self in (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
+        return self in (Pooling.LAST, Pooling.FIRST, Pooling.MEAN, Pooling.WEIGHTED)
 
 
 class TopForm(StrEnum):

@@ -5,7 +5,7 @@ pool hidden states.
 import copy
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ from embstore.encode.extra import (
     versions,
 )
 from embstore.encode.models import hash_tensors, load_config, load_model
+from embstore.encode.recipe import Mode
 from embstore.encode.recipe_head import Head, TokenPool, reader
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
@@ -257,6 +258,14 @@ Texts = Sequence[Text]
 _MAX_ERROR_CHARS = 200
 Results = list[records.Encoded | records.Skipped]
 _Pending = Future[Results | None]
+
+_MODES: Mapping[Pooling, Mode] = {
+    Pooling.MEAN: "mean",
+    Pooling.MEAN_ALL: "mean",
+    Pooling.WEIGHTED: "weightedmean",
+    Pooling.WEIGHTED_ALL: "weightedmean",
+}
+"""Poolings over several tokens."""
 # Maximum size of the hidden states of all batches that run in parallel on a CPU.
 _STATES_BYTES = 4 << 30
 
@@ -429,8 +438,7 @@ def pool_of(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) ->
         for row, text in enumerate(texts)
         for tokens in text.tokens
     ]
-    is_mean = pooling in (Pooling.MEAN, Pooling.MEAN_ALL)
-    return TokenPool.of(chosen, width, ("mean" if is_mean else "lasttoken",), device)
+    return TokenPool.of(chosen, width, (_MODES.get(pooling, "lasttoken"),), device, by_rank=True)
 
 
 def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
@@ -438,9 +446,9 @@ def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
     tokens.
     """
     match pooling:
-        case Pooling.MEAN:
+        case Pooling.MEAN | Pooling.WEIGHTED:
             return tokens
-        case Pooling.MEAN_ALL:
+        case Pooling.MEAN_ALL | Pooling.WEIGHTED_ALL:
             return [*range(len(text.ids))]
         case Pooling.FIRST:
             return tokens[:1]

@@ -83,25 +83,30 @@ class TokenPool:
     n: int
     rows: "Tensor"  # flattened index of every pooled token, row · width + position, int64 (m,)
     items: "Tensor"  # item of each of these tokens, int64 (m,)
-    weights: (
-        "Tensor"  # weight of each of these tokens, 1 + its position in the text, float32 (m, 1)
-    )
+    weights: "Tensor"  # weight of each of these tokens, 1, 2, 3 …, float32 (m, 1)
     counts: "Tensor"  # number of tokens of each item, float32 (n, 1)
     ends: "Tensor"  # first and last pooled token of each item, as indices of ``rows``, int64 (2, n)
 
     @classmethod
     def of(
-        cls, chosen: Sequence[tuple[int, list[int]]], width: int, modes: Sequence[Mode], device: Any
+        cls,
+        chosen: Sequence[tuple[int, list[int]]],
+        width: int,
+        modes: Sequence[Mode],
+        device: Any,
+        *,
+        by_rank: bool = False,
     ) -> "TokenPool":
         """Compute the indices of a batch of rows of ``width`` tokens, given the row and the tokens
-        of each item.
+        of each item. A weight is 1 + the token's position in the text, or ``by_rank`` among
+        the item's tokens.
         """
         torch = need("torch")
         counts = [len(positions) for _, positions in chosen]
         flat = [
-            (row * width + position, position + 1)
+            (row * width + position, 1 + (rank if by_rank else position))
             for row, positions in chosen
-            for position in positions
+            for rank, position in enumerate(positions)
         ]
         ends = np.cumsum(counts)
 

@@ -133,12 +133,13 @@ class Tokenizer:
         """Return the poolings that the checkpoint supports for a unit and a template."""
         if unit is Unit.TOKEN:
             return (Pooling.LAST,)
-        spans = (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
+        spans = tuple(pooling for pooling in Pooling if pooling.uses_span)
         if unit is Unit.OCCURRENCE:
             return spans
         begins, ends = self._special_tokens(template)
         of_text = ((Pooling.BOS, begins), (Pooling.EOS, ends))
-        known = [*spans, Pooling.MEAN_ALL, *(pooling for pooling, exists in of_text if exists)]
+        whole = (Pooling.MEAN_ALL, Pooling.WEIGHTED_ALL)
+        known = [*spans, *whole, *(pooling for pooling, exists in of_text if exists)]
         if self.has_projection and ends and unit is Unit.SENTENCE:
             known.append(Pooling.PROJECTION)
         if self.recipe is not None:

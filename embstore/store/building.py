@@ -234,10 +234,11 @@ class BuildMethods(OpenStore):
                 at least 90 % of its texts have white space between words, and ``word`` if at most
                 10 % have some; others are refused. Each unit makes a space of its own.
             poolings: ``last``, ``first``, ``mean``, ``mean-all`` (of all tokens, special ones too),
-                ``bos`` (or ``cls``), ``eos``, ``projection``, all from one forward pass; ``model``,
-                the checkpoint's own recipe as sentence-transformers reads it. By default ``last``;
-                for sentences ``model`` if the checkpoint declares a recipe, else ``eos`` if a
-                causal model ends its input with a special token, else ``mean``.
+                ``weighted`` and ``weighted-all`` (with the weights 1 … t in the order of the
+                tokens), ``bos`` (or ``cls``), ``eos``, ``projection``, all from one forward pass;
+                ``model``, the checkpoint's own recipe as sentence-transformers reads it. By default
+                ``last``; for sentences ``model`` if the checkpoint declares a recipe, else ``eos``
+                if a causal model ends its input with a special token, else ``mean``.
             template: Text around an item, with ``{text}`` for the item, and ``{bos}`` and ``{eos}``
                 for special tokens.
             prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``;

@@ -55,8 +55,9 @@ class LookupMethods(opened.OpenStore):
             spaces: Names of the spaces to use, such as ``gpt2.word.last``, or with a layer
                 (``gpt2.word.last:6``, whatever ``layers``); by default all.
             unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
-            pooling: ``last``, ``first``, ``mean``, ``mean-all``, ``bos``, ``eos``, ``projection``
-                or ``model``: use only spaces of this pooling.
+            pooling: ``last``, ``first``, ``mean``, ``mean-all``, ``weighted``,
+                ``weighted-all``, ``bos``, ``eos``, ``projection`` or ``model``: use only spaces of
+                this pooling.
             template: Template, such as ``This is {text}``: use only spaces of exactly this
                 template.
             revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by

@@ -257,6 +257,31 @@ def test_arguments_are_checked_at_the_call(tiny):
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
+def test_weighted_all_is_the_mean_of_mexa_and_of_sentence_transformers(tiny, witness, name):
+    """MEXA (embed_extractor.py) weights the tokens of one text by 1 … t; sentence-transformers
+    those of a padded batch.
+    """
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    encoder, hf = tiny(name), witness(name)
+    members = items(Unit.SENTENCE)
+    stored, skipped = run(encoder, passages(members, encoder), Pooling.WEIGHTED_ALL)
+    assert not skipped
+    for item in members:
+        states = torch.from_numpy(hf._states_of(item.text, ())[0])
+        n_layers, n_tokens, dim = states.shape
+        weights = torch.arange(1, n_tokens + 1, dtype=torch.float64)[:, None]
+        mexa = (weights * states.double()).sum(1) / weights.sum()
+        assert worst(stored[item.id][:n_layers], mexa.numpy()) <= 1e-4
+        padded = torch.cat([states, torch.full((n_layers, 3, dim), 9.0)], dim=1)
+        features = {
+            "token_embeddings": padded,
+            "attention_mask": (torch.arange(n_tokens + 3) < n_tokens).long().expand(n_layers, -1),
+        }
+        package = modules.Pooling(dim, "weightedmean")(features)["sentence_embedding"]
+        assert worst(stored[item.id][:n_layers], package.numpy()) <= 1e-4
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
 def test_mean_all_is_the_mean_over_the_attention_mask_of_a_padded_batch(tiny, witness, name):
     """As platonic-rep (extract_features.py) and information_flow pool: a batch, padded, and its
     mask.

@@ -95,6 +95,8 @@ class Witness:
             return states[:, 0]
         if pooling is Pooling.MEAN_ALL:
             return states.mean(axis=1)
+        if pooling is Pooling.WEIGHTED_ALL:
+            return np.average(states, axis=1, weights=1 + np.arange(states.shape[1]))
         if pooling is Pooling.EOS:
             return states[:, ids.index(self.tokenizer.eos_token_id) if self.is_clip else -1]
         if marks is None:
@@ -109,6 +111,8 @@ class Witness:
         ]
         if pooling is Pooling.MEAN:
             return rows.mean(axis=1)
+        if pooling is Pooling.WEIGHTED:
+            return np.average(rows, axis=1, weights=1 + np.arange(rows.shape[1]))
         return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
 
     def n_added(self, text, start, tokens):
