@@ -1,6 +1,5 @@
 """``embstore datasets``: list the datasets, download them, add copies, store their rows."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Context, Option, Typer
@@ -57,21 +56,49 @@ def fetch(names: Names, quiet: Quiet = False) -> None:
             print_message(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
-@_datasets.command(epilog=examples("how-to/datasets.md", "embstore datasets add rg65 rg65.csv"))
+@_datasets.command(
+    epilog=examples(
+        "how-to/datasets.md",
+        "embstore datasets add mine pairs.csv",
+        "embstore datasets add rg65 rg65.csv",
+    )
+)
+@with_groups(opened=opened_store)
 def add(
     name: Annotated[
-        str, Argument(metavar="DATASET", help="A dataset.", autocompletion=known_datasets)
+        str,
+        Argument(
+            metavar="NAME",
+            help="A new name, or that of a published dataset.",
+            autocompletion=known_datasets,
+        ),
     ],
-    file: Annotated[Path, Argument(metavar="FILE", help="Its file, whose hash is checked.")],
+    file: Annotated[
+        str,
+        Argument(
+            metavar="FILE",
+            help="Pairs of texts with a score, columns after a colon if need be (pairs.csv:a,b,s);"
+            " or the published file.",
+        ),
+    ],
+    unit: Annotated[
+        Literal["word", "sentence", "occurrence"] | None,
+        Option(help="What the texts of pairs are.", show_default="what white space shows"),
+    ] = None,
+    *,
+    opened: "Store",
 ) -> None:
-    """Keep a copy of the file of a dataset in its place, for a machine without a network.
+    """Store pairs of your own as a dataset, which similarity and alignment then use.
 
-    A file of your own is given by its path wherever a dataset is, and need not be added.
+    The file of a published dataset, whose hash is checked, is copied to its place instead, for a
+    machine without a network.
     """
-    from embstore.store import Store
-
-    [row] = Store.add_dataset(name, file)
-    print_message(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}.")
+    if any(row["name"] == name for row in opened.datasets()):
+        [row] = opened.add_dataset(name, file)
+        print_message(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}.")
+    else:
+        [row] = opened.add_pairs(name, file, unit=unit)
+        print_message(f"{name}: {row['rows']:,} {row['kind']} stored.")
 
 
 @_datasets.command(

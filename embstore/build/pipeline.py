@@ -279,7 +279,7 @@ MOST, FEW = 0.9, 0.1
 second one of words.
 """
 _FIRST_TEXTS, _N_EXAMPLES = 1000, 2  # the first texts decide, and are in memory meanwhile
-_SPACE_BETWEEN = re.compile(r"\S\s+\S")
+SPACE_BETWEEN = re.compile(r"\S\s+\S")
 
 
 def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
@@ -365,7 +365,7 @@ class _Spacing:
                         "it to UTF-8, as with iconv; if they belong to the text, say what it is "
                         "with `unit`."
                     )
-                has_space = _SPACE_BETWEEN.search(row.text) is not None
+                has_space = SPACE_BETWEEN.search(row.text) is not None
                 self.counts[has_space] += 1
                 if len(self._examples[has_space]) < _N_EXAMPLES:
                     self._examples[has_space].append(f"{shortened(row.text)!r} ({row.origin})")

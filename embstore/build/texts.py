@@ -68,7 +68,7 @@ _MISSING = frozenset(
 _INT64 = range(-(1 << 63), 1 << 63)
 _REPORTED_ROWS = 20_000
 COLUMNS = ("dataset", "kind", "unit", "rows")
-_SHOWN = (
+SHOWN = (
     ShownColumn("dataset"),
     ShownColumn("kind"),
     ShownColumn("unit"),
@@ -407,4 +407,4 @@ def store_datasets(place: Path | StoreFiles, names: Sequence[str], unit: Unit | 
             write_dataset(files, each.name, each.kind, chosen, each.columns)
             values = (each.name, each.kind, chosen.value, len(each.columns["text"]))
             rows.append(dict(zip(COLUMNS, values, strict=True)))
-    return table(rows, columns=COLUMNS, shown=_SHOWN)
+    return table(rows, columns=COLUMNS, shown=SHOWN)

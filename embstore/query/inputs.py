@@ -94,6 +94,7 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricIn
         remedy = f"Embed one with: {build_command([name], card)}"
         if card.made_otherwise is not None:
             remedy = f"Store one with: embstore datasets store {name}"
+        remedy += ". Pairs of your own, with a score: embstore datasets add NAME FILE"
         raise QueryError(
             f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}"
         )

@@ -420,7 +420,7 @@ def get_datasets(specs: Iterable[str]) -> dict[str, source.DatasetSpec]:
     found = {spec: find_dataset(spec) for spec in specs}
     for spec, dataset in found.items():
         if dataset is None:
-            hint = "A file of your own is not stored: give its path to the query."
+            hint = "Pairs of your own are stored by: embstore datasets add NAME FILE"
             raise UnknownNameError("dataset", spec, known_datasets(), hint)
     return {spec: dataset for spec, dataset in found.items() if dataset is not None}
 
@@ -523,8 +523,8 @@ def add_dataset(name: str, file: Path) -> source.DatasetSpec:
     if sha256 != content.sha256:
         raise SourceError(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should"
-            f" be {content.sha256}. Download it from {content.address}; a file of your own is given"
-            " by its path, and need not be added."
+            f" be {content.sha256}. Download it from {content.address}; pairs of your own"
+            " take another name."
         )
     source.write_file(source.path_of(content), read_binary(file))
     return spec

@@ -66,9 +66,10 @@ class BuildMethods(OpenStore):
 
     @staticmethod
     def add_dataset(name: str, file: StrPath) -> Table:
-        """Keep a copy of the file of a dataset in its place, for a machine without a network.
+        """Keep a copy of the file of a published dataset in its place, for a machine without a
+        network.
 
-        A file of your own is given by its path wherever a dataset is, and need not be added.
+        A file of your own is given by its path wherever a dataset is; :meth:`add_pairs` stores one.
 
         Args:
             name: Name of the dataset.
@@ -84,6 +85,35 @@ class BuildMethods(OpenStore):
         from embstore.sources.datasets import add_dataset, list_datasets
 
         return list_datasets([add_dataset(name, Path(file))])
+
+    def add_pairs(self, name: str, file: StrPath, *, unit: str | None = None) -> Table:
+        """Store the pairs of texts in a file as a dataset of this store, which ``similarity`` and
+        ``alignment`` then use, as they use published ones.
+
+        The texts are not embedded. A dataset of this name and unit is replaced.
+
+        Args:
+            name: Name of the dataset, not that of a published one.
+            file: Table of two texts and a score, as ``dataset=`` of :meth:`query` reads it:
+                ``pairs.csv``, or with its columns ``pairs.csv:left,right,score``.
+            unit: What the texts are as items: ``word``, ``sentence``, or ``occurrence`` where each
+                has a word in brackets. By default ``sentence`` if at least 90 % of the texts have
+                white space between words, and ``word`` if at most 10 % have some.
+
+        Returns:
+            One row: dataset, kind, unit and rows.
+
+        Raises:
+            UsageError: The name is taken or invalid, or the unit is not clear.
+            SourceError: The file has no two columns of texts and one of numbers.
+            StoreError: There is no store, or another process writes to it.
+        """
+        from embstore.base.space import Unit, parse_member
+        from embstore.build.pairs import store_pairs
+
+        chosen = None if unit is None else parse_member(Unit, unit)
+        with self._writing() as files:
+            return store_pairs(files, name, str(file), chosen)
 
     def store_datasets(
         self, names: Names, *, unit: str | None = None, progress: bool | Observer = False

@@ -66,7 +66,7 @@ def test_fetch(cli, data, monkeypatch):
             ["add", "rg65", "own.csv"],
             ["own.csv is not the file of the dataset 'rg65'", "should be 42dc8a52d3d58252f4"],
         ),
-        (["add", "mine", "own.csv"], ["unknown dataset 'mine'", "embstore datasets lists them"]),
+        (["add", "mine", "own.csv"], ["own.csv has the columns w, v", "Name them"]),
         (["--format", "xml"], ["xml"]),
     ],
 )

@@ -95,6 +95,7 @@ CALLS = {
     "verify": [of(), of(quick=True)],
 }
 WRITING = {
+    "add_pairs",
     "add_vectors",
     "export",
     "import_vectors",
