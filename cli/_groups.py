@@ -1,7 +1,7 @@
 """Groups of options that several commands have, each declared once by a function."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,9 @@ from ._output import Output
 
 if TYPE_CHECKING:
     from embstore.store import Store
-    from embstore.store.opened import ItemOptions, SpaceFilters
+
+Arguments = dict[str, Any]
+"""Arguments of a method of Store, by name."""
 
 
 def keyword_options(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -83,6 +85,23 @@ def with_groups(**groups: Callable[..., Any]) -> Callable[[Callable[..., Any]], 
     return decorate
 
 
+_NO_ARGUMENTS = {"ctx", "named", "opened", "out", "quiet", "strict"}
+"""Parameters of commands that are no arguments of a method of Store."""
+
+
+def as_arguments(parameters: Mapping[str, Any]) -> Arguments:
+    """Return the parameters of a command, with those in its groups, as arguments of a method of
+    Store; for what is not given the method has a default.
+    """
+    arguments: Arguments = {}
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            arguments |= value
+        elif value is not None and name not in _NO_ARGUMENTS:
+            arguments[name] = value
+    return arguments
+
+
 def named_filters(
     *,
     named: Named = None,
@@ -92,16 +111,10 @@ def named_filters(
     unit: OfUnit = None,
     pooling: OfPooling = None,
     template: OfTemplate = None,
-) -> "SpaceFilters":
+) -> Arguments:
     """Return the options that choose spaces as arguments of methods of Store."""
-    return {
-        "models": [*(models or ()), *(named or ())],
-        "revisions": revisions or (),
-        "spaces": spaces or (),
-        "unit": unit,
-        "pooling": pooling,
-        "template": template,
-    }
+    models = [*(models or ()), *(named or ())]
+    return as_arguments(locals())
 
 
 filters = partial(named_filters, named=None)
@@ -115,15 +128,9 @@ def conditions(
     word: Word = None,
     timeout: Timeout = None,
     memory: Memory = None,
-) -> "ItemOptions":
+) -> Arguments:
     """Return the options that choose items as arguments of methods of Store."""
-    return {
-        "where": where,
-        "words": words,
-        "word": word or (),
-        "timeout": timeout,
-        "memory": memory,
-    }
+    return as_arguments(locals())
 
 
 plain_output = partial(Output, ids_as_text=False)

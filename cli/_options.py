@@ -19,6 +19,8 @@ from ._errors import print_message
 if TYPE_CHECKING:
     from embstore.store import Store
 
+Values = list[str] | None
+"""The values of a repeatable option; None where it is not given."""
 Unit = Literal["word", "sentence", "occurrence", "token"]
 Pooling = Literal[
     "last", "first", "mean", "mean-all", "weighted", "weighted-all", "bos", "cls", "eos",
@@ -83,7 +85,7 @@ def known_datasets() -> list[str]:
     return sorted(known_datasets())
 
 
-def divided(values: list[str] | None) -> list[str] | None:
+def divided(values: Values) -> Values:
     """Return the names of a repeatable option, which may stand in one value, with commas; a file,
     and a dataset with its columns, stay whole.
     """
@@ -99,7 +101,7 @@ def divided(values: list[str] | None) -> list[str] | None:
 
 
 StoreDir = Annotated[
-    list[str] | None,
+    Values,
     output_option(
         "--store",
         metavar="DIR",
@@ -108,7 +110,7 @@ StoreDir = Annotated[
     ),
 ]
 StoreOptions = Annotated[
-    list[str] | None,
+    Values,
     output_option(
         "--store-option",
         metavar="KEY=VALUE",
@@ -116,7 +118,7 @@ StoreOptions = Annotated[
     ),
 ]
 Models = Annotated[
-    list[str] | None,
+    Values,
     space_option(
         "--model",
         metavar="NAME",
@@ -126,7 +128,7 @@ Models = Annotated[
     ),
 ]
 Named = Annotated[
-    list[str] | None,
+    Values,
     Argument(
         metavar="MODEL|SPACE",
         help="Keep the spaces of this checkpoint, or this space; as --model and --space.",
@@ -136,7 +138,7 @@ Named = Annotated[
     ),
 ]
 Revisions = Annotated[
-    list[str] | None,
+    Values,
     space_option(
         "--revision",
         metavar="NAMES",
@@ -144,7 +146,7 @@ Revisions = Annotated[
     ),
 ]
 Spaces = Annotated[
-    list[str] | None,
+    Values,
     space_option(
         "--space",
         metavar="NAME",
@@ -206,7 +208,7 @@ Words = Annotated[
     ),
 ]
 Word = Annotated[
-    list[str] | None,
+    Values,
     item_option(
         "--word",
         metavar="WORD",
@@ -237,7 +239,7 @@ Seed = Annotated[
     int, item_option("--seed", metavar="S", help="Random seed of samples, parts and permutations.")
 ]
 Transforms = Annotated[
-    list[str] | None,
+    Values,
     item_option(
         "--transform",
         metavar="NAME",
@@ -249,7 +251,7 @@ Transforms = Annotated[
     ),
 ]
 By = Annotated[
-    list[str] | None,
+    Values,
     item_option(
         "--by",
         metavar="COLUMNS",
@@ -285,7 +287,7 @@ Common = Annotated[
     bool, item_option("--common", help="Keep the items that all spaces of the query have.")
 ]
 Marked = Annotated[
-    list[str] | None,
+    Values,
     Option(
         "--text",
         metavar="TEXT",
@@ -369,7 +371,7 @@ Quiet = Annotated[
     ),
 ]
 Labels = Annotated[
-    list[str] | None,
+    Values,
     output_option(
         "--space-label",
         metavar="SPACE=TEXT",

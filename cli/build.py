@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
-from ._groups import opened_store, with_groups
+from ._groups import as_arguments, opened_store, with_groups
 from ._options import (
     ALL,
     AllowPickle,
@@ -15,6 +15,7 @@ from ._options import (
     IndexKind,
     Quiet,
     Unit,
+    Values,
     computing_option,
     divided,
     examples,
@@ -53,7 +54,7 @@ Float = Literal["float32", "float16"]
 @with_groups(opened=opened_store)
 def build(
     sources: Annotated[
-        list[str] | None,
+        Values,
         Argument(
             metavar="SOURCE",
             help=(
@@ -65,7 +66,7 @@ def build(
         ),
     ] = None,
     models: Annotated[
-        list[str] | None,
+        Values,
         model_option(
             "--model",
             metavar="NAME",
@@ -79,7 +80,7 @@ def build(
         ),
     ] = None,
     revisions: Annotated[
-        list[str] | None,
+        Values,
         model_option(
             "--revision",
             metavar="NAMES",
@@ -112,7 +113,7 @@ def build(
     ] = None,
     allow_pickle: AllowPickle = False,
     columns: Annotated[
-        list[str] | None,
+        Values,
         _text_option(
             "--column",
             metavar="NAME",
@@ -121,13 +122,14 @@ def build(
         ),
     ] = None,
     keep: Annotated[
-        list[str] | None,
+        Values,
         _text_option(
             metavar="NAMES",
             help=(
                 "Columns of a table to store, or all (repeatable), as in pos,freq; for --where,"
                 " --by, sql and export. n_tokens is stored without it."
             ),
+            callback=split_names,
         ),
     ] = None,
     no_header: Annotated[
@@ -199,7 +201,7 @@ def build(
         ),
     ] = None,
     poolings: Annotated[
-        list[str] | None,
+        Values,
         _vector_option(
             "--pooling",
             metavar="NAME",
@@ -325,48 +327,11 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""
+    arguments = as_arguments(locals())
+    arguments["header"] = not arguments.pop("no_header")
     with explained("Interrupted." if dry_run else _INTERRUPTED):
-        from embstore.store import DEFAULT_MODELS
-
         with show_progress(quiet):
-            report = opened.build(
-                sources or None,
-                models=models or DEFAULT_MODELS,
-                revisions=revisions or (),
-                unit=unit,
-                poolings=poolings or (),
-                prompt=prompt,
-                template=template,
-                layers=",".join(layers),
-                dtype=dtype,
-                weights_dtype=weights_dtype,
-                adapter=adapter,
-                untrained=untrained,
-                columns=columns or (),
-                keep=split_names(keep),
-                header=not no_header,
-                delimiter=delimiter,
-                span=span or (),
-                targets=targets,
-                limit=limit,
-                per_text=per_text,
-                special=special,
-                seed=seed,
-                name=name,
-                index=index,
-                long=long,
-                device=device,
-                device_map=device_map,
-                batch_tokens=batch_tokens,
-                allow_pickle=allow_pickle,
-                shard=shard,
-                on=on,
-                workers=workers,
-                worker_gpus=worker_gpus,
-                worker_cpus=worker_cpus,
-                ray_address=ray_address,
-                dry_run=dry_run,
-            )
+            report = opened.build(**arguments)
         if not quiet:
             summarise(report)
         if strict and report.n_skipped:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Typer
 
 from ._errors import explained
-from ._groups import opened_store, plain_output, with_groups
+from ._groups import as_arguments, opened_store, plain_output, with_groups
 from ._options import ALL, CopiedLayers, DryRun, Spaces, StoreDir, StoreOptions, examples, open_both
 from ._output import Output
 
@@ -37,11 +37,12 @@ def merge(
     here. A space of the same name with another checkpoint, template or layers is refused, and the
     difference shown. Where there is no store yet, embstore pull makes a copy of the other.
     """
+    arguments = as_arguments(locals())
     with explained(
         "Interrupted. Nothing counts but what was committed; run the same command again."
     ):
         with out.progress():
-            done = opened.merge(other, spaces=spaces or (), dry_run=dry_run)
+            done = opened.merge(**arguments)
         out.emit_actions(done, nothing="There is nothing new to merge.", dry_run=dry_run)
 
 

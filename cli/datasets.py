@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Context, Option, Typer
 
-from ._groups import filters, opened_store, plain_output, with_groups
+from ._groups import Arguments, as_arguments, filters, opened_store, plain_output, with_groups
 from ._options import Quiet, examples, known_datasets
 from ._output import Output, print_message, show_progress
 
 if TYPE_CHECKING:
     from embstore.store import Store
-    from embstore.store.opened import SpaceFilters
 
 app = Typer()
 _datasets = Typer()
@@ -150,9 +149,9 @@ def missing(
         Option(metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
     ] = None,
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     opened: "Store",
     out: Output,
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
-    out.emit(opened.missing(sources, span=span or (), targets=targets, **chosen))
+    out.emit(opened.missing(**as_arguments(locals())))

@@ -3,7 +3,6 @@
 """
 
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option, Typer, confirm
@@ -11,7 +10,7 @@ from typer import Argument, Exit, Option, Typer, confirm
 from embstore.base.errors import UsageError
 
 from ._errors import MISTAKE, NO, explained
-from ._groups import named_filters, opened_store, plain_output, with_groups
+from ._groups import Arguments, as_arguments, named_filters, opened_store, plain_output, with_groups
 from ._options import (
     ALL,
     DryRun,
@@ -19,6 +18,7 @@ from ._options import (
     IndexKind,
     Layers,
     Spaces,
+    Values,
     divided,
     examples,
     say_fetched,
@@ -29,7 +29,6 @@ from ._output import Output, print_message
 if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.store import Store
-    from embstore.store.opened import SpaceFilters
 
 app = Typer()
 
@@ -52,7 +51,7 @@ def index(
         bool, Option("--force", help="Rebuild indexes that are up to date, too.")
     ] = False,
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     layers: Layers = ALL,
     opened: "Store",
     out: Output,
@@ -60,11 +59,12 @@ def index(
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not
     reached.
     """
+    arguments = as_arguments(locals())
     with explained(
         "Interrupted. The indexes that were done are kept; the others are as they were."
     ):
         with out.progress():
-            done = opened.index(**chosen, layers=layers, kind=kind, recall=recall, force=force)
+            done = opened.index(**arguments)
         if not len(done) and not out.quiet:
             print_message("There is nothing to index: no space has a shard.")
         out.emit(done)
@@ -157,7 +157,7 @@ def compact(
 @with_groups(opened=opened_store, out=plain_output)
 def remove(
     spaces: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--space",
             metavar="NAME",
@@ -187,7 +187,7 @@ def remove(
         ),
     ] = None,
     columns: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--column",
             metavar="NAME",
@@ -196,7 +196,7 @@ def remove(
         ),
     ] = None,
     datasets: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--dataset",
             metavar="NAME",
@@ -219,16 +219,13 @@ def remove(
     space needs then. Texts of whole spaces stay, since other spaces may have them too. The files
     are deleted a day later, by the next build, compact, remove or repair.
     """
+    arguments = as_arguments({**locals(), "yes": None})
     with explained("Interrupted. The store is as it was, unless that was removed already."):
-        remove = partial(
-            opened.remove, spaces or (), items=items, where=where,
-            columns=columns or (), datasets=datasets or (),
-        )  # fmt: skip
-        if not dry_run and not yes and not _agreed(remove(dry_run=True)):
+        if not dry_run and not yes and not _agreed(opened.remove(**arguments | {"dry_run": True})):
             print_message("Nothing was removed.")
             raise Exit(NO)
         with out.progress():
-            done = remove(dry_run=dry_run)
+            done = opened.remove(**arguments)
         out.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
 
 
@@ -249,7 +246,7 @@ def _agreed(planned: "Table") -> bool:
 @with_groups(opened=opened_store, out=Output)
 def info(
     names: Annotated[
-        list[str] | None,
+        Values,
         Argument(
             metavar="MODEL|SPACE",
             help="Show this space, or the spaces of this checkpoint.",

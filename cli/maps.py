@@ -1,14 +1,22 @@
 """``embstore drift`` and ``map``."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Context, Option, Typer
 
 from embstore.base.errors import UsageError
 
 from ._errors import explained
-from ._groups import conditions, filters, named_filters, opened_store, with_groups
+from ._groups import (
+    Arguments,
+    as_arguments,
+    conditions,
+    filters,
+    named_filters,
+    opened_store,
+    with_groups,
+)
 from ._options import (
     ALL,
     TOP,
@@ -23,6 +31,7 @@ from ._options import (
     Quiet,
     Sample,
     Seed,
+    Values,
     examples,
     given_options,
     stored_spaces,
@@ -31,12 +40,11 @@ from ._output import Output, check_places
 
 if TYPE_CHECKING:
     from embstore.store import Store
-    from embstore.store.opened import ItemOptions, SpaceFilters
 
 app = Typer()
 
 DriftTexts = Annotated[
-    list[str] | None,
+    Values,
     Argument(
         metavar="WORD", help="Words or sentences.", show_default="those that change most and least"
     ),
@@ -82,9 +90,9 @@ def drift(
     pairs: Pairs = "adjacent",
     against: Against = None,
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     layers: Layers = ALL,
-    items: "ItemOptions",
+    items: Arguments,
     sample: Sample = None,
     seed: Seed = 0,
     no_cache: NoCache = False,
@@ -96,21 +104,9 @@ def drift(
     overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all
     its neighbours.
     """
+    arguments = as_arguments({**locals(), "no_cache": None})
     with out.progress():
-        drifts = opened.drift(
-            texts or (),
-            marked=marked or (),
-            most=most,
-            k=k,
-            pairs=pairs,
-            against=against,
-            **chosen,
-            layers=layers,
-            **items,
-            sample=sample,
-            seed=seed,
-            cache=not no_cache,
-        )
+        drifts = opened.drift(**arguments, cache=not no_cache)
     out.emit(drifts)
 
 
@@ -152,9 +148,9 @@ def map(
         ),
     ] = False,
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     layers: Layers = ALL,
-    items: "ItemOptions",
+    items: Arguments,
     sample: Sample = None,
     seed: Seed = 0,
     opened: "Store",
@@ -193,7 +189,7 @@ def map(
                 stored_maps, nothing="No such map is stored. Make one with: embstore map"
             )
             return
-        of_map: dict[str, Any] = {
+        of_map: Arguments = {
             "method": method or "pca", "sample": sample, "seed": seed, **items, **chosen,
         }  # fmt: skip
         with out.progress():

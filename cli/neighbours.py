@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option, Typer
 
-from ._groups import conditions, filters, opened_store, plain_output, with_groups
+from ._groups import (
+    Arguments,
+    as_arguments,
+    conditions,
+    filters,
+    opened_store,
+    plain_output,
+    with_groups,
+)
 from ._options import (
     ALL,
     TOP,
@@ -14,6 +22,7 @@ from ._options import (
     Layers,
     Marked,
     Transforms,
+    Values,
     examples,
     split_words,
 )
@@ -21,7 +30,6 @@ from ._output import Output
 
 if TYPE_CHECKING:
     from embstore.store import Store
-    from embstore.store.opened import ItemOptions, SpaceFilters
 
 app = Typer()
 
@@ -36,14 +44,19 @@ app = Typer()
 )
 @with_groups(opened=opened_store, chosen=filters, items=conditions, out=Output)
 def neighbours(
-    texts: Annotated[list[str] | None, Argument(metavar="TEXT", help="Words or sentences.")] = None,
+    texts: Annotated[Values, Argument(metavar="TEXT", help="Words or sentences.")] = None,
     marked: Marked = None,
     positive: Annotated[
-        list[str] | None,
-        Option(metavar="WORDS", help="Words to add, with commas or repeated: king,woman."),
+        Values,
+        Option(
+            metavar="WORDS",
+            help="Words to add, with commas or repeated: king,woman.",
+            callback=split_words,
+        ),
     ] = None,
     negative: Annotated[
-        list[str] | None, Option(metavar="WORDS", help="Words to subtract, likewise: man.")
+        Values,
+        Option(metavar="WORDS", help="Words to subtract, likewise: man.", callback=split_words),
     ] = None,
     method: Annotated[
         Literal["3cosadd", "3cosmul"],
@@ -57,9 +70,9 @@ def neighbours(
     download: Download = False,
     allow_pickle: AllowPickle = False,
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     layers: Layers = TOP,
-    items: "ItemOptions",
+    items: Arguments,
     transforms: Transforms = None,
     opened: "Store",
     out: Output,
@@ -68,23 +81,9 @@ def neighbours(
 
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
     """
+    arguments = as_arguments(locals())
     with out.progress():
-        nearest = opened.neighbours(
-            texts or (),
-            marked=marked or (),
-            positive=split_words(positive),
-            negative=split_words(negative),
-            method=method,
-            k=k,
-            exact=exact,
-            embed=embed,
-            download=download,
-            allow_pickle=allow_pickle,
-            **chosen,
-            layers=layers,
-            **items,
-            transforms=transforms or (),
-        )
+        nearest = opened.neighbours(**arguments)
     out.emit(nearest)
 
 
@@ -98,30 +97,21 @@ def neighbours(
 @with_groups(opened=opened_store, chosen=filters, out=plain_output)
 def cosine(
     texts: Annotated[
-        list[str] | None,
-        Argument(metavar="TEXT", help="Words or sentences; of more than two, all pairs."),
+        Values, Argument(metavar="TEXT", help="Words or sentences; of more than two, all pairs.")
     ] = None,
     marked: Marked = None,
     embed: Embed = False,
     download: Download = False,
     allow_pickle: AllowPickle = False,
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     layers: Layers = ALL,
     transforms: Transforms = None,
     opened: "Store",
     out: Output,
 ) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
+    arguments = as_arguments(locals())
     with out.progress():
-        cosines = opened.cosine(
-            texts or (),
-            marked=marked or (),
-            embed=embed,
-            download=download,
-            allow_pickle=allow_pickle,
-            **chosen,
-            layers=layers,
-            transforms=transforms or (),
-        )
+        cosines = opened.cosine(**arguments)
     out.emit(cosines)

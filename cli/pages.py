@@ -9,7 +9,7 @@ from embstore.base.errors import UsageError
 
 from ._errors import explained
 from ._groups import opened_store, with_groups
-from ._options import Quiet, Spaces, divided, examples
+from ._options import Quiet, Spaces, Values, divided, examples
 from ._output import check_place, print_message, show_progress, write
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def report(
         ),
     ] = None,
     models: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--model",
             metavar="NAME",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option, Typer
 
 from ._errors import NO, explained
-from ._groups import opened_store, plain_output, with_groups
-from ._options import AllowPickle, DeviceName, divided, examples, model_option
+from ._groups import as_arguments, opened_store, plain_output, with_groups
+from ._options import AllowPickle, DeviceName, Values, divided, examples, model_option
 from ._output import Output, check_place, print_message, write
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def reproduce(
         ),
     ],
     models: Annotated[
-        list[str] | None,
+        Values,
         model_option(
             "--model",
             metavar="NAME",
@@ -72,18 +72,10 @@ def reproduce(
     out: Output,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
+    arguments = as_arguments(locals())
     with explained(_STOPPED):
         with out.progress():
-            result = opened.reproduce(
-                paper,
-                models=models or (),
-                sentences=sentences,
-                quick=quick,
-                seed=seed,
-                device=device,
-                allow_pickle=allow_pickle,
-                dry_run=dry_run,
-            )
+            result = opened.reproduce(**arguments)
         out.emit(result)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise Exit(NO)
@@ -101,7 +93,7 @@ def reproduce(
 @with_groups(opened=opened_store)
 def cite(
     names: Annotated[
-        list[str] | None,
+        Values,
         Argument(
             metavar="ENTRY",
             help=(

@@ -12,13 +12,14 @@ from embstore.base.errors import UnknownNameError, UsageError
 
 from . import maps
 from ._errors import print_message
-from ._groups import keyword_options, with_parameters
+from ._groups import Arguments, keyword_options, with_parameters
 from ._options import (
     TOP,
     NoCache,
     Quiet,
     StoreDir,
     StoreOptions,
+    Values,
     divided,
     examples,
     given_options,
@@ -40,7 +41,7 @@ def drawing(
     name: str | None,
     *,
     output: Annotated[
-        list[str] | None,
+        Values,
         _picture(
             "--output",
             "-o",
@@ -89,7 +90,7 @@ def drawing(
         ),
     ] = "paper",
     labels: Annotated[
-        list[str] | None,
+        Values,
         _picture("--space-label", metavar="SPACE=TEXT", help="Call a space so (repeatable)."),
     ] = None,
     x_label: Annotated[
@@ -119,7 +120,7 @@ def drawing(
         ),
     ] = "",
     label_words: Annotated[
-        list[str] | None,
+        Values,
         _picture(
             "--label-words",
             metavar="WORDS",
@@ -201,7 +202,7 @@ _OF_STORE = keyword_options(_stored)
 def _draw(
     name: str,
     compute: Callable[..., list["Table"]],
-    options: dict[str, Any],
+    options: Arguments,
     own_names: Container[str] = (),
 ) -> None:
     """Draw what is computed with the options that are not of the drawing, or a stored result."""
@@ -218,7 +219,7 @@ def _draw(
 def _beside(
     *,
     beside: Annotated[
-        list[str] | None,
+        Values,
         Argument(
             metavar="METRIC",
             help="Metrics to draw beside it, of the same spaces and items; or as --space.",
@@ -243,11 +244,7 @@ def _plot_metric(metric: "Metric", **options: Any) -> None:
         raise UnknownNameError("metric or space", error.name, names) from None
 
     def compute(
-        store: list[str] | None,
-        store_option: list[str] | None,
-        no_cache: bool,
-        beside: list[str] | None,
-        **selected: Any,
+        store: Values, store_option: Values, no_cache: bool, beside: Values, **selected: Any
     ) -> "list[Table]":
         opened, chosen = open_store(store, store_option), selection(**selected)
         shared = {name: value for name, value in chosen.items() if name not in own_names}
@@ -263,11 +260,7 @@ def _plot_drift(**options: Any) -> None:
     """
 
     def compute(
-        store: list[str] | None,
-        store_option: list[str] | None,
-        no_cache: bool,
-        texts: list[str] | None,
-        **selected: Any,
+        store: Values, store_option: Values, no_cache: bool, texts: Values, **selected: Any
     ) -> "list[Table]":
         if selected["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
@@ -283,11 +276,7 @@ def _plot_map(**options: Any) -> None:
     """
 
     def compute(
-        store: list[str] | None,
-        store_option: list[str] | None,
-        method: str | None,
-        named: list[str] | None,
-        **selected: Any,
+        store: Values, store_option: Values, method: str | None, named: Values, **selected: Any
     ) -> "list[Table]":
         selected["models"] = [*(selected["models"] or ()), *(named or ())]
         return [open_store(store, store_option).map_items(method=method or "pca", **selected)]

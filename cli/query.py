@@ -15,6 +15,8 @@ from embstore.base.labels import read_labels
 
 from ._errors import print_message, register_options
 from ._groups import (
+    Arguments,
+    as_arguments,
     conditions,
     filters,
     keyword_options,
@@ -50,15 +52,14 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric, Parameter
     from embstore.store import Store
-    from embstore.store.opened import ItemOptions, SpaceFilters
 
 
 @with_groups(chosen=filters, items=conditions)
 def selection(
     *,
-    chosen: "SpaceFilters",
+    chosen: Arguments,
     layers: Layers = ALL,
-    items: "ItemOptions",
+    items: Arguments,
     sample: Sample = None,
     seed: Seed = 0,
     transforms: Transforms = None,
@@ -67,23 +68,11 @@ def selection(
     fit: Fit = None,
     common: Common = False,
     **parameters: Any,
-) -> dict[str, Any]:
+) -> Arguments:
     """Return the options that choose spaces, layers and items as arguments of
     :meth:`Store.query`, with the parameters of the metric.
     """
-    return {
-        **chosen,
-        "layers": layers,
-        **items,
-        "sample": sample,
-        "seed": seed,
-        "transforms": transforms or (),
-        "by": by,
-        "bins": bins,
-        "fit": fit,
-        "common": common,
-        **{name: value for name, value in parameters.items() if (name, value) != ("versus", None)},
-    }
+    return as_arguments(locals())
 
 
 def _rows(flag: str, text: str) -> Any:

@@ -14,7 +14,7 @@ from embstore.base.messages import printable
 from embstore.base.table import plain
 
 from ._groups import opened_store, with_groups
-from ._options import Format, examples
+from ._options import Format, Values, examples
 from ._output import Output, csv_lines, json_lines, open_output, write
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def sql(
         Path | None, Option("--file", "-f", metavar="FILE", help="Read the query there.")
     ] = None,
     parameter: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--parameter",
             "-p",

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Argument, Option, Typer
 
 from ._errors import explained
-from ._groups import conditions, opened_store, with_groups
+from ._groups import Arguments, as_arguments, conditions, opened_store, with_groups
 from ._options import (
     LAYER_HELP,
     IndexKind,
     Quiet,
     Transforms,
     Unit,
+    Values,
     examples,
     split_names,
     stored_spaces,
@@ -22,7 +23,6 @@ from ._progress import print_report
 
 if TYPE_CHECKING:
     from embstore.store import Store
-    from embstore.store.opened import ItemOptions
 
 app = Typer()
 
@@ -71,7 +71,7 @@ def import_(
         ),
     ] = "word",
     layers: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--layer",
             metavar="LAYERS",
@@ -106,13 +106,14 @@ def import_(
         ),
     ] = None,
     keep: Annotated[
-        list[str] | None,
+        Values,
         Option(
             metavar="NAMES",
             help=(
                 "Columns of the file, or of --texts, to store, or all (repeatable), as in"
                 " pos,freq; for --where, --by, sql and export."
             ),
+            callback=split_names,
         ),
     ] = None,
     dtype: Annotated[
@@ -132,25 +133,13 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
+    arguments = as_arguments(locals())
     with explained(
         "Interrupted. What was imported is kept: run the same command again and it goes on from"
         " there."
     ):
         with show_progress(quiet):
-            report = opened.import_vectors(
-                files,
-                name=name,
-                format=format,
-                unit=unit,
-                layers=",".join(layers) if layers else None,
-                texts=texts,
-                column=column,
-                vector_column=vector_column,
-                keep=split_names(keep),
-                dtype=dtype,
-                index=index,
-                allow_pickle=allow_pickle,
-            )
+            report = opened.import_vectors(**arguments)
         if not quiet:
             print_report(report)
 
@@ -180,7 +169,7 @@ def pool(
             help="One vector for each word, as it is written, or for each text that items are in."
         ),
     ] = "word",
-    minimum: Annotated[
+    min: Annotated[
         int, Option("--min", metavar="N", help="Leave out what has fewer vectors.", min=1)
     ] = 1,
     how: Annotated[
@@ -203,11 +192,10 @@ def pool(
     With --by context, one for each text from those of its tokens or words. The space is like any
     other, has the column n_pooled, and is made again by the same command once SPACE has changed.
     """
+    arguments = as_arguments(locals())
     with explained("Interrupted. The store is as it was."):
         with show_progress(quiet):
-            report = opened.pool(
-                space, name=name, by=by, min=minimum, how=how, index=index,
-            )  # fmt: skip
+            report = opened.pool(**arguments)
         if not quiet:
             print_report(report)
 
@@ -241,7 +229,7 @@ def export(
         ),
     ] = None,
     layers: Annotated[
-        list[str] | None,
+        Values,
         Option(
             "--layer",
             metavar="LAYERS",
@@ -250,34 +238,27 @@ def export(
         ),
     ] = None,
     keep: Annotated[
-        list[str] | None,
+        Values,
         Option(
             metavar="NAMES",
             help=(
                 "Columns of the items to export too, as in pos,freq (repeatable), or all that are"
                 " stored."
             ),
+            callback=split_names,
         ),
     ] = None,
     force: Annotated[bool, Option("--force", help="Replace what is at DEST.")] = False,
     *,
-    items: "ItemOptions",
+    items: Arguments,
     transforms: Transforms = None,
     opened: "Store",
     quiet: Quiet = False,
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
+    arguments = as_arguments(locals())
     with explained("Interrupted. Nothing was written."):
         with show_progress(quiet):
-            report = opened.export(
-                dest,
-                space=space,
-                format=format,
-                layers=",".join(layers) if layers else None,
-                keep=split_names(keep),
-                force=force,
-                **items,
-                transforms=transforms or (),
-            )
+            report = opened.export(**arguments)
         if not quiet:
             print_report(report)

@@ -356,7 +356,7 @@ def as_bytes(memory: str | int | None) -> int | None:
     """Return an amount of memory, such as ``"8GB"``, in bytes."""
     if not isinstance(memory, str):
         return memory
-    amount = re.fullmatch(r"(\d{1,15}(?:\.\d+)?) ?([KMGT]?)(I?)B?", memory.strip().upper())
+    amount = re.fullmatch(r"(\d{1,30}(?:\.\d+)?) ?([KMGT]?)(I?)B?", memory.strip().upper())
     if amount is None:
         raise UsageError(f"{memory!r} is no amount of memory. Give one as in 8GB, 500MB or 2GiB.")
     base = 1024 if amount[3] else 1000
