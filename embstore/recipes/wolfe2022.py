@@ -41,6 +41,7 @@ PLANNED = ("step", "name", "sources", "limit", "template", "metric", "column", "
 
 Entry = Mapping[str, Any]  # of the TOML or JSON file
 Row = dict[str, Any]
+BLANK: Row = {**dict.fromkeys(COLUMNS), "verdict": NOT_MEASURED}
 
 
 class Value(NamedTuple):
@@ -58,6 +59,17 @@ class Step(NamedTuple):
     model: str
     space: Entry
     build: Row  # arguments of Store.build
+    reason: str | None
+
+
+class Query(NamedTuple):
+    """A measure of a space, and of its padding if it has one; ``reason`` says why it has no
+    value.
+    """
+
+    measure: Entry
+    step: Step
+    padding: Step
     reason: str | None
 
 
@@ -79,92 +91,83 @@ class Reproduction:
         """
         check_seed(self.seed)
         paper, numbers = read_paper()
-        steps: dict[tuple[str, str], Step] = {}
-        for spec in dict.fromkeys(self.models or paper["models"]):
-            of_model = self._steps(spec, paper)
-            if repeated := steps.keys() & of_model.keys():
-                [model, _] = min(repeated)
-                raise UsageError(
-                    f"two of the models are called {model!r}. Rename one: NAME=FOLDER."
-                )
-            steps |= of_model
-        models = list(dict.fromkeys(model for model, _ in steps))
-        measures = [
-            (measure, steps[model, space], steps[model, measure.get("padding", space)])
-            for measure in paper["measures"]
-            for model in models
-            for space in measure["spaces"]
-            if {(model, space), (model, measure.get("padding", space))} <= steps.keys()
-        ]
-        builds = [step for step in steps.values() if not step.reason]
+        steps = self._steps(paper)
+        queries = self._queries(paper, steps)
+        builds = [step.build for step in steps.values() if not step.reason]
         if dry_run:
             planned: list[Entry] = [
-                {**step.build, "step": "build", "sources": " ".join(step.build["sources"])}
-                for step in builds
+                {**build, "step": "build", "sources": " ".join(build["sources"])}
+                for build in builds
             ]
             planned += [
-                {**measure, "step": "query", "name": step.build["name"]}
-                for measure, step, padding in measures
-                if self._reason(measure, step, padding) is None
+                {**query.measure, "step": "query", "name": query.step.build["name"]}
+                for query in queries
+                if query.reason is None
             ]
             return table([{c: row.get(c) for c in PLANNED} for row in planned], columns=PLANNED)
-        notes, rows = [*paper["notes"]], list[Row]()
+        models, rows = list(dict.fromkeys(model for model, _ in steps)), list[Row]()
+        notes = [*paper["notes"]]
         if unknown := {*models} - {number["model"] for number in numbers}:
             notes.append(f"nothing is published for {first_of(sorted(unknown), MOST_NAMED)}.")
-        for step in builds:
-            report = store.build(**step.build)
+        for build in builds:
+            report = store.build(**build)
             skipped = sum((space.skipped for space in report.spaces), report.blanks.copy())
-            notes += [
-                f"{step.build['name']}: {n} skipped: {why}" for why, n in skipped.most_common()
-            ]
+            notes += [f"{build['name']}: {n} skipped: {why}" for why, n in skipped.most_common()]
         others = [number for number in numbers if not self.models or number["model"] in models]
-        with task("measure", NAME, len(measures)) as measuring:
-            for measure, step, padding in measures:
-                values = self._values(store, measure, step, padding)
-                n, sample = max(value.n or 0 for value in values), measure.get("sample", 0)
-                if 0 < n < sample:
-                    where = f" with {measure['where']}" if "where" in measure else ""
-                    notes.append(
-                        f"{step.build['name']}{where}: all {n} items are used, fewer than the"
-                        f" {sample} of the paper."
-                    )
-                published = [number for number in numbers if _is_about(number, measure, step)]
+        with task("measure", NAME, len(queries)) as measuring:
+            for query in queries:
+                values = self._values(store, query)
+                notes += _notes_on_sample(query, values)
+                published = [number for number in numbers if _is_about(number, query)]
                 others = [number for number in others if number not in published]
-                rows += compare(measure, step, values, published)
+                rows += compare(query.measure, query.step, values, published)
                 measuring.finish()
-        blank: Row = {**dict.fromkeys(COLUMNS), "verdict": NOT_MEASURED}
-        rows += [blank | entry for entry in paper["unmeasured"] if entry["model"] in models]
-        rows += [blank | _published(number) for number in others]
-        counts = Counter(row["verdict"] for row in rows if row["relation"] is not None)
-        n_unpublished = sum(row["verdict"] == "not published" for row in rows)
-        notes.append(
-            f"{paper['citation']}: beside published numbers: {counts['hit']} hit,"
-            f" {counts['miss']} missed, {counts[NOT_MEASURED]} not measured; {n_unpublished}"
-            " measured of which nothing is published."
-        )
+        rows += [BLANK | entry for entry in paper["unmeasured"] if entry["model"] in models]
+        rows += [BLANK | _published(number) for number in others]
+        notes.append(f"{paper['citation']}: {_verdicts(rows)}")
         shown = [ShownColumn(column) for column in SHOWN]
         return table(rows, columns=COLUMNS, notes=notes, types=TYPES, shown=shown)
 
-    def _steps(self, spec: str, paper: Entry) -> dict[tuple[str, str], Step]:
-        """Return the builds of the spaces of a model, by its name and theirs in the paper."""
-        checkpoint = resolve(spec, allow_pickle=self.allow_pickle)
-        tokenizer = Tokenizer.load(checkpoint)
-        has_marks = "" in (tokenizer.bos, tokenizer.eos)  # it adds them itself: {bos} is empty
-        steps = {}
-        for space in paper["spaces"]:
-            is_named = checkpoint.name in space.get("models", [checkpoint.name])
-            if not is_named or (has_marks and space.get("only_bare")):
-                continue
-            build = self._build(checkpoint.name, space, paper["sources"][space["source"]])
-            reason, template = None, Template(build["template"])
-            try:
-                tokenizer.template_strings(template)
-                tokenizer.check(Unit(space["unit"]), Pooling(space["pooling"]), template)
-            except (CheckpointError, QueryError, UsageError) as error:
-                reason = str(error)
-            key = checkpoint.name, space["name"]
-            steps[key] = Step(checkpoint.name, space, build | {"models": spec}, reason)
+    def _steps(self, paper: Entry) -> dict[tuple[str, str], Step]:
+        """Return the builds of the spaces, by the names of model and space in the paper."""
+        steps: dict[tuple[str, str], Step] = {}
+        for spec in dict.fromkeys(self.models or paper["models"]):
+            checkpoint = resolve(spec, allow_pickle=self.allow_pickle)
+            tokenizer, model = Tokenizer.load(checkpoint), checkpoint.name
+            if any(model == other for other, _ in steps):
+                raise UsageError(
+                    f"two of the models are called {model!r}. Rename one: NAME=FOLDER."
+                )
+            has_marks = "" in (tokenizer.bos, tokenizer.eos)  # it adds them itself: {bos} is empty
+            for space in paper["spaces"]:
+                is_named = model in space.get("models", [model])
+                if not is_named or (has_marks and space.get("only_bare")):
+                    continue
+                build = self._build(model, space, paper["sources"][space["source"]])
+                reason, template = None, Template(build["template"])
+                try:
+                    tokenizer.template_strings(template)
+                    tokenizer.check(Unit(space["unit"]), Pooling(space["pooling"]), template)
+                except (CheckpointError, QueryError, UsageError) as error:
+                    reason = str(error)
+                steps[model, space["name"]] = Step(model, space, build | {"models": spec}, reason)
         return steps
+
+    def _queries(self, paper: Entry, steps: Mapping[tuple[str, str], Step]) -> list[Query]:
+        """Return the measures of the spaces that the models have."""
+        queries = []
+        for measure in paper["measures"]:
+            for model in dict.fromkeys(model for model, _ in steps):
+                for space in measure["spaces"]:
+                    step = steps.get((model, space))
+                    padding = steps.get((model, measure.get("padding", space)))
+                    if step and padding:
+                        sources = step.build["sources"] if step.build["limit"] is None else ()
+                        reason = step.reason or padding.reason
+                        if self.quick and not {*measure.get("datasets", ())} <= {*sources}:
+                            reason = reason or "left out by quick"
+                        queries.append(Query(measure, step, padding, reason))
+        return queries
 
     def _build(self, model: str, space: Entry, source: Entry) -> Row:
         """Return the arguments of a build; with other texts (own, seed, quick), another name."""
@@ -194,15 +197,10 @@ class Reproduction:
             "allow_pickle": self.allow_pickle,
         }
 
-    def _reason(self, measure: Entry, step: Step, padding: Step) -> str | None:
-        """Return why a measure cannot be queried; None if it can."""
-        whole = step.build["sources"] if step.build["limit"] is None else []
-        is_left_out = self.quick and not {*measure.get("datasets", ())} <= {*whole}
-        return step.reason or padding.reason or ("left out by quick" if is_left_out else None)
-
-    def _values(self, store: Any, measure: Entry, step: Step, padding: Step) -> list[Value]:
+    def _values(self, store: Any, query: Query) -> list[Value]:
         """Return the value of a measure at each layer, or one with the reason why there is none."""
-        if reason := self._reason(measure, step, padding):
+        measure, step, padding, reason = query
+        if reason:
             return [Value(reason=reason)]
         space, catalog, sample = step.build["name"], store.catalog, measure.get("sample")
         if "padding" in measure:
@@ -236,11 +234,37 @@ def read_paper() -> tuple[Entry, list[Entry]]:
     return paper, numbers
 
 
-def _is_about(number: Entry, measure: Entry, step: Step) -> bool:
+def _is_about(number: Entry, query: Query) -> bool:
     """Return whether a published number is of a measure of a space."""
-    space = step.space["name"]
-    return (number["model"], number["figure"]) == (step.model, measure["figure"]) and (
-        space in number.get("spaces", [space])
+    space = query.step.space["name"]
+    return (
+        number["model"] == query.step.model
+        and number["figure"] == query.measure["figure"]
+        and space in number.get("spaces", [space])
+    )
+
+
+def _notes_on_sample(query: Query, values: Sequence[Value]) -> list[str]:
+    """Return a note if there are fewer items than the sample of the paper has."""
+    measure = query.measure
+    n, sample = max(value.n or 0 for value in values), measure.get("sample", 0)
+    if not 0 < n < sample:
+        return []
+    where = f" with {measure['where']}" if "where" in measure else ""
+    return [
+        f"{query.step.build['name']}{where}: all {n} items are used, fewer than the {sample} of"
+        " the paper."
+    ]
+
+
+def _verdicts(rows: Sequence[Row]) -> str:
+    """Return how many rows have each verdict."""
+    counts = Counter(row["verdict"] for row in rows if row["relation"] is not None)
+    n_unpublished = sum(row["verdict"] == "not published" for row in rows)
+    return (
+        f"beside published numbers: {counts['hit']} hit, {counts['miss']} missed,"
+        f" {counts[NOT_MEASURED]} not measured; {n_unpublished} measured of which nothing is"
+        " published."
     )
 
 
@@ -293,8 +317,12 @@ def compare(
 ) -> Iterator[Row]:
     """Yield a row for each layer, and for each published number that is not of one of them."""
     variant = ", ".join(filter(None, (step.space["label"], measure.get("variant"))))
-    row: Row = {**dict.fromkeys(COLUMNS), "model": step.model, "figure": measure["figure"]}
-    row |= {"variant": variant, "metric": measure["metric"]}
+    row = BLANK | {
+        "model": step.model,
+        "figure": measure["figure"],
+        "variant": variant,
+        "metric": measure["metric"],
+    }
     if values[0].layer is None:  # not measured
         for number in numbers or (None,):
             yield _judged(row, measure, number, values[0])
@@ -329,14 +357,13 @@ def _over_layers(number: Entry, values: Sequence[Value]) -> Value:
 
 def _judged(row: Row, measure: Entry, number: Entry | None, judged: Value) -> Row:
     """Return the row of a value beside a published number, if there is one, with the verdict."""
-    value = judged.value
-    measured = {"layer": judged.layer, "measured": value, "n": judged.n, "reason": judged.reason}
+    layer, value, n, reason = judged
+    measured = {"layer": layer, "measured": value, "n": n, "reason": reason}
     if number is None:
-        layers = None if judged.layer is None else str(judged.layer)
-        verdict = NOT_MEASURED if value is None else "not published"
-        return row | measured | {"layers": layers, "verdict": verdict}
+        row = row | measured | {"layers": None if layer is None else str(layer)}
+        return row if value is None else row | {"verdict": "not published"}
     low, high = _band(number, measure)
-    row = row | _published(number) | measured | {"low": low, "high": high, "verdict": NOT_MEASURED}
+    row = row | _published(number) | measured | {"low": low, "high": high}
     if value is not None:
         is_outside = (low is not None and value < low) or (high is not None and value > high)
         is_equal = number["relation"] in ("<", ">") and value == number["value"]
@@ -357,14 +384,8 @@ def _band(number: Entry, measure: Entry) -> tuple[float | None, float | None]:
 
 def _published(number: Entry) -> Row:
     """Return the columns of a published number, as it stands if nothing is compared with it."""
+    published = {name: number[name] for name in ("model", "figure", "relation", "source")}
     layers = None if number["layers"] is None else str(number["layers"])
     absent = f"{number['model']} is not among the models of this run"
-    return {
-        "model": number["model"],
-        "figure": number["figure"],
-        "layers": layers,
-        "published": number["value"],
-        "relation": number["relation"],
-        "source": number["source"],
-        "reason": number.get("reason", absent),
-    }
+    reason = number.get("reason", absent)
+    return {**published, "layers": layers, "published": number["value"], "reason": reason}
