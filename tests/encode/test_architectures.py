@@ -1,21 +1,25 @@
 """A sample of the architectures: what the script finds, and what the two pages say of them."""
 
 import re
+import sys
 
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import architectures
 import numpy as np
-from architectures import PAGE, Verdict, judge, page
+from docs_pages import DOCS
 from encode_models import TINY
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
+sys.path.insert(0, str(DOCS))
+import _architectures
+from _architectures import PAGE, Verdict, judge, page
+
 pytestmark = pytest.mark.slow
 
-LAYERS = PAGE.parent / "concepts" / "spaces.md"
+LAYERS = DOCS / "concepts" / "spaces.md"
 
 # One of each layout: recurrent, hybrid, looped, shared, with experts, with relative positions,
 # padded inside.
@@ -66,7 +70,7 @@ def test_refused_with_the_reason(model_type, tmp_path):
     "change", [lambda mine: mine * 1.001, lambda mine: np.roll(mine, 1, axis=0)]
 )
 def test_what_is_not_equal_is_told(tmp_path, monkeypatch, change):
-    encode = architectures.Encoder.encode
+    encode = _architectures.Encoder.encode
 
     def changed(self, *args, **kwargs):
         for result in encode(self, *args, **kwargs):
@@ -74,7 +78,7 @@ def test_what_is_not_equal_is_told(tmp_path, monkeypatch, change):
                 result.vectors[pooling] = change(result.vectors[pooling])
             yield result
 
-    monkeypatch.setattr(architectures.Encoder, "encode", changed)
+    monkeypatch.setattr(_architectures.Encoder, "encode", changed)
     assert judge("gpt2", tmp_path).outcome == "different"
 
 
@@ -82,12 +86,12 @@ def test_the_page_counts_what_it_lists():
     found = [
         Verdict("a", "equal", "A", "raw", worst=1e-7),
         Verdict("b", "refused", reason="so"),
-        Verdict("c", "refused", reason=architectures.NO_TEXT),
+        Verdict("c", "refused", reason=_architectures.NO_TEXT),
         Verdict("d", "not tried", reason="no small copy"),
         Verdict("e", "different", "E", worst=0.5),
     ]
     made = page(found, ["2.6.0", "2.5.0"])
-    read, versions = architectures.read_page(made)
+    read, versions = _architectures.read_page(made)
     assert sorted(read, key=str) == sorted(found, key=str)
     assert versions == {"2.6.0", "2.5.0"}
     for line in (
@@ -101,7 +105,7 @@ def test_the_page_counts_what_it_lists():
 
 
 def test_the_page_on_checkpoints_lists_what_the_tests_cover():
-    text = (PAGE.parent / "how-to" / "checkpoints.md").read_text("utf-8")
+    text = (DOCS / "how-to" / "checkpoints.md").read_text("utf-8")
     table = text.partition("| the checkpoint is |")[2].partition("\n\n")[0]
     cells = [line.rpartition(" | ")[2] for line in table.splitlines()[2:]]
     listed = [name for cell in cells for name in re.findall("`([^`]+)`", cell)]

@@ -8,9 +8,8 @@ pytest.importorskip("transformers")
 
 import torch
 from architecture_models import make
-from architectures import TEXTS
 from encode_models import TINY
-from encode_texts import passage
+from encode_texts import TEXTS, passage
 from test_architectures import ACCEPTED
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 

@@ -6,6 +6,7 @@ from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Passage, Span, items_of, passages_of
 from embstore.encode.records import Skipped
 
+TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 WORDS = [
     "cat", "dog", "FBI", "McDonald", "antidisestablishmentarianism", "ice cream", "don't", "naïve",
     "🙂", "42", "a",

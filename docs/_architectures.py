@@ -1,7 +1,7 @@
 """Every architecture that transformers has: accepted and equal to plain transformers, or refused,
 and why.
 
-``python tests/support/architectures.py`` tries each in a small copy with random weights and writes
+``python docs/_architectures.py`` tries each in a small copy with random weights and writes
 docs/architectures.md; with names it tries these and prints what it finds; with ``--update`` and
 names it tries these and writes the page with what it says of the others.
 """
@@ -19,9 +19,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which 
 import numpy as np
 import torch
 import transformers as tf
-from architecture_models import make, tokenizer
-from encode_texts import passage
-from hanging import cpu_limit
 from safetensors.torch import save_file
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
@@ -32,8 +29,13 @@ from embstore.encode.forward import Encoder
 from embstore.encode.records import Encoded
 from embstore.encode.tokens import Tokenizer
 
-PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
-TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent / "tests" / "support"))
+from architecture_models import make, tokenizer  # noqa: E402
+from encode_texts import TEXTS, passage  # noqa: E402
+from hanging import cpu_limit  # noqa: E402
+
+PAGE = DOCS / "architectures.md"
 LIMIT = 1e-4
 SECONDS = 90
 NO_TEXT = "not a text model"
@@ -323,7 +325,7 @@ class _TooLongError(BaseException):
 HEAD = """# Architectures
 
 All {total} that transformers {transformers} has (with torch {torch}), each tried in a small copy with random weights by
-`python tests/support/architectures.py`, which writes this page.
+`python docs/_architectures.py`, which writes this page.
 
 * **{equal} are accepted and equal**: layer 0 is what the first block reads, layer i what block i gives, and each is
   what a plain call of transformers gives for the text alone, to within 1e-4 of the vector's norm.
