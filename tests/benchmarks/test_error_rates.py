@@ -38,13 +38,6 @@ def test_a_seed_gives_the_same_rates_again(capsys):
     assert printed(capsys, "--kinds", "normal", "--seed", "1") != found
 
 
-def test_hubness_of_groups_is_counted_as_without_intervals(capsys):
-    of_groups = printed(capsys, "--kinds", "40 groups")
-    assert [cell["intervals"] for cell in of_groups] == [1, 0]
-    assert of_groups[1]["reason"] == "interval: none of robin_hood is valid for whole groups"
-    assert [cell["intervals"] for cell in printed(capsys, "--kinds", "40 sources")] == [1, 1]
-
-
 def test_the_rates_of_a_cell_are_shares_of_repeats_and_of_intervals():
     def row(value, low, high, p):
         return {"x": value, "low": low, "high": high, "p": p}
