@@ -27,6 +27,7 @@ def printed(capsys, *options):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_rates_again(capsys):
     found = printed(capsys, "--kinds", "normal")
     assert [(cell["column"], cell["n"], cell["repeats"]) for cell in found] == [

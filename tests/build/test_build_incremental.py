@@ -40,6 +40,7 @@ def test_every_layer_of_every_word_is_stored_under_its_id(build, source, tmp_pat
     assert Store(tmp_path / "store").verify().ok
 
 
+@pytest.mark.slow
 def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path):
     whole, first, second = (
         source(*WORDS),
@@ -55,6 +56,7 @@ def test_neither_parts_nor_the_order_of_sources_matter(build, source, tmp_path):
     assert_same_content(tmp_path / "whole", tmp_path / "turned")
 
 
+@pytest.mark.slow
 def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path):
     build(source(*WORDS), "one")
     build(source(*WORDS), "many", shard_bytes=5 * DIM * 4)
@@ -127,6 +129,7 @@ def test_float16_halves_the_vectors_and_is_close(build, source, tmp_path):
     assert np.array_equal(half, full.astype(np.float16).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path):
     single = build(source(*SENTENCES), "one", unit="occurrence", per_text=2, seed=5)
     build(source(SENTENCES[2], name="c.txt"), "two", unit="occurrence", per_text=2, seed=5)
@@ -199,6 +202,7 @@ def test_poolings_that_lack_different_items_write_each_text_once(build, source, 
     assert store.sql(joined).fetchall() == [(ids,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["vectors", "items"])
 def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(
     build, source, tmp_path, folder
@@ -221,6 +225,7 @@ def test_a_lost_file_is_named_until_a_repair_and_built_again_after_it(
     assert_same_content(store.path, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(
     build, source, tmp_path
 ):
@@ -233,6 +238,7 @@ def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(
     assert _done(build(long, unit="word")) == {"tiny.word.last": (1, 0)}
 
 
+@pytest.mark.slow
 def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path):
     texts = source("dog", "far " * 90)
     options = {"unit": "sentence", "template": "{text}{eos}", "long": "truncate"}
@@ -262,6 +268,7 @@ def test_limit_counts_texts_and_not_empty_lines(build, source):
     assert (report.n_texts, report.n_items) == (2, 2)
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path):
     lines = [*WORDS, *SENTENCES, "", "far " * 90] + [f"number {i}" for i in range(400)]
     options = {"unit": "sentence", "poolings": ["mean", "first"], "batch_tokens": 200}

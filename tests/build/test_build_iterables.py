@@ -51,6 +51,7 @@ def test_sources_are_names_and_texts_are_texts(tmp_path, options):
         store.build([("a cat", {"pos": "NOUN"})], **options)
 
 
+@pytest.mark.slow
 def test_pairs_have_columns_and_spans(tmp_path, options):
     uses = [
         ("the bank of the river", {"start": np.int64(4), "end": 8, "sense": "land"}),

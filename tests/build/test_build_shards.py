@@ -89,6 +89,7 @@ def test_workers_share_a_folder_at_the_same_time(build, tmp_path, checkpoint):
     assert store.info()["index"] == ["flat", "flat"]
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_the_token_counts_that_another_stored_meanwhile(
     build, tmp_path, monkeypatch
 ):

@@ -125,6 +125,7 @@ def test_a_target_is_the_occurrence_that_all_words_have(tmp_path, checkpoint):
     assert problems_of(Store(tmp_path / "one")) == []
 
 
+@pytest.mark.slow
 def test_parts_make_the_same_store(tmp_path, checkpoint):
     options = {"models": f"tiny={checkpoint}", "span": "start,end", "shard_bytes": 2000}
     options |= {"index": "none"}

@@ -16,6 +16,8 @@ from tiny_checkpoint import card, columns
 from embstore import Store
 from embstore.base.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):

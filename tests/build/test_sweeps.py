@@ -25,6 +25,8 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.encode.forward import Encoder
 
+pytestmark = pytest.mark.slow
+
 IN_ORDER = ["step0", "step2", "step16"]
 SPACES = [f"tiny-neox.{name}.word.last" for name in IN_ORDER]
 

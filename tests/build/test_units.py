@@ -23,6 +23,7 @@ def embedded(report):
     return {space.space.split(".")[1]: space.embedded for space in report.spaces}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_sentences", "unit"), [(20, "sentence"), (18, "sentence"), (2, "word"), (0, "word")]
 )
@@ -65,6 +66,7 @@ def test_a_mixed_source_is_refused_with_examples(build, source, tmp_path, n_sent
     assert str(refused.value).endswith("Both: build a file of each.")
 
 
+@pytest.mark.slow
 def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     build, source, monkeypatch
 ):
@@ -87,6 +89,7 @@ def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     assert embedded(build(source("", *SENTENCES), limit=1)) == {"sentence": 1}
 
 
+@pytest.mark.slow
 def test_of_many_files_few_are_open(build, source):
     resource = pytest.importorskip("resource")
     names = [source(*SENTENCES * 60, name=f"{number}.txt") for number in range(40)]

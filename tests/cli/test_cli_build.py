@@ -17,6 +17,7 @@ def model(checkpoint):
     return ["--model", f"tiny={checkpoint}"]
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
     cli, refusal, model, tmp_path
 ):
@@ -48,6 +49,7 @@ def test_the_summary_says_what_was_done_and_where_and_that_nothing_is_left(
     assert len(json.loads(found.stdout)) == 2
 
 
+@pytest.mark.slow
 def test_names_may_stand_in_one_value_with_commas(cli, checkpoint):
     shutil.copytree(checkpoint, "other")
     Path("a.csv").write_text("text,pos,freq\ndog,N,2\ngo,V,3\n")
@@ -61,6 +63,7 @@ def test_names_may_stand_in_one_value_with_commas(cli, checkpoint):
     assert [row["items"] for row in json.loads(removed.stdout)] == [2, 2]
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model):
     first = cli("build", "words:40", *model, "--shard", "1/2").stderr
     [(embedded, left)] = re.findall(
@@ -102,6 +105,7 @@ def test_a_dry_run_writes_nothing_at_all(cli, model, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_standard_input_columns_of_tables_and_by_default_the_first_words_are_sources(cli, model):
     Path("pairs.csv").write_text("left,right,score\ndog,cat,1\ncat,fish,2\n")
     cli("build", "-", *model, input="dog\ncow\n")
@@ -139,6 +143,7 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(
     assert f'revision is "{old}", not "{new}"' in refusal("build", "a.txt", "--model", "org/tiny")
 
 
+@pytest.mark.slow
 def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(
     cli, refusal, checkpoint
 ):

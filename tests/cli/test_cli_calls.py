@@ -97,6 +97,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize(("line", "method"), CALLS)
 def test_a_command_calls_one_method_of_store(request, cli, folder, tmp_path, called, line, method):

@@ -168,6 +168,7 @@ def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
         assert part in result.stderr
 
 
+@pytest.mark.slow
 def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_path):
     called = ("--space-label", "toy.word.last=Ours")
     assert "Ours" in run(cli, stores, "knn --label pos --format latex", *called).stdout
@@ -179,6 +180,7 @@ def test_spaces_are_called_otherwise_where_label_is_a_column(cli, stores, tmp_pa
     assert "Ours" in picture.read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ANSWERED)
 def test_what_has_no_value_says_why(cli, stores, call):
     result = run(cli, stores, call)

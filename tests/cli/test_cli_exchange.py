@@ -150,6 +150,7 @@ def test_a_store_on_a_web_server_is_asked_and_copied(
     )
 
 
+@pytest.mark.slow
 def test_import_keeps_columns(cli, refusal, tmp_path):
     rows = {"text": ["dog", "cat"], "pos": ["N", "V"], "v": [[1.0, 2.0], [2.0, 1.0]]}
     pq.write_table(pa.table(rows), tmp_path / "vectors.parquet")

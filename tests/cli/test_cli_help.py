@@ -66,6 +66,7 @@ def test_commands_and_options_are_in_panels():
     assert panels("query", "norms") == ["Options", "Spaces", "Layers and items", "Output"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_the_help_of_a_metric_is_made_from_its_declaration(name):
     metric = METRICS[name]

@@ -42,6 +42,7 @@ def test_rows_are_json(cli, store):
     assert pq.read_table("maps.parquet").to_pylist() == [row | {"did": "found"} for row in rows]
 
 
+@pytest.mark.slow
 def test_a_file_of_a_figure_has_the_drawn_map(cli, refusal, store):
     cli("map", "--sample", "20", "-o", "map.svg", "--store", store)
     drawn = Path("map.svg").read_text("utf-8")

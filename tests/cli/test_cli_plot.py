@@ -23,6 +23,7 @@ def test_a_picture_goes_where_it_is_said_or_beside(cli, made, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_", [("query", "norms"), ("query", "cka"), ("drift", "text3", "text7", "-k", "3")]
 )
@@ -73,6 +74,7 @@ def test_a_map_is_drawn_at_the_stored_places(cli, made, tmp_path):
     assert all(f">{escape(printable(text))}</text>" in svg for text in found["text"])
 
 
+@pytest.mark.slow
 def test_a_map_names_words_that_it_lacks_and_has_texts_where_they_have_room(cli, made, tmp_path):
     one = ("--words", "dog,absent", *SPACE, "--store", made.root)
     assert "'absent'" in cli("plot", "map", *one, "-o", "a.svg").stderr

@@ -117,6 +117,7 @@ def test_the_nearest_stored_name_comes_first(refusal, made):
     assert said.startswith("embstore: unknown model 'othre'. Did you mean 'other'? Known: ")
 
 
+@pytest.mark.slow
 def test_a_space_beside_a_metric_is_the_one_to_draw(cli, refusal, made):
     picture = ("--store", made.root, "-q", "-o", "own.svg")
     for name in ("other", "other.word.last"):

@@ -233,6 +233,7 @@ def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path):
     assert store.sql("FROM neighbours($s, 0, 't3')", {"s": space}).fetchall() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.01, 1, 100])
 def test_neighbours_of_nearly_constant_vectors_are_in_one_order(tmp_path, spread):
     """Cosines that differ by no more than rounding: SQL, a scan and an index order the numbers that

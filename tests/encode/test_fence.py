@@ -294,6 +294,7 @@ def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype):
     folder = copy("llama")

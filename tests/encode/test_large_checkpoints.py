@@ -36,6 +36,7 @@ def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name, dev
         ).all()
 
 
+@pytest.mark.slow
 def test_a_distributed_model_in_16_bits(tiny_folder):
     pytest.importorskip("accelerate")
     checkpoint, given = resolve(str(tiny_folder("gpt2"))), [passage("a dog")]

@@ -83,6 +83,7 @@ def byte_level(case):
     return hf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["roberta", "roberta with a space before each text", "bart", "byte level", "sequence"]
 )
@@ -179,6 +180,7 @@ def prefixing():
 WORDS = st.text("abcdehoqrtwz" + "éŋ字🙂", min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PREFIXING)
 @given(
     st.lists(WORDS, min_size=1, max_size=3).map(" ".join),

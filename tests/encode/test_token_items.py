@@ -89,6 +89,7 @@ def test_every_token_of_every_layer_has_the_state_that_transformers_gives(
     assert not store.verify().problems
 
 
+@pytest.mark.slow
 def test_special_tokens_are_items_only_if_asked_for_and_are_added_later(tiny_folder, tmp_path):
     folders = {"bert": tiny_folder("bert")}
     store, first = built(tmp_path, folders)
@@ -155,6 +156,7 @@ def test_a_sample_of_each_text_is_drawn_by_the_seed(tiny_folder, tmp_path):
     assert report.n_items == 7 < everything.n_items
 
 
+@pytest.mark.slow
 def test_long_texts_are_skipped_once_truncated_or_an_error(tiny_folder, witness, tmp_path):
     folders, long = {"bert": tiny_folder("bert")}, "the cat " * 40
     store, report = built(tmp_path, folders, [long, "a cat"])
@@ -215,6 +217,7 @@ def test_tokens_are_queried_as_occurrences(tiny_folder, tmp_path):
 YEARS = ["the cat and the hat", "the cat", "over the cat and the hat", "the hat jumps", "the fox"]
 
 
+@pytest.mark.slow
 def test_uses_of_a_token_are_measured_as_those_of_a_word(tiny_folder, tmp_path):
     store = Store(tmp_path / "store")
     rows = [(text, {"year": 1990 + 10 * (n % 2)}) for n, text in enumerate(YEARS)]
@@ -299,6 +302,7 @@ def test_a_build_says_that_items_are_the_first_token_of_a_decoder(tiny_folder, t
     assert sum("gpt2: 1 of 2 items are the first token" in note for note in words.notes) == 1
 
 
+@pytest.mark.slow
 def test_tokens_are_exported_and_imported_with_their_places(tiny_folder, tmp_path):
     store, _ = built(
         tmp_path, {"roberta": tiny_folder("roberta")}, [TEXTS[0], TEXTS[3]], special=True

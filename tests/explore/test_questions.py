@@ -51,6 +51,7 @@ def test_the_overview_is_that_of_the_store(client, explored):
     assert [each["name"] for each in found["metrics"]] == explored.store.metrics()["name"]
 
 
+@pytest.mark.slow
 def test_a_map_has_the_positions_of_the_store(client, explored, tmp_path):
     header, ids, positions = unpacked(client.request("GET", f"/api/map?space={SPACE}")[2])
     assert header["layers"] == list(explored.card.layers.names)
@@ -63,6 +64,7 @@ def test_a_map_has_the_positions_of_the_store(client, explored, tmp_path):
         np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_the_share_of_neighbours_that_a_map_keeps(client, explored):
     header, _, positions = unpacked(client.request("GET", f"/api/map?space={SPACE}")[2])
     assert header["kept"] is None  # it takes longer than the map
@@ -435,6 +437,7 @@ def test_cells_are_cut_to_what_a_page_can_show(client):
     assert found["rows"][0]["2"] == "ff"
 
 
+@pytest.mark.slow
 def test_the_explorer_changes_nothing_in_the_store(client, explored):
     before = {path: path.stat().st_mtime_ns for path in explored.root.rglob("*")}
     client.request("GET", f"/api/map?space={SPACE}")

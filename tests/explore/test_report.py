@@ -129,6 +129,7 @@ def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compare
     ]
 
 
+@pytest.mark.slow
 def test_drift_is_of_the_spaces_with_several_layers(tmp_path):
     synthetic_store(tmp_path / "s", n=9, n_blocks=0, top_form=None, model="static")
     made = synthetic_store(tmp_path / "s", n=30)

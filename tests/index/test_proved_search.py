@@ -45,6 +45,7 @@ KINDS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["flat", "hnsw"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_search_of_all_finds_what_a_scan_finds(tmp_path, kind, index):

@@ -46,6 +46,7 @@ def values_of(store, names=tuple(COLUMNS)):
 READ = {"vector_column": "vector"}
 
 
+@pytest.mark.slow
 def test_columns_are_those_of_a_build(store, table, tmp_path, checkpoint):
     report = store.import_vectors(table, "mine", keep=[*COLUMNS], **READ)
     assert values_of(store) == COLUMNS
@@ -99,6 +100,7 @@ def test_texts_without_any_row_are_refused_with_their_place(store, tmp_path):
         store.import_vectors(tmp_path / "vectors.npy", "mine", texts=tmp_path / "texts.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
 @pytest.mark.parametrize("keep", [["pos", "freq", "share", "rare"], "all"])
 def test_columns_of_the_texts_of_an_array(store, tmp_path, suffix, keep):
@@ -135,6 +137,7 @@ def test_occurrences_have_columns(store, tmp_path):
     assert found == [(f"the bank {word}", word) for word in "abcd"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["parquet", "datasets"])
 def test_what_is_exported_comes_back(store, table, tmp_path, format):
     store.import_vectors(table, "mine", keep=[*COLUMNS], **READ)

@@ -251,6 +251,7 @@ def test_a_copy_without_the_parent_is_not_called_stale(occurrences, tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -293,6 +294,7 @@ def test_the_mean_of_the_tokens_of_a_text_is_the_pooling_mean_all(tmp_path, chec
         assert np.abs(pooled - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("n_bytes", [10, 300, 20_000])
 def test_on_a_full_disk_no_temporary_file_is_left(tmp_path, n_bytes):

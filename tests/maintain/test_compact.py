@@ -31,6 +31,7 @@ def answers(store):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_items_vectors_sums_indexes_and_answers_stay(make_store, dtype):
     made = make_store(n=90, n_shards=9, dtype=dtype)

@@ -213,6 +213,7 @@ def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store, tmp_path
             take(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shard", "items", "card", "dataset", "skipped", "columns"])
 @pytest.mark.parametrize("overlap", [False, True])
 def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store, kind, overlap):

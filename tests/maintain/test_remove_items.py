@@ -1,6 +1,7 @@
 """remove --items, --where and --dataset: what is left is a store that never had these items."""
 
 import os
+import shutil
 import time
 from zlib import crc32
 
@@ -81,12 +82,20 @@ def synthetic_like(made, texts):
     return type(made)(made.root, made.card, items, made.vectors[:, places])
 
 
-@pytest.fixture
-def stores(tmp_path):
-    """A store with more items, and one that never had them."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The stores that each test gets a copy of."""
+    root = tmp_path_factory.mktemp("written")
     words = [*WORDS[:9], *EXTRA, *WORDS[9:]]
-    add_inputs(write(tmp_path / "more", words, [*SENTENCES, *LINES]), words)
-    add_inputs(write(tmp_path / "plain", WORDS, SENTENCES), WORDS)
+    add_inputs(write(root / "more", words, [*SENTENCES, *LINES]), words)
+    add_inputs(write(root / "plain", WORDS, SENTENCES), WORDS)
+    return root
+
+
+@pytest.fixture
+def stores(written, tmp_path):
+    """A store with more items, and one that never had them."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return Store(tmp_path / "more"), Store(tmp_path / "plain")
 
 

@@ -46,6 +46,7 @@ def size_in_mm(data):
     return width, height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
 @pytest.mark.parametrize(
     ("width", "height", "expected"),

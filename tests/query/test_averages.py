@@ -59,6 +59,7 @@ DIFF_ERANK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit", [group_layers.MEMORY_BYTES, 900, 0], ids=["whole", "batches", "blocks"]
 )

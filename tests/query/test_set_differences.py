@@ -199,6 +199,7 @@ def check(table, column, values, errors, dfs, is_log):
         assert row["n_common"] == N
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [group_layers.MEMORY_BYTES, 0], ids=["in memory", "read anew"])
 @pytest.mark.parametrize(("metric", "options", "column", "number", "is_log"), SMOOTH)
 def test_smooth_numbers_have_errors_from_groups(

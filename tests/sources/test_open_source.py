@@ -171,6 +171,7 @@ def test_a_size_that_is_no_number_is_an_error(size):
     assert repr(f"words:{size}") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_more_words_than_there_are_is_an_error_that_says_how_many():
     most = sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
     for size in ("5000000", str(most + 1), "9" * 30):
