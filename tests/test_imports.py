@@ -1,7 +1,5 @@
 """Who may import whom, and what each command may load."""
 
-import ast
-import re
 import subprocess
 import sys
 import tomllib
@@ -78,30 +76,6 @@ def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path):
     assert "embstore" in loaded_by(run)
 
 
-@pytest.mark.slow
-def test_no_file_is_too_long_to_be_read_at_once():
-    files = [
-        path
-        for package in ("embstore", "cli", "schemas")
-        for path in (ROOT / package).rglob("*.py")
-    ]
-    assert [str(path) for path in files if _n_code_lines(path) > 500] == []
-
-
-def _n_code_lines(path):
-    """Count the lines of a file without blank lines, comments and docstrings."""
-    text = path.read_text("utf-8")
-    numbers = {
-        number
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
-    }
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            numbers -= set(range(node.lineno, node.end_lineno + 1))
-    return len(numbers)
-
-
 def test_every_package_is_in_the_wheel():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
         "packages"
@@ -122,13 +96,3 @@ def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path):
     statement = f"from embstore import Store; Store({str(tmp_path / 'store')!r}).import_vectors("
     statement += f"{str(tmp_path / 'a.vec')!r}, 'mine', index='none')"
     assert not loaded_by(statement) & {"pandas", "faiss", "scipy", "torch", "transformers"}
-
-
-def test_no_private_module_or_name_of_a_library_is_imported():
-    """Of attributes ruff sees to it."""
-    private = re.compile(
-        r"^ *(?:from|import) (?!embstore|\.)[^\n(]*(?:\([^)]*)?[ .]_(?!_).*", re.MULTILINE
-    )
-    packages = ("embstore", "cli", "schemas")
-    files = [path for package in packages for path in (ROOT / package).rglob("*.py")]
-    assert [found for path in files for found in private.findall(path.read_text("utf-8"))] == []

@@ -4,7 +4,6 @@ beforehand.
 
 from contextlib import suppress
 
-import transformers.models.auto.modeling_auto
 import transformers.models.auto.tokenization_auto  # noqa: F401
 
 import embstore.encode.forward  # noqa: F401
