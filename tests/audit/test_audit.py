@@ -1,15 +1,15 @@
 """embstore's metrics against those of other packages, on vectors of MiniLM.
 
 Numbers of packages that do not live beside numpy 2 are stored, with their versions: see
-:mod:`make_fixtures`.
+:mod:`audit_numbers`.
 """
 
 import json
 
-import make_fixtures
+import audit_numbers
 import numpy as np
 import pytest
-from make_fixtures import LAYERS, SETS, WORDS
+from audit_numbers import LAYERS, SETS, WORDS
 from metric_data import Arrays
 from scipy import stats
 from scipy.spatial import distance
@@ -19,8 +19,8 @@ from embstore.metrics.data import Contexts, ItemLabels, Lexicon, Pairs, Words
 
 pytestmark = pytest.mark.slow
 
-NUMBERS = json.loads(make_fixtures.NUMBERS.read_text("utf-8"))
-X = make_fixtures.layers()
+NUMBERS = json.loads(audit_numbers.NUMBERS.read_text("utf-8"))
+X = audit_numbers.layers()
 IDS = np.arange(len(WORDS))
 CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
 # What no package was found for; the tests of these metrics hold them against their definitions,

@@ -10,7 +10,7 @@ packages that it finds there:
     rsatoolbox==0.3.2 cka-pytorch==1.1.3 uv venv -p 3.7 /tmp/c && uv pip install -p /tmp/c
     scikit-learn==0.21.3 scipy joblib tqdm tabulate numba pybind11 uv pip install -p /tmp/c
     --no-deps scikit-hubness==0.21.2 for env in /tmp/a /tmp/b /tmp/c; do $env/bin/python
-    tests/audit/make_fixtures.py; done
+    benchmarks/audit_numbers.py; done
 
 ``--vectors``, in embstore's own environment with MiniLM, renews the vectors themselves; then renew
 all of the above. It keeps to what Python 3.7 reads.
@@ -28,7 +28,7 @@ try:
 except ImportError:  # before Python 3.8; numba brings it
     from importlib_metadata import PackageNotFoundError, version
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 VECTORS, NUMBERS = GOLDEN / "audit.npz", GOLDEN / "audit.json"
 LAYERS = (0, 6)
 TARGETS_AND_ATTRIBUTES = {
