@@ -12,10 +12,9 @@ import pytest
 from audit_numbers import LAYERS, SETS, WORDS
 from metric_data import Arrays
 from scipy import stats
-from scipy.spatial import distance
 
 from embstore.metrics import METRICS, rows_of
-from embstore.metrics.data import Contexts, ItemLabels, Lexicon, Pairs, Words
+from embstore.metrics.data import Contexts, Pairs, Words
 
 pytestmark = pytest.mark.slow
 
@@ -23,15 +22,20 @@ NUMBERS = json.loads(audit_numbers.NUMBERS.read_text("utf-8"))
 X = audit_numbers.layers()
 IDS = np.arange(len(WORDS))
 CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
-# What no package was found for; the tests of these metrics hold them against their definitions,
-# written out.
-NO_PEER = {
-    "analogies", "correlate", "rogue-dims", "partition", "effective-rank", "uniformity",
-    "alignment", "intra-sentence",
-    "probe", "cknna", "axis", "ceat", "drift", "prompt-entropy", "curvature",
+COMPARED_ELSEWHERE = {
+    "analogies", "probe", "knn", "clusters", "valnorm", "sc-weat", "predictivity", "change",
+    "correlate",
 }  # fmt: skip
-"""Metrics without a peer here; gensim is that of analogies, which needs a dataset, and scikit-learn
-that of probe: tests/metrics/test_analogies.py and test_probe.py.
+"""Metrics that :mod:`test_analogies`, :mod:`test_probe`, :mod:`test_label_metrics`,
+:mod:`test_association`, :mod:`test_likeness`, :mod:`test_change` and :mod:`test_correlate` compare
+with gensim, scikit-learn and scipy.
+"""
+NO_PEER = {
+    "rogue-dims", "partition", "effective-rank", "uniformity", "alignment",
+    "intra-sentence", "cknna", "axis", "ceat", "drift", "prompt-entropy", "curvature",
+}  # fmt: skip
+"""Metrics that no package was found for: their tests hold them against their definitions, written
+out.
 """
 
 COMPARED = []
@@ -187,26 +191,6 @@ def correlations_with_scores(layer):
     ]
 
 
-@against("valnorm", "scipy", 1e-9)
-def correlation_with_valence(layer):
-    cosines, a, b = similarities(layer), words("a"), words("b")
-    both = np.concatenate([a.ids, b.ids])
-    effects = (cosines[:, a.ids].mean(axis=1) - cosines[:, b.ids].mean(axis=1)) / cosines[
-        :, both
-    ].std(axis=1)
-    valence = np.sin(3.0 * IDS)
-    lexicon = Lexicon(Words(IDS, tuple(WORDS)), valence)
-    [row] = query_rows("valnorm", layer, lexicon=lexicon, pleasant=a, unpleasant=b)
-    right = stats.pearsonr(effects, valence)
-    found = (row["valnorm"], row["p_value"], row["low"], row["high"])
-    n = len(IDS)
-    kept = [np.delete(IDS, at) for at in range(n)]
-    without = np.arctanh([stats.pearsonr(effects[ids], valence[ids]).statistic for ids in kept])
-    half = stats.t.ppf(0.975, n - 1) * np.sqrt((n - 1) * without.var())  # of the jackknife
-    limits = np.tanh(np.arctanh(right.statistic) + half * np.array([-1, 1]))
-    return zip(found, (right.statistic, right.pvalue, *limits), strict=True)
-
-
 @against("weat", "WEFE", 2e-6)
 def association_of_sets(layer):
     """WEFE computes in float32, and has ddof 0."""
@@ -215,36 +199,6 @@ def association_of_sets(layer):
     return [
         (row["statistic"], theirs["statistic"]),
         (row["effect_size"], theirs["effect_size_ddof0"]),
-    ]
-
-
-def exact_p_value(values, n_first):
-    found = stats.permutation_test(
-        (values[:n_first], values[n_first:]),
-        lambda a, b, axis: a.mean(axis) - b.mean(axis),
-        vectorized=True,
-        n_resamples=np.inf,
-        alternative="greater",
-    )
-    return float(found.pvalue)
-
-
-@against("weat", "scipy", 1e-12)
-def p_value_of_sets(layer):
-    sets = {name: words(name, 5) for name in "xyab"}
-    cosines = similarities(layer)[np.concatenate([sets["x"].ids, sets["y"].ids])]
-    associations = cosines[:, sets["a"].ids].mean(axis=1) - cosines[:, sets["b"].ids].mean(axis=1)
-    return [(query_rows("weat", layer, **sets)[0]["p_value"], exact_p_value(associations, 5))]
-
-
-@against("sc-weat", "scipy", 1e-12)
-def p_values_of_words(layer):
-    a, b, targets = words("a", 5), words("b", 5), words("x")
-    rows = query_rows("sc-weat", layer, words=targets, a=a, b=b)
-    cosines = similarities(layer)[:, np.concatenate([a.ids, b.ids])]
-    return [
-        (row["p_value"], exact_p_value(cosines[word], 5))
-        for row, word in zip(rows, targets.ids, strict=True)
     ]
 
 
@@ -317,77 +271,6 @@ def information_imbalance(_):
     ]
 
 
-@against("predictivity", "scikit-learn", 1e-9)
-def variance_explained_in_sample(_):
-    model = pytest.importorskip("sklearn.linear_model").LinearRegression()
-    score = pytest.importorskip("sklearn.metrics").r2_score
-    x, y = X[0][:, :20], X[6]
-    [row] = METRICS["predictivity"].function([Arrays(x)], [Arrays(y)], IDS)
-    return [
-        (row["r2_in_sample"], score(y, model.fit(x, y).predict(x), multioutput="variance_weighted"))
-    ]
-
-
-CLASSES = ItemLabels(
-    IDS,
-    np.array(
-        [
-            next(i for i, name in enumerate("xyab*") if word in SETS.get(name, WORDS))
-            for word in WORDS
-        ]
-    ),
-    tuple("xyab*"),
-)
-
-
-@against("knn", "scikit-learn", 1e-12)
-def labels_of_the_nearest(layer):
-    neighbors = pytest.importorskip("sklearn.neighbors").KNeighborsClassifier(
-        1, metric="cosine", algorithm="brute"
-    )
-    selection = pytest.importorskip("sklearn.model_selection")
-    found = selection.cross_val_predict(
-        neighbors, X[layer], CLASSES.codes, cv=selection.LeaveOneOut()
-    )
-    score = pytest.importorskip("sklearn.metrics").balanced_accuracy_score
-    [row] = query_rows("knn", layer, labels=CLASSES, k=1)
-    return [
-        (row["accuracy"], (found == CLASSES.codes).mean()),
-        (row["balanced_accuracy"], score(CLASSES.codes, found)),
-    ]
-
-
-@against("clusters", "scikit-learn", 1e-9)
-def clusters_of_directions(layer):
-    cluster, metrics = (
-        pytest.importorskip("sklearn.cluster"),
-        pytest.importorskip("sklearn.metrics"),
-    )
-    units = X[layer] / np.linalg.norm(X[layer], axis=1)[:, None]
-    [seed] = np.random.SeedSequence(0).generate_state(1).tolist()
-    found = cluster.KMeans(5, n_init=1, random_state=seed).fit_predict(units)
-    [row] = query_rows("clusters", layer, labels=CLASSES, runs=1)
-    return [
-        (row["ami"], metrics.adjusted_mutual_info_score(CLASSES.codes, found)),
-        (row["ari"], metrics.adjusted_rand_score(CLASSES.codes, found)),
-        (row["v_measure"], metrics.v_measure_score(CLASSES.codes, found)),
-    ]
-
-
-@against("change", "scipy", 1e-9)
-def distances_between_groups(layer):
-    halves = [("first", IDS[:50]), ("second", IDS[50:])]
-    contexts = Contexts(IDS, np.zeros(len(IDS), np.int64), ("all",))
-    [row] = query_rows("change", layer, contexts=contexts, groups=halves, permutations=0)
-    first, second = (X[layer][ids] for _, ids in halves)
-    within = (distance.pdist(first, "cosine").mean() + distance.pdist(second, "cosine").mean()) / 2
-    return [
-        (row["apd"], distance.cdist(first, second, "cosine").mean()),
-        (row["within"], within),
-        (row["prt"], distance.cosine(first.mean(axis=0), second.mean(axis=0))),
-    ]
-
-
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(
     ("metric", "peer", "rel", "function"),
@@ -403,5 +286,5 @@ def test_a_metric_is_that_of_its_peer(metric, peer, rel, function, layer):
 
 def test_every_metric_has_a_peer_or_is_known_to_have_none():
     with_peer = {metric for metric, *_ in COMPARED}
-    assert with_peer | NO_PEER == set(METRICS)
-    assert not with_peer & NO_PEER
+    assert with_peer | COMPARED_ELSEWHERE | NO_PEER == set(METRICS)
+    assert not with_peer & (COMPARED_ELSEWHERE | NO_PEER)

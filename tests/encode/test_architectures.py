@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 sys.path.insert(0, str(DOCS))
 import _architectures
-from _architectures import PAGE, Verdict, judge, page
+from _architectures import PAGE, judge
 
 pytestmark = pytest.mark.slow
 
@@ -80,28 +80,6 @@ def test_what_is_not_equal_is_told(tmp_path, monkeypatch, change):
 
     monkeypatch.setattr(_architectures.Encoder, "encode", changed)
     assert judge("gpt2", tmp_path).outcome == "different"
-
-
-def test_the_page_counts_what_it_lists():
-    found = [
-        Verdict("a", "equal", "A", "raw", worst=1e-7),
-        Verdict("b", "refused", reason="so"),
-        Verdict("c", "refused", reason=_architectures.NO_TEXT),
-        Verdict("d", "not tried", reason="no small copy"),
-        Verdict("e", "different", "E", worst=0.5),
-    ]
-    made = page(found, ["2.6.0", "2.5.0"])
-    read, versions = _architectures.read_page(made)
-    assert sorted(read, key=str) == sorted(found, key=str)
-    assert versions == {"2.6.0", "2.5.0"}
-    for line in (
-        "**1 are accepted and equal**",
-        "| a | A | raw | no | yes | 1e-07 |",
-        "| b | so |",
-        "* 1 text models",
-    ):
-        assert line in made
-    assert made.endswith("## Not text models\n\nc\n")
 
 
 def test_the_page_on_checkpoints_lists_what_the_tests_cover():
