@@ -27,7 +27,7 @@ from embstore.base.text import Span
 from embstore.sources.files import file_lines, file_type, status, strip_terminator
 from embstore.sources.opening import open_source
 from embstore.sources.rows import Blank
-from embstore.sources.tables import column_names
+from embstore.sources.tables import table_at
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
@@ -253,7 +253,7 @@ def _column(path: Path, column: str | None) -> Iterator[str]:
     try:
         source = open_source(name, columns=as_names(column))
     except (UsageError, UnknownNameError) as error:
-        names, _ = column_names(path, name, file_type(path))
+        names = table_at(path, name, file_type(path)).names
         raise UsageError(
             f"{path} has the columns {', '.join(names)}. Name the one with the texts: column='NAME'"
         ) from error

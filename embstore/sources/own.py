@@ -12,11 +12,11 @@ names of these.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, permutations
+from itertools import chain, permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.messages import count
@@ -24,6 +24,7 @@ from embstore.base.space import Unit
 from embstore.sources import files
 from embstore.sources.rows import (
     Row,
+    Table,
     Targets,
     label_value,
     no_texts,
@@ -31,14 +32,12 @@ from embstore.sources.rows import (
     remove_brackets,
     text_value,
 )
-from embstore.sources.table_files import DELIMITED
-from embstore.sources.tables import TABLES, column_names, is_number, read_records
+from embstore.sources.table_files import DELIMITED, DelimitedTable
+from embstore.sources.tables import TABLES, is_number, number_columns, read_records, table_at
 
 SUFFIX = ".txt"
 SEPARATOR = "\t"
 """Separator of the right answers of a question in the column ``answers``."""
-
-_N_GUESSED = 100  # rows that columns are guessed from
 
 
 class DatasetFile(NamedTuple):
@@ -78,9 +77,7 @@ def find_file(name: str) -> DatasetFile | None:
 class _Layout(NamedTuple):
     """The columns of a table."""
 
-    file: DatasetFile
-    suffix: str
-    options: dict[str, Any]  # how a CSV or TSV file is read
+    table: Table
     texts: tuple[str, ...]  # one or two, each with those of its span if they are given
     numbers: tuple[str, ...]
     width: int  # columns of each text: 3 with its span
@@ -90,11 +87,17 @@ class _Layout(NamedTuple):
         """Find the columns of a table: those that the user names, else guessed."""
         if not file.path.stat().st_size:
             raise no_texts(str(file.path))
-        names, options = column_names(file.path, str(file.path), suffix)
+        table = table_at(file.path, str(file.path), suffix)
+        if isinstance(table, DelimitedTable) and table.may_have_comments:
+            table = DelimitedTable(
+                file.path, table.name, DELIMITED[suffix], header=True, delimiter=None, comment="#"
+            )
         named = file.columns
-        is_numbered = suffix in DELIMITED and all(column.isdigit() for column in named or [""])
+        are_numbers = [column.isdigit() for column in named]
+        are_numbers = are_numbers or [any(is_number(name, unit) for name in table.names)]
+        if isinstance(table, DelimitedTable) and all(are_numbers):
+            table = table.without_header()
         if named:
-            options["header"] = not is_numbered
             width = 3 if unit is Unit.OCCURRENCE and len(named) == 3 * n_texts + 1 else 1
             if len(named) != width * n_texts + 1:
                 raise UsageError(
@@ -102,60 +105,52 @@ class _Layout(NamedTuple):
                     f" {n_texts + 1} are needed: {'both texts' if n_texts == 2 else 'the text'} and"
                     " the number."
                 )
-            return cls(file, suffix, options, named[:-1], named[-1:], width)
-        if suffix in DELIMITED and any(is_number(name, unit) for name in names):
-            options["header"] = False
-            names = [str(number) for number in range(1, len(names) + 1)]
-        records = list(islice(_records(file, suffix, names, options), _N_GUESSED))
-        numeric = [
-            name
-            for at, name in enumerate(names)
-            if all(is_number(values[at], unit) for _, values in records)
-        ]
-        texts = [name for name in names if name not in numeric][:n_texts]
-        if not records:
-            raise no_texts(str(file.path), why="it has columns, and no rows")
+            return cls(table, named[:-1], named[-1:], width)
+        records = read_records(table, table.names)
+        first = next(records, None)
+        if first is None:
+            raise no_texts(table.name, why="it has columns, and no rows")
+        numeric = number_columns(table, unit)
+        texts = [name for name in table.names if name not in numeric][:n_texts]
         if len(texts) < n_texts or not numeric:
             example = f"{file.path}:{'a,b,score' if n_texts == 2 else 'word,value'}"
-            places = (f"; {place}: {values[-1]!r}" for place, values in records
-                      if not is_number(values[-1], unit))  # fmt: skip
+            wrong = ""
+            for place, values in chain([first], records):
+                if not is_number(values[-1], unit):
+                    wrong = f"; {place}: {values[-1]!r}"
+                    break
             raise SourceError(
-                f"{file.path} has the columns {', '.join(names)}, of which {n_texts} of texts and"
-                f" one of numbers alone cannot be told{next(places, '')}. Name them, as in"
-                f" {example}, or mend the file."
+                f"{file.path} has the columns {', '.join(table.names)}, of which {n_texts} of texts"
+                f" and one of numbers alone cannot be told{wrong}. Name them, as in {example}, or"
+                " mend the file."
             )
-        return cls(file, suffix, options, tuple(texts), tuple(numeric), 1)
+        return cls(table, tuple(texts), tuple(numeric), 1)
 
     def rows(self, unit: Unit) -> Iterator[Row]:
         """Yield the rows of the table."""
-        columns = [*self.texts, *self.numbers]
         read_number = label_value if unit is Unit.OCCURRENCE else number_value
         n = len(self.texts)
-        for place, values in _records(self.file, self.suffix, columns, self.options):
+        for place, values in read_records(self.table, [*self.texts, *self.numbers]):
             numbers = {
                 name: read_number(value, f"{place} ({name})")
                 for name, value in zip(self.numbers, values[n:], strict=True)
             }
-            first, *other = (self._side(at, values, place, unit) for at in range(0, n, self.width))
-            spans = tuple(span for side in (first, *other) for span in side.spans)
-            yield Row(first.text, place, numbers, other[0].text if other else None, spans=spans)
+            sides = [self._side(i, values, place, unit) for i in range(0, n, self.width)]
+            second = sides[1].text if len(sides) == 2 else None
+            spans = tuple(span for side in sides for span in side.spans)
+            yield Row(sides[0].text, place, numbers, second, spans=spans)
 
-    def _side(self, at: int, values: Sequence[object], place: str, unit: Unit) -> Row:
-        """Return the text in some columns, with its target if it is of an occurrence."""
-        name = f"{place} ({self.texts[at]})"
-        row = Row(text_value(values[at], name), name)
+    def _side(self, column: int, values: Sequence[object], place: str, unit: Unit) -> Row:
+        """Return the text in a column, with its target if it is of an occurrence."""
+        name = f"{place} ({self.texts[column]})"
+        row = Row(text_value(values[column], name), name)
         if unit is not Unit.OCCURRENCE:
             return row
         if self.width == 1:
             return remove_brackets(row)
-        targets = Targets(span=self.texts[at + 1 : at + 3])
-        return replace(row, spans=(targets.find(row.text, values[at + 1 : at + 3], name),))
-
-
-def _records(
-    file: DatasetFile, suffix: str, columns: Sequence[str], options: Mapping[str, Any]
-) -> Iterator[tuple[str, Sequence[object]]]:
-    return read_records(file.path, str(file.path), suffix, columns, **options)
+        of_span = slice(column + 1, column + 3)
+        span = Targets(span=self.texts[of_span]).find(row.text, values[of_span], name)
+        return replace(row, spans=(span,))
 
 
 _Pair = tuple[str, tuple[str, ...], str]  # a word, its right answers, and its place in the file

@@ -187,21 +187,17 @@ class Table:
     """A file of rows with named columns, which can be read several times.
 
     Attributes:
-        names: Names of the columns; of an open-ended table those of the first row: others may have
-            more.
+        names: Names of the columns.
         hint: Sentence for messages about columns.
-        first_remarks: Sentences about how it is read, known before its first record.
+        remarks: Sentences about how it is read.
     """
-
-    is_open_ended = False
-    is_typed = True
 
     def __init__(self, path: Path, name: str, names: Sequence[str] = (), hint: str = "") -> None:
         self.path, self.name, self.names, self.hint = path, name, names, hint
-        self.first_remarks: list[str] = []
+        self.remarks: list[str] = []
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
-        """Yield the rows from the beginning, with their values in some columns or in all."""
+        """Yield the rows from the beginning, with their values in some columns."""
         raise NotImplementedError
 
     def check_texts(self, column: str) -> None:

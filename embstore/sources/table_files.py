@@ -51,8 +51,6 @@ class DelimitedTable(Table):
     A file whose usual delimiter is a tab and that has another one is read as CSV, with quoting.
     """
 
-    is_typed = False
-
     def __init__(
         self,
         path: Path,
@@ -64,13 +62,13 @@ class DelimitedTable(Table):
         comment: str | None = None,
     ) -> None:
         super().__init__(path, name, hint=_NO_HEADER if header else "")
-        self._has_header, self._comment = header, comment
+        self._usual, self._has_header, self._comment = usual, header, comment
         used, is_unusual = delimiter or "", False
         if not delimiter:
             used, is_unusual = find_delimiter(path, name, usual, header=header, comment=comment)
         self._is_quoted, self.delimiter = not usual == used == TAB, used
         if is_unusual:
-            self.first_remarks.append(
+            self.remarks.append(
                 f"{name}: its columns are separated by {_in_words(used)}, which its first lines"
                 f" show. Say so with delimiter={_as_argument(used)!r}"
             )
@@ -86,13 +84,24 @@ class DelimitedTable(Table):
                 f" {_NO_HEADER}"
             )
 
+    def without_header(self) -> "DelimitedTable":
+        """Return the table with its first line as a row, and numbers from 1 as names."""
+        return DelimitedTable(
+            self.path,
+            self.name,
+            self._usual,
+            header=False,
+            delimiter=self.delimiter,
+            comment=self._comment,
+        )
+
     def remark_on_header(self) -> None:
         """Remark that the first line was taken for the name of the only column, if it may be a
         text.
         """
         [first, *more] = self.names
         if self._has_header and not more and first.strip().lower() not in _PLAIN_NAMES:
-            self.first_remarks.append(
+            self.remarks.append(
                 f"{self.name}:1: {first[:60]!r} was taken for the name of the column, not for a"
                 f" text. {_NO_HEADER}"
             )
@@ -230,15 +239,30 @@ def _as_argument(delimiter: str) -> str:
 
 
 class JsonLinesTable(Table):
-    """A JSON Lines file, whose columns are the keys of its objects."""
-
-    is_open_ended = True
+    """A JSON Lines file, whose columns are the keys of all its objects."""
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(path, name)
-        self.names = list(next((content for _, content in self.records(()) if content), {}))
+        # Column → its first value that is no scalar, with its place.
+        self._nested: dict[str, str] = {}
+        names = dict[str, None]()
+        for number, content in self._objects():
+            names.update(dict.fromkeys(content or {}))
+            for column, value in (content or {}).items():
+                if isinstance(value, list | dict):
+                    self._nested.setdefault(column, f"{type_name(value)} ({name}:{number})")
+        self.names = list(names)
+
+    def keeping_problem(self, column: str) -> str | None:
+        """Return None if all values are numbers, booleans, strings or null."""
+        return f"it has {self._nested[column]}" if column in self._nested else None
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the number of each line, and the values of its object; None for missing ones."""
+        for number, content in self._objects():
+            yield number, content and {column: content.get(column) for column in columns}
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
         """Yield the number and the object of each line."""
         # A lone \r is whitespace in JSON, so only \n ends a line.
         for number, line in enumerate(file_lines(self.path, self.name, newline="\n"), 1):

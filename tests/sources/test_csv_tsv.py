@@ -257,11 +257,11 @@ def test_a_line_that_is_longer_than_any_text_is_an_error(write, monkeypatch, nam
     before = {"a.txt": "cat\n", "a.jsonl": '{"text": "cat"}\n'}.get(name, "text\ncat\n")
     for n, n_rows in ((99, 2), (200, 1)):
         line = "x" * n if name != "a.jsonl" else '{"text": "' + "x" * (n - 12) + '"}'
-        source = open_source(write(name, f"{before}{line}\n"))
+        path = write(name, f"{before}{line}\n")
         if n_rows == 2:
-            assert len(texts(source)) == 2
+            assert len(texts(open_source(path))) == 2
             continue
         with pytest.raises(
             SourceError, match=rf"{name}:{place}: the line has more than 100 characters\. Cut it"
         ):
-            texts(source)
+            texts(open_source(path))
