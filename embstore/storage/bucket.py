@@ -36,7 +36,7 @@ _CLIENT_OPTIONS = (
     "pool_idle_timeout",
     "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
 )  # fmt: skip
-RETRIES = {"max_retries": 7}  # some two seconds of an address without a server
+RETRIES = {"max_retries": 7}  # of a timeout or an error of the server; some two seconds
 TIMEOUT = timedelta(minutes=5)  # of a whole file
 _N_UPLOADS = 8
 _N_TRIES = 3  # of a list request whose reply was cut
@@ -50,8 +50,11 @@ _TRUE = ("1", "true", "on", "yes", "y")
 _IS_REFUSED = r"status code: 40[13]\b"
 _IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _BYTES = r"\[\d+(?:, ?\d+)+\]"  # as an error names the line of a private key that cannot be read
+_NO_SERVER = "ConnectionRefused"  # as no server listens at the address
 _IS_CUT = r"list response"  # reply to a list request that cannot be read
 _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
+
+Retries = Mapping[str, int]
 
 
 class ServedObjects(Objects):
@@ -59,32 +62,45 @@ class ServedObjects(Objects):
 
     Args:
         url: URL, as messages name it.
-        open_store: Function that returns the store of obstore, given obstore.
+        open_store: Function that returns the store of obstore, given its classes and how requests
+            are tried again.
         secret_values: Values that no message may have.
     """
 
     def __init__(
-        self, url: str, open_store: Callable[[Any], Any], secret_values: Iterable[str] = ()
+        self, url: str, open_store: Callable[[Any, Retries], Any], secret_values: Iterable[str] = ()
     ) -> None:
         with needing("stores at URLs need obstore", "remote", RemoteError):
             import obstore
         self.url, self._obstore, self._secrets = url, obstore, [*secret_values]
         try:
-            self._store = open_store(obstore.store)
+            self._open(open_store)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             raise UsageError(
                 f"{self.url} cannot be opened: {self._first_line(error)} Check its options."
             ) from None
 
+    def _open(self, open_store: Callable[[Any, Retries], Any]) -> None:
+        """Open the store of obstore twice: for requests that are tried again, and for first tries,
+        after which an address without a server is given up.
+        """
+        self._store = open_store(self._obstore.store, RETRIES)
+        self._first_try = open_store(self._obstore.store, {"max_retries": 0})
+
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """Return the content of an object."""
         with self._errors("read", key):
-            found = self._obstore.get(self._store, key)
-            if max_bytes is not None and found.meta["size"] > max_bytes:
+            try:
+                reply = self._obstore.get(self._first_try, key)
+            except self._obstore.exceptions.GenericError as error:
+                if _NO_SERVER in str(error):
+                    raise
+                reply = self._obstore.get(self._store, key)
+            if max_bytes is not None and reply.meta["size"] > max_bytes:
                 raise DamagedError(
                     f"{self.url}/{key} is damaged: it is larger than {max_bytes >> 10:,} KiB."
                 )
-            return bytes(found.bytes())
+            return bytes(reply.bytes())
 
     def download(self, key: str, target: Path) -> None:
         """Write the content of an object to a file."""
@@ -159,14 +175,15 @@ class Bucket(ServedObjects):
         url, self._options = check_url(url), dict(options or {})
         self.endpoint = self._options.get("endpoint", "")
         config, client = _configuration(url, self._options)
+        credentials = _credentials(url, config)
         super().__init__(
             url,
-            lambda store: store.from_url(
+            lambda store, retries: store.from_url(
                 url,
                 config=config or None,
                 client_options=client,
-                retry_config=RETRIES,
-                credential_provider=_credentials(url, config),
+                retry_config=retries,
+                credential_provider=credentials,
             ),
             _secret_values(url, self._options),
         )
@@ -181,19 +198,23 @@ class Bucket(ServedObjects):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below a folder, by ascending key; a reply that was cut is requested
-        again, after the last object that was read.
+        again, after the last object that was read, and so is a first one that failed.
         """
         last, n_failed = None, 0
         with self._errors("listed", prefix):
             while True:
+                store = self._store if n_failed or last else self._first_try
                 try:
-                    for chunk in self._obstore.list(self._store, prefix, offset=last):
+                    for chunk in self._obstore.list(store, prefix, offset=last):
                         yield from map(_info, chunk)
                         last, n_failed = chunk[-1]["path"], 0
                     return
                 except self._obstore.exceptions.GenericError as error:
                     n_failed += 1
-                    if n_failed == _N_TRIES or not re.search(_IS_CUT, str(error)):
+                    is_cut = re.search(_IS_CUT, str(error))
+                    if _NO_SERVER in str(error) or n_failed == _N_TRIES:
+                        raise
+                    if store is self._store and not is_cut:
                         raise
                     back_off(n_failed)
 

@@ -8,7 +8,7 @@ written by commits, here too.
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from embstore.base import documents
 from embstore.base.errors import MissingObjectError, RemoteError, StoreError, UsageError
 from embstore.base.installation import needing
 from embstore.storage import keys
-from embstore.storage.bucket import RETRIES, TIMEOUT, ServedObjects, check_url, is_loopback
+from embstore.storage.bucket import TIMEOUT, Retries, ServedObjects, check_url, is_loopback
 from embstore.storage.objects import ObjectInfo
 
 
@@ -32,7 +32,7 @@ class Web(ServedObjects):
     def __init__(self, url: str) -> None:
         address = _check_web_url(url)
         self._published: bytes | None = None
-        super().__init__(address, lambda store: _open(store, address, {}))
+        super().__init__(address, _opener(address, {}))
 
     def __reduce__(self) -> tuple[type["Web"], tuple[str]]:
         return type(self), (self.url,)
@@ -54,14 +54,16 @@ class Web(ServedObjects):
         return ObjectInfo(keys.PUBLISHED, len(self._published), datetime.fromtimestamp(0, UTC), tag)
 
 
-def _open(store: Any, address: str, headers: Mapping[str, str]) -> Any:
-    """Return obstore's store of an address."""
+def _opener(address: str, headers: Mapping[str, str]) -> Callable[[Any, Retries], Any]:
+    """Return a function that opens obstore's store of an address."""
     client = {
         "timeout": TIMEOUT,
         "default_headers": dict(headers),
         "allow_http": is_loopback(address),
     }
-    return store.HTTPStore.from_url(address, client_options=client, retry_config=RETRIES)
+    return lambda store, retries: store.HTTPStore.from_url(
+        address, client_options=client, retry_config=retries
+    )
 
 
 def _check_web_url(url: str) -> str:
@@ -228,9 +230,7 @@ class Hub(Web):
         self._published = None
         address, headers = self.dataset.address(self.dataset.revision)
         token = headers.get("authorization", "").split()[-1:]
-        super(Web, self).__init__(
-            self.dataset.url, lambda store: _open(store, address, headers), token
-        )
+        super(Web, self).__init__(self.dataset.url, _opener(address, headers), token)
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the copy of the manifest at the commit at which the revision is now."""
@@ -242,5 +242,5 @@ class Hub(Web):
             )
         if commit != self.commit:
             self.commit = commit
-            self._store = _open(self._obstore.store, *self.dataset.address(commit))
+            self._open(_opener(*self.dataset.address(commit)))
         return super().newest_manifest()

@@ -10,7 +10,9 @@ import pytest
 from buckets import KEY, SECRET
 from buckets import Bucket as Place
 from local_server import LocalHandler, LocalServer
+from object_servers import free_ports
 
+import embstore
 from embstore.base.errors import (
     DamagedError,
     MissingObjectError,
@@ -330,3 +332,39 @@ def test_a_bucket_that_is_read_only_is_not_written():
     assert "permissions for the bucket" in str(caught.value)
     assert SECRET not in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "http"])
+def test_an_address_where_no_server_listens_is_tried_once(scheme):
+    [port] = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    store = Place("none", address).store if scheme == "s3" else embstore.Store(f"{address}/none")
+    with pytest.raises(RemoteError, match="Check the network and the endpoint") as caught:
+        store.sql("SELECT 1")
+    assert "retries: 0" in str(caught.value.__context__)
+    assert "ConnectionRefused" in str(caught.value.__context__)
+
+
+class _Busy(LocalHandler):
+    """A bucket with an object that answers its first requests with an error."""
+
+    codes: list[int]
+
+    def answer(self):
+        if self.codes:
+            self.reply(self.codes.pop(), b"<Error><Code>Busy</Code></Error>")
+        elif "list-type" in self.path:
+            self.reply(200, _page(["f/a"]))
+        else:
+            modified = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": '"x"'}
+            self.reply(200, b"content", modified)
+
+
+def test_a_server_that_is_busy_is_asked_again():
+    state = {"codes": [500, 503, 500]}
+    with LocalServer(type("Busy", (_Busy,), state)) as server:
+        objects = Place("busy", server.url).objects()
+        assert objects.get("f/a") == b"content"
+        state["codes"] += [503, 503, 503]
+        assert [info.key for info in objects.list("f")] == ["f/a"]
+    assert not state["codes"]
