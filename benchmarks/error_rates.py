@@ -239,11 +239,11 @@ SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "participation_ratio": ("participation-ratio", {}),
     "isoscore": ("isoscore", {}),
     "effective_rank": ("effective-rank", {}),
-    "twonn_ls": ("intrinsic-dimension", {}),
-    "dimension": ("intrinsic-dimension", {"estimator": "mle"}),
+    "twonn": ("intrinsic-dimension", {}),
+    "mle": ("intrinsic-dimension", {"estimator": "mle"}),
     "robin_hood": ("hubness", {}),
 }
-"""Metrics of a set of vectors, by the column that is compared."""
+"""Metrics of a set of vectors, by the column that is compared, or the estimator of a dimension."""
 
 
 def rates_of_sets(
@@ -262,7 +262,8 @@ def rates_of_sets(
                 tables[column].append(query_rows(store, metric, **given))
     about = {"n": n, "dim": vectors.shape[2], "kind": kind}
     for column, rows in tables.items():
-        yield {"column": column} | about | cell(rows, [], column)
+        value = "dimension" if SETS[column][0] == "intrinsic-dimension" else column
+        yield {"column": column} | about | cell(rows, [], value)
     rows = tables["participation_ratio"]
     if rows and kind not in CLUSTERS and not kind.startswith("word"):
         variances = scales(kind, dim) ** 2

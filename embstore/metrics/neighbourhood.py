@@ -26,40 +26,32 @@ TOO_NEAR = "different vectors are too near each other for float64"
 
 _OF_SCALES = (
     Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-    amount(
-        "dimension",
-        "of gride the root of the likelihood equation with n − 1 for n, of mle the harmonic mean",
-        interval=("standard_error",),
-        label="Gride",
-    ),
     amount("standard_error", "of dimension"),
     amount("distance", "mean distance of the neighbours compared", shown=False),
 )
 
 
-def _with_interval(parameters: Mapping[str, Any]) -> str:
-    """Return the column that has an interval; raise UsageError if none has."""
+def _check_interval(parameters: Mapping[str, Any]) -> None:
+    """Raise UsageError if no interval is valid with these parameters."""
     if parameters["estimator"] == "gride":
         raise UsageError(
             "There is no valid interval over the scales of gride: halves of the items, from which"
             " it would come, have other scales. Take estimator=twonn or mle; the standard_error of"
             " gride takes ratios for independent."
         )
-    return "dimension" if parameters["estimator"] == "mle" else "twonn_ls"
 
 
 @metric(
     columns=(
-        amount("twonn_ls", "least squares through the origin", label="TwoNN"),
-        amount("twonn_mle", "maximum likelihood", label="TwoNN by maximum likelihood"),
         amount(
-            "twonn_mle_unbiased",
-            "maximum likelihood, unbiased",
-            label="TwoNN by maximum likelihood, unbiased",
+            "dimension",
+            "of twonn by least squares through the origin, of gride the root of the likelihood"
+            " equation with n − 1 for n, of mle the harmonic mean",
+            interval=("standard_error",),
         ),
         count("n_duplicates", "vectors that equal another, left out"),
     ),
-    formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
+    formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x))",
     citation=(
         "Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140; gride: Denti,"
         " Doimo, Laio & Mira (2022), Scientific Reports 12:20005; mle: Levina & Bickel (2004),"
@@ -68,13 +60,9 @@ def _with_interval(parameters: Mapping[str, Any]) -> str:
     references=("facco2017", "denti2022", "levina2004", "mackay2005"),
     needs="neighbours",
     parts=Parts(
-        column="twonn_ls",
-        parts="halves",
-        is_log=True,
-        halved="neighbours",
-        column_for=_with_interval,
+        column="dimension", parts="halves", is_log=True, halved="neighbours", check=_check_interval
     ),
-    version=4,
+    version=5,
 )
 def intrinsic_dimension(
     data: LayerData,
@@ -115,11 +103,11 @@ def intrinsic_dimension(
     distances of neighbours n₂ = 2 n₁ for n₂ = 2, 4 … 64 from one search, and solves the likelihood
     equation with n − 1 for the number n of ratios, where the authors' maximum likelihood has n: a
     dimension that does not change over several scales is to be trusted, one that falls with the
-    scale is of noise; its first scale is the unbiased TwoNN where no two distances are equal, and
-    its standard errors take ratios for independent. mle is the harmonic mean over the items, with k
-    − 1 in the numerator, whose inverse is unbiased. The interval, of the logarithm, is that of the
-    expectation of twonn_ls, or of the dimension of mle, at this n, from halves of the items. Over
-    the scales of gride there is none.
+    scale is of noise; its standard errors take ratios for independent. mle is the harmonic mean
+    over the items, with k − 1 in the numerator, whose inverse is unbiased. With neighbours=2, mle
+    is TwoNN by maximum likelihood, n/Σx, and gride the unbiased one, (n − 1)/Σx, where no two
+    distances are equal. The interval, of the logarithm, is that of the expectation of dimension at
+    this n, from halves of the items. Over the scales of gride there is none.
     """
     k = 2 if estimator == "twonn" else neighbours or _NEIGHBOURS[estimator]
     ids, _, distances = data.neighbours(k, "euclidean", distinct=True)
@@ -134,19 +122,13 @@ def intrinsic_dimension(
     if estimator != "twonn":
         return [result | row for row in _at_scales(distances, estimator)]
     log_ratios = np.sort(np.log(distances[:, 1] / distances[:, 0]))
-    total = float(log_ratios.sum())
-    if total <= n * _ROUNDING:
+    if log_ratios.sum() <= n * _ROUNDING:
         return result | {"reason": TOO_EQUAL}
     # N · discard may be rounded up.
     kept = log_ratios[: min(n - 1, n - math.ceil(n * discard - 1e-9))]
     slope = _slope(kept, n)
     why_undefined = TOO_EQUAL if len(kept) else f"of {n} ratios, none is left"
-    return result | {
-        "twonn_ls": slope,
-        "twonn_mle": n / total,
-        "twonn_mle_unbiased": (n - 1) / total,
-        "reason": None if slope is not None else f"twonn_ls: {why_undefined}",
-    }
+    return result | {"dimension": slope, "reason": None if slope is not None else why_undefined}
 
 
 def _at_scales(distances: Float64Array, estimator: str) -> list[Result]:
@@ -156,7 +138,7 @@ def _at_scales(distances: Float64Array, estimator: str) -> list[Result]:
         return gride(distances)
     inverse = 1 / levina_bickel(distances)
     if not inverse.any():
-        return [{"scale": k, "reason": f"dimension: {TOO_EQUAL}"}]
+        return [{"scale": k, "reason": TOO_EQUAL}]
     mean = float(inverse.mean())
     error = float(inverse.std(ddof=1)) / math.sqrt(len(inverse)) / mean**2  # by the delta method
     distance = float(distances[:, -1].mean())
@@ -194,7 +176,7 @@ def gride(distances: Float64Array) -> list[Result]:
         dimension = _solve(logs, n_2 - n_2 // 2 - 1, n_2 - 1)
         row: Result = {"scale": n_2, "distance": (near.mean() + far.mean()) / 2}
         if dimension is None:
-            row["reason"] = f"dimension: {TOO_EQUAL}"
+            row["reason"] = TOO_EQUAL
         else:
             row["dimension"] = dimension
             information = _information(dimension, logs, n_2 - n_2 // 2 - 1)

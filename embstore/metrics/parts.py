@@ -21,8 +21,8 @@ class Parts:
         halved: Parameter that is half as large in halves, but no less than 3.
         items_only: Whether there is no valid interval where groups of items, such as sentences, are
             kept whole.
-        column_for: Function from the parameters to the column, in place of ``column``; it raises
-            UsageError if there is no valid interval.
+        check: Function of the parameters that raises UsageError if there is no valid interval with
+            them.
     """
 
     column: str
@@ -33,4 +33,4 @@ class Parts:
     arguments: tuple[tuple[str, Any], ...] = ()
     halved: str | None = None
     items_only: bool = False
-    column_for: Callable[[Mapping[str, Any]], str] | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None

@@ -44,8 +44,8 @@ def averaged(request: MetricRequest) -> MetricRequest:
     ]
     if not numbers:
         raise UsageError(f"{metric.name} has no number to average.")
-    # Columns that a parameter adds are what was asked for.
-    value = max(numbers, key=lambda column: column in metric.optional)
+    # Columns that a parameter adds are what was asked for, unless printed tables leave them out.
+    value = max(numbers, key=lambda column: column.shown and column in metric.optional)
     kept = [
         column if column.name in _ADDED else replace(column, interval=LIMITS * (column is value))
         for column in metric.columns

@@ -58,8 +58,8 @@ def estimated(request: MetricRequest) -> MetricRequest:
     metric, given = request.metric, request.parameters
     assert metric.parts is not None
     parts = metric.parts
-    if parts.column_for is not None:
-        parts = replace(parts, column=parts.column_for(given))
+    if parts.check is not None:
+        parts.check(given)
     [ci] = (parameter for parameter in metric.parameters if parameter.name == "ci")
     added = {column.name for column in (*ci.columns, *VERSUS.columns)}
     limits = limits_of(parts)
@@ -80,7 +80,6 @@ def estimated(request: MetricRequest) -> MetricRequest:
         drawn_values=(parts.column, *metric.chart.values),
         parameters=(*parameters, VERSUS),
         best=best,
-        parts=parts,
         drawn=lambda _: f"{' and '.join(limits)}: intervals from random {divided}",
     )
     return replace(request, metric=metric)

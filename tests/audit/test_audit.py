@@ -126,10 +126,11 @@ def principal_components(layer):
 @against("intrinsic-dimension", "DADApy", 1e-7)
 def dimension_by_the_authors(layer):
     theirs = stored("dadapy", str(layer))
-    names = ("twonn_ls", "twonn_mle_unbiased")
-    return shared_columns(
-        query_rows("intrinsic-dimension", layer)[0], {name: theirs[name] for name in names}
-    )
+    requests = {"twonn_ls": {}, "twonn_mle_unbiased": {"estimator": "gride", "neighbours": 2}}
+    return [
+        (query_rows("intrinsic-dimension", layer, **options)[0]["dimension"], theirs[name])
+        for name, options in requests.items()
+    ]
 
 
 @against("intrinsic-dimension", "DADApy, over scales", 1e-6)
@@ -158,9 +159,9 @@ def dimension_by_likelihood(layer):
 def dimension_by_others(layer):
     theirs = stored("scikit-dimension", str(layer))
     return [
-        (query_rows("intrinsic-dimension", layer)[0]["twonn_ls"], theirs["twonn_ls"]),
+        (query_rows("intrinsic-dimension", layer)[0]["dimension"], theirs["twonn_ls"]),
         (
-            query_rows("intrinsic-dimension", layer, discard=0.3)[0]["twonn_ls"],
+            query_rows("intrinsic-dimension", layer, discard=0.3)[0]["dimension"],
             theirs["twonn_ls_discard_0.3"],
         ),
     ]

@@ -22,7 +22,7 @@ def test_the_intrinsic_dimension_of_words(tmp_path):
     """
     store = Store(tmp_path / "store")
     store.build(models="minilm", layers="0,3,6", limit=2500, index="none")
-    found = store.query("intrinsic-dimension")["twonn_ls"]
+    found = store.query("intrinsic-dimension")["dimension"]
     np.testing.assert_allclose(found, [6.3465, 5.2162, 4.5784], atol=5e-4)
 
 

@@ -348,15 +348,13 @@ def test_there_is_a_value_in_its_range_or_a_reason(case):
     columns = metric.with_columns_for(metric.check(case.settings)).columns
     filled_later = {column.name for column in metric.columns if column.is_key} | {"best", "text"}
     first = next(column.name for column in columns if column.type.endswith(("number", "numbers")))
-    if case.settings.get("estimator", "twonn") != "twonn":
-        first = "dimension"
     without_value = []
     for name, x in VECTORS.items():
         rows = ask(case, Arrays(x[:2], x[2:]), len(x), 2 * x[::-1])
         for row in rows:
             assert {column.name for column in columns} - filled_later <= set(row) | {
                 column.name for column in metric.optional
-            } | {"twonn_ls", "grouped_by"}
+            } | {"grouped_by"}
             assert type(row["n"]) is int
             assert row["reason"] or row.get(first) is not None
             for column in columns:

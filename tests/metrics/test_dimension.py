@@ -13,7 +13,14 @@ from scipy.spatial.distance import cdist
 
 from embstore.metrics.neighbourhood import TOO_EQUAL, gride, intrinsic_dimension, levina_bickel
 
-VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
+
+def twonn(x, **options):
+    """The dimension by least squares, by maximum likelihood, and unbiased."""
+    data = Arrays(x[: len(x) // 2], x[len(x) // 2 :])
+    [likelihood] = intrinsic_dimension(data, estimator="mle", neighbours=2)
+    [unbiased] = intrinsic_dimension(data, estimator="gride", neighbours=2)
+    rows = [intrinsic_dimension(data, **options), likelihood, unbiased]
+    return [row["dimension"] for row in rows]
 
 
 def ratios(x):
@@ -51,7 +58,7 @@ def clouds(draw):
 @given(clouds())
 def test_both_estimators_are_their_definitions(x):
     found = intrinsic_dimension(Arrays(x[: len(x) // 2], x[len(x) // 2 :]))
-    assert [found[name] for name in VALUES] == pytest.approx(defined(x), rel=1e-7)
+    assert twonn(x) == pytest.approx(defined(x), rel=1e-7)
     n = len(np.unique(x, axis=0))
     assert (found["n"], found["n_duplicates"], found["reason"]) == (n, len(x) - n, None)
 
@@ -67,8 +74,7 @@ def test_duplicates_change_nothing_but_their_count():
 )
 def test_least_squares_leaves_out_the_largest(n, discard, n_kept):
     x = np.random.default_rng(5).normal(size=(n, 4))
-    found = intrinsic_dimension(Arrays(x), discard=discard)
-    assert [found[name] for name in VALUES] == pytest.approx(defined(x, n_kept), rel=1e-9)
+    assert twonn(x, discard=discard) == pytest.approx(defined(x, n_kept), rel=1e-9)
 
 
 def test_least_squares_alone_may_have_none():
@@ -77,9 +83,9 @@ def test_least_squares_alone_may_have_none():
     """
     x = np.concatenate([np.eye(20), [np.eye(20)[0] * 1.5]])
     found = intrinsic_dimension(Arrays(x), discard=0.9)
-    assert found["twonn_ls"] is None
-    assert found["twonn_mle"] > 0
-    assert found["reason"] == f"twonn_ls: {TOO_EQUAL}"
+    assert (found["dimension"], found["reason"]) == (None, TOO_EQUAL)
+    [likelihood] = intrinsic_dimension(Arrays(x), estimator="mle", neighbours=2)
+    assert likelihood["dimension"] > 0
 
 
 def nearest(x, k):
@@ -130,8 +136,7 @@ def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once():
     x = rng.normal(size=(100, 4))
     twice = np.concatenate([x, x[:30]])
     first, *others = intrinsic_dimension(Arrays(twice), estimator="gride")
-    twonn = intrinsic_dimension(Arrays(twice))
-    assert first["dimension"] == pytest.approx(twonn["twonn_mle_unbiased"])
+    assert first["dimension"] == pytest.approx(defined(twice)[2])
     assert (first["n"], first["n_duplicates"], first["scale"]) == (100, 30, 2)
     assert [row["scale"] for row in others] == [4, 8, 16, 32, 64]
     [row] = intrinsic_dimension(Arrays(twice), estimator="mle")

@@ -99,9 +99,13 @@ PLAIN = {
     "partition_second_order": ("partition", "second_order", {}),
     "hubness_skew_k3_cosine": ("hubness", "skewness", {"k": 3}),
     "antihub_rate_k3": ("hubness", "antihub_share", {"k": 3}),
-    "twonn_ls_discard0.1": ("intrinsic-dimension", "twonn_ls", {"discard": 0.1}),
-    "twonn_mle": ("intrinsic-dimension", "twonn_mle", {}),
-    "twonn_mle_unbiased": ("intrinsic-dimension", "twonn_mle_unbiased", {}),
+    "twonn_ls_discard0.1": ("intrinsic-dimension", "dimension", {"discard": 0.1}),
+    "twonn_mle": ("intrinsic-dimension", "dimension", {"estimator": "mle", "neighbours": 2}),
+    "twonn_mle_unbiased": (
+        "intrinsic-dimension",
+        "dimension",
+        {"estimator": "gride", "neighbours": 2},
+    ),
     "uniform_t2": ("uniformity", "uniformity", {}),
 }
 """What a layer is asked for without other inputs: the metric, its column and its parameters."""

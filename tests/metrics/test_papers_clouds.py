@@ -51,8 +51,8 @@ def test_llm_microscope_intrinsic_dimension_is_of_a_fifth_of_the_points(layers):
     log_ratios = np.log(np.sort(near[:, 1] / near[:, 0]))[: N // 5]
     y = -np.log(1 - np.arange(1, N // 5 + 1) / N)
     expected = (log_ratios * y).sum() / (log_ratios**2).sum()
-    assert value("intrinsic-dimension", "twonn_ls", x, discard=0.8) == pytest.approx(expected)
-    assert value("intrinsic-dimension", "twonn_ls", x) != pytest.approx(expected, rel=0.01)
+    assert value("intrinsic-dimension", "dimension", x, discard=0.8) == pytest.approx(expected)
+    assert value("intrinsic-dimension", "dimension", x) != pytest.approx(expected, rel=0.01)
 
 
 def test_llm_microscope_linearity(layers):
@@ -88,7 +88,7 @@ def test_twonn_and_mle_of_learning_paradigms(layers):
     log_ratios = np.log(np.sort(near[:, 1] / near[:, 0]))[:kept]
     y = -np.log(1 - np.arange(1, kept + 1) / N)
     expected = (log_ratios * y).sum() / (log_ratios**2).sum()
-    assert value("intrinsic-dimension", "twonn_ls", x) == pytest.approx(expected)
+    assert value("intrinsic-dimension", "dimension", x) == pytest.approx(expected)
     local = 1 / np.log(near[:, 24:25] / near[:, :24]).mean(axis=1)
     found = value("intrinsic-dimension", "dimension", x, estimator="mle", neighbours=25)
     assert found == pytest.approx(1 / (1 / local).mean())  # theirs is local.mean()

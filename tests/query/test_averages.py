@@ -108,7 +108,7 @@ def test_the_rows_of_the_groups_have_that_mean(made):
         ("uniformity", {}, "uniformity"),
         ("participation-ratio", {}, "participation_ratio"),
         ("spectrum", {"k": 2}, "top_share"),
-        ("intrinsic-dimension", {}, "twonn_ls"),
+        ("intrinsic-dimension", {}, "dimension"),
         ("intrinsic-dimension", {"estimator": "mle", "neighbours": 3}, "dimension"),
         ("hubness", {"k": 2}, "skewness"),
         ("prompt-entropy", {}, "prompt_entropy"),

@@ -115,7 +115,7 @@ SMOOTH = [
     ("anisotropy", {"variant": "centred"}, "anisotropy", centred_anisotropy, False),
 ]
 OF_NEIGHBOURS = [
-    ("intrinsic-dimension", {}, "twonn_ls", two_nn, None),
+    ("intrinsic-dimension", {}, "dimension", two_nn, None),
     ("intrinsic-dimension", {"estimator": "mle", "neighbours": 9}, "dimension", levina_bickel, 9),
     # In a half all others.
     *(
@@ -276,7 +276,7 @@ def test_groups_of_items_have_the_intervals_that_they_have_alone(make_store, opt
     made = make_store(n=60, dim=4, n_blocks=1, top_form=None, index=False)
     write_columns(made, {"pos": ["NNV"[number % 3] for number in range(60)]})
     alone = {name: value for name, value in options.items() if name != "fit"}
-    for metric, column in (("anisotropy", "anisotropy"), ("intrinsic-dimension", "twonn_ls")):
+    for metric, column in (("anisotropy", "anisotropy"), ("intrinsic-dimension", "dimension")):
         rows = made.store.query(metric, by="pos", ci=True, layers="0", **options).rows
         for row in rows:
             where = f"pos = '{row['group']}'"
