@@ -91,6 +91,7 @@ KINDS = (
     *("normal", "isotropic", "t3", "t5", "outliers", "rogue", "copies"),
     *CLUSTERS,
     *("words", "word copies"),
+    *("t3 dims", "lognormal"),
 )
 
 
@@ -105,6 +106,7 @@ def drawn_items(
 
     Normally distributed, with variances that decay as 1/i and a mean of 1 in one dimension;
     ``isotropic``: with equal variances; ``t3``, ``t5``: multivariate t, with norms in long tails;
+    ``lognormal``: likewise; ``t3 dims``: independent numbers of Student's t, in layers too;
     ``outliers``: 3 % of the items 8 times as far; ``rogue``: 94 % of the variance in one dimension;
     ``copies``: 30 % of the items have the vector of another; ``40 groups``: their centres are drawn
     anew, and --group names them; ``40 sources``: the same, and nothing names them.
@@ -133,6 +135,10 @@ def drawn_items(
         x = np.sqrt(clusters.share) * centres[:, source] + np.sqrt(1 - clusters.share) * x
     if (df := TAILS.get(kind)) is not None:
         x /= np.sqrt(rng.chisquare(df, n) / df)[:, None]
+    if kind == "t3 dims":
+        return rng.standard_t(3, (n_layers, n, dim)), source
+    if kind == "lognormal":
+        x *= np.exp(rng.normal(size=n))[:, None]
     if kind == "outliers":
         x[:, rng.choice(n, max(1, round(0.03 * n)), replace=False)] *= 8
     return x * scales(kind, dim) + (np.arange(dim) == 1), source
@@ -140,7 +146,7 @@ def drawn_items(
 
 def scales(kind: str, dim: int) -> np.ndarray:
     """Return the standard deviation of each dimension."""
-    if kind == "isotropic":
+    if kind in ("isotropic", "t3 dims"):
         return np.ones(dim)
     found = np.arange(1, dim + 1) ** -0.5
     if kind == "rogue":
@@ -221,7 +227,8 @@ def cell(two: Rows, every: Rows, value: str) -> dict[str, Any]:
     found["intervals"] = len(intervals) / len(of_layers)
     if not intervals:
         return found | {"reason": first[0]["reason"]}
-    found["named"] = float(np.mean([row["p"] <= LEVEL for row in first if row["p"] is not None]))
+    tests = [row["p"] <= LEVEL for row in first if row["p"] is not None]
+    found["named"] = float(np.mean(tests)) if tests else None
     if every:
         smallest = [
             min(row["p_holm"] for row in table if row["p_holm"] is not None) for table in every
@@ -273,7 +280,7 @@ def rates_of_sets(
             for table in rows
         ]
         limits = [(t[0]["low"], t[0]["high"]) for t in of_population if t[0]["low"] is not None]
-        covered = float(np.mean([low <= true <= high for low, high in limits]))
+        covered = float(np.mean([low <= true <= high for low, high in limits])) if limits else None
         yield {"column": "population"} | about | {"repeats": len(rows), "coverage": covered}
 
 

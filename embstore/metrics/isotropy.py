@@ -10,11 +10,12 @@ import numpy as np
 from embstore.base.summary import Float64Array, in_float64
 from embstore.metrics.declaration import Block, Column, LayerData, NotComputable, Result
 from embstore.metrics.decorator import metric
-from embstore.metrics.inputs import Option, amount, coefficient, quantity, share
+from embstore.metrics.inputs import Option, coefficient, quantity, share
 from embstore.metrics.numerics import linear_algebra
 from embstore.metrics.parts import Parts
 
 _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
+_CENTRED = ("centred", "eigenvalues")  # variants of the effective rank
 
 
 @metric(
@@ -23,8 +24,10 @@ _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
     citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
     references=("rudman2022", "rudman2024"),
     label="IsoScore",
-    parts=Parts(column="isoscore", parts="groups", is_log=True),
-    version=2,
+    parts=Parts(
+        column="isoscore", parts="groups", is_log=True, largest=lambda n, dim, parameters: 1
+    ),
+    version=3,
 )
 def isoscore(
     data: LayerData,
@@ -131,9 +134,10 @@ def _log_z(block: Block, directions: Float64Array) -> Float64Array:
         quantity(
             "participation_ratio", "effective number of dimensions", minimum=1, unit="dimensions"
         ),
-        amount(
+        quantity(
             "population",
             "that of the population, by unbiased estimates of tr(Σ)² and tr(Σ²)",
+            minimum=1,
             unit="dimensions",
             label="participation ratio of the population",
         ),
@@ -144,8 +148,14 @@ def _log_z(block: Block, directions: Float64Array) -> Float64Array:
         " Anal. 130"
     ),
     references=("gao2017", "himeno2014"),
-    parts=Parts(column="participation_ratio", parts="groups", is_log=True, others=("population",)),
-    version=3,
+    parts=Parts(
+        column="participation_ratio",
+        parts="groups",
+        is_log=True,
+        others=("population",),
+        largest=lambda n, dim, parameters: min(n - 1, dim),
+    ),
+    version=4,
 )
 def participation_ratio(data: LayerData) -> Result:
     """Participation ratio: the dimensions that share the variance.
@@ -194,12 +204,13 @@ def _population_ratio(n: int, scatter: Float64Array, fourth: float) -> float | N
     fourths = n * fourth / (n - 1)
     numerator = 2 * square + (n * n - 3 * n + 1) * trace**2 - fourths
     denominator = (n - 1) * (n - 2) * square + trace**2 - fourths
-    return numerator / denominator if min(numerator, denominator) > 0 else None
+    # Below 1 by rounding alone, since tr(S)² ≥ tr(S²).
+    return max(1.0, numerator / denominator) if min(numerator, denominator) > 0 else None
 
 
 @metric(
     columns=(
-        amount("effective_rank", "effective number of dimensions, from 1", unit="dimensions"),
+        quantity("effective_rank", "effective number of dimensions", minimum=1, unit="dimensions"),
     ),
     formula="exp(−Σ p ln p), p = σ / Σσ",
     citation=(
@@ -207,8 +218,13 @@ def _population_ratio(n: int, scatter: Float64Array, fourth: float) -> float | N
         " uncentred-eigenvalues: Wei et al. (2024), NeurIPS"
     ),
     references=("roy2007", "garrido2023", "wei2024"),
-    parts=Parts(column="effective_rank", parts="groups", is_log=True),
-    version=2,
+    parts=Parts(
+        column="effective_rank",
+        parts="groups",
+        is_log=True,
+        largest=lambda n, dim, parameters: min(n - (parameters["variant"] in _CENTRED), dim),
+    ),
+    version=3,
 )
 def effective_rank(
     data: LayerData,
@@ -236,11 +252,11 @@ def effective_rank(
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero
             (uncentred).
     """
-    n, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
+    n, eigenvalues = _eigenvalues(data, centred=variant in _CENTRED)
     shares = eigenvalues if variant.endswith("eigenvalues") else np.sqrt(eigenvalues)
     if variant == "rankme":
         shares = shares[: min(n, data.dim)] / shares.sum() + _RANKME_CONSTANT
-        rank = float(np.exp(-(shares * np.log(shares)).sum()))
+        rank = max(1.0, float(np.exp(-(shares * np.log(shares)).sum())))
     else:
         rank = float(np.exp(linear_algebra.entropy(shares)))
     return {"effective_rank": rank, "n": n}

@@ -21,6 +21,9 @@ class Parts:
         halved: Parameter that is half as large in halves, but no less than 3.
         items_only: Whether there is no valid interval where groups of items, such as sentences, are
             kept whole.
+        largest: Of a number of the variances, function from the numbers of items and dimensions and
+            the parameters to its largest possible value: limits do not exceed it, and there is no
+            interval where few items carry the variance.
         check: Function of the parameters that raises UsageError if there is no valid interval with
             them.
     """
@@ -33,4 +36,5 @@ class Parts:
     arguments: tuple[tuple[str, Any], ...] = ()
     halved: str | None = None
     items_only: bool = False
+    largest: Callable[[float, int, Mapping[str, Any]], float] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None

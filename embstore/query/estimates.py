@@ -5,6 +5,7 @@ The parts are the same in all layers and spaces that are compared, so that the e
 is the difference of the errors. Transforms are fitted on each part.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, Int64Array, Mask, Positions
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.metrics.declaration import Metric, join_reasons, with_scores
+from embstore.metrics.declaration import join_reasons, with_scores
 from embstore.metrics.decorator import best_columns
 from embstore.metrics.inputs import kept_whole
 from embstore.metrics.numerics.estimates import (
     GROUPS,
     MIN_GROUPS,
     MORE_NEIGHBOURS,
+    ROUNDING,
     Estimate,
     group_errors,
     half_errors,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 Lists = tuple[Ids, Int64Array, Float64Array]
 _NEAR = 20  # neighbours by whose number an item weighs in the errors from halves
 _CARRYING = 1 / 5  # share of the items that carry these, which is their degrees of freedom
+# Items that must carry the variance for an interval: a quarter, of Gaussian ones a third do, or 150
+_LEAST_SHARE, _LEAST_CARRYING = 1 / 4, 150
 
 
 def estimated(request: MetricRequest) -> MetricRequest:
@@ -140,12 +144,14 @@ class Estimator:
             return row | {"reason": join_reasons(row["reason"], f"interval: {error}")}
         no_parts = np.empty(0)
         estimates = [
-            Estimate(self.ids, float(value), no_parts, of_number, df, is_log=parts.is_log)
-            for value, of_number in zip(values, errors.T, strict=True)
+            Estimate(
+                self.ids, float(value), no_parts, of_number, df, is_log=parts.is_log, bounds=bounds
+            )
+            for value, of_number, bounds in zip(values, errors.T, self._bounds(source), strict=True)
         ]
-        for (column, names), estimate in zip(limits_of(parts).items(), estimates, strict=True):
+        for names, estimate in zip(limits_of(parts).values(), estimates, strict=True):
             if np.isfinite([estimate.value, *estimate.errors]).all():
-                row |= zip(names, _within(self.request.metric, column, estimate), strict=True)
+                row |= zip(names, estimate.interval(), strict=True)
         row |= {"reason": join_reasons(row["reason"], why_whole)}
         return with_scores(row | {"seed": self.request.selection.seed}, estimates[0])
 
@@ -176,8 +182,12 @@ class Estimator:
             raise NotComputable(f"none of {parts.column} is valid for whole {self.noun}")
         if parts.parts == "groups":
             folds = draw_folds(self.clusters, GROUPS, [seed, 4])
+            if parts.largest is not None:
+                source.check_tails()
             numbers = [self._numbers(layer, {}) for layer in source.without_each(folds)]
             errors, df = group_errors(np.stack(numbers))
+            if parts.largest is not None and np.linalg.norm(errors[:, 0]) <= ROUNDING:
+                raise NotComputable(f"{parts.column} is the same in all parts of the items")
             weights = np.ones(len(self.ids)) if parts.from_sums else source.square_distances()
             return errors, limited_df(df, np.bincount(self.clusters, weights), GROUPS / n_clusters)
         changed: dict[str, Any] = {}
@@ -191,6 +201,22 @@ class Estimator:
         times_near = np.bincount(self.clusters, source.times_near(_NEAR))
         return errors[:, None], limited_df(df, times_near, _CARRYING)
 
+    def _bounds(self, source: "_Source") -> Iterator[tuple[float, float]]:
+        """Yield the smallest and the largest possible value of each number; those of the population
+        are not limited by the number of items.
+        """
+        parts = self._parts
+        columns = {column.name: column for column in self.request.metric.columns}
+        for name in limits_of(parts):
+            smallest, largest = columns[name].minimum, columns[name].maximum
+            if parts.largest is not None:
+                n = math.inf if name in parts.others else len(self.ids)
+                largest = parts.largest(n, source.whole.dim, self.request.parameters)
+            yield (
+                -math.inf if smallest is None else smallest,
+                math.inf if largest is None else largest,
+            )
+
     def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> Float64Array:
         """Return the numbers of a part on the scale of the errors; raise NotComputable if the
         first is undefined.
@@ -202,13 +228,6 @@ class Estimator:
         if row[self._parts.column] is None:
             raise NotComputable(f"of a part of the items: {row['reason']}")
         return self._on_scale(row)
-
-
-def _within(metric: Metric, name: str, estimate: Estimate) -> tuple[float, float]:
-    """Return the interval of a column, within its range."""
-    [column] = (column for column in metric.columns if column.name == name)
-    low, high = np.clip(estimate.interval(), column.minimum, column.maximum).tolist()
-    return low, high
 
 
 def _in_order(numbers: Int64Array) -> Positions:
@@ -259,6 +278,28 @@ class _Source:
         blocks = self.whole.map_with_ids(lambda ids, x: (ids, ((x - mean) ** 2).sum(axis=1)))
         ids, distances = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
         return distances[np.argsort(ids)]
+
+    def check_tails(self) -> None:
+        """Raise NotComputable if so few items carry the variance that its error cannot be told.
+
+        Of a dimension these are (Σ d²)² / Σ d⁴ of the deviations d, n over its kurtosis; over the
+        dimensions, n over the mean kurtosis, weighted by the variances.
+        """
+        mean = self.whole.summary.mean
+
+        def sums_of_powers(block: NDArray[np.floating]) -> Float64Array:
+            squares = (block - mean) ** 2
+            return np.array([squares.sum(axis=0), (squares**2).sum(axis=0)])
+
+        squares, fourths = np.sum([*self.whole.map(sums_of_powers)], axis=0)
+        ratios = fourths[squares > 0] / squares[squares > 0]
+        n, carrying = len(self.ids), squares.sum() / ratios.sum()
+        least = min(_LEAST_SHARE * n, _LEAST_CARRYING)
+        if carrying < least:
+            raise NotComputable(
+                f"long tails: as few as {carrying:,.1f} of {n:,} items carry the variance, and it"
+                f" needs {least:,.0f}"
+            )
 
     def times_near(self, k: int) -> Float64Array:
         """Return how often each item is among the k nearest others of one, (n,), by Euclidean

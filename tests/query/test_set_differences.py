@@ -359,7 +359,8 @@ def test_groups_of_a_column_are_not_divided(grouped, metric, options, column, nu
         carrying = effective(np.bincount(numbers, weights))
         half = stats.t.ppf(0.975, min(GROUPS - 1, carrying * GROUPS / 40)) * error
         limits = scale(number(x)) + np.array([-half, half])
-        limits = np.exp(limits) if column == "participation_ratio" else limits
+        if column == "participation_ratio":
+            limits = np.exp(limits).clip(1, 4)  # dimensions
         assert [row["low"], row["high"]] == pytest.approx(limits.tolist())
         assert row["grouped_by"] == "source"
     assert "random groups of the items, each source in one of them (seed 0)" in table.notes[0]
@@ -532,3 +533,54 @@ def test_too_few_items_have_a_number_without_an_interval(made, metric, n, reason
         assert row["low"] is row["high"] is row["difference"] is row["p"] is None
         assert reason in row["reason"] or "no logarithm" in row["reason"]
     assert "versus: fewer than two layers have a value" in table.notes[0]
+
+
+SPREAD = np.random.default_rng(0).normal(size=(60, 4))
+ONLY_ITEM = (np.arange(60) == 5)[:, None] * np.eye(4)[2]
+LONG_TAILS = "interval: long tails: as few as {} of 60 items carry the variance, and it needs 15"
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (SPREAD[:3], "interval: fewer than 20 items"),
+        (SPREAD[np.r_[:6, [5] * 54]], "interval: fewer than 20 different vectors"),
+        (SPREAD[:, :1], "interval: {} is the same in all parts of the items"),
+        (np.outer(SPREAD[:, 0], [1, 2]), "interval: {} is the same in all parts of the items"),
+        (ONLY_ITEM, "interval: fewer than 20 different vectors"),
+        (SPREAD * [1, 1, 0, 1] + 9 * ONLY_ITEM, LONG_TAILS.format("3.0")),
+        (SPREAD / np.linspace(0.01, 1, 60)[:, None] ** 2, LONG_TAILS.format("1.3")),
+    ],
+    ids=["three", "copies", "one dimension", "line", "one item", "one column", "long tails"],
+)
+@pytest.mark.parametrize("column", ["participation_ratio", "effective_rank"])
+def test_numbers_of_variances_have_no_interval_where_few_items_carry_them(
+    make_store, x, reason, column
+):
+    made = make_store(
+        n=len(x), dim=x.shape[1], n_blocks=1, top_form=None, index=False,
+        vectors=np.stack([x, 2 * x]).astype(np.float32),
+    )  # fmt: skip
+    for row in made.store.query(column.replace("_", "-"), versus="1").rows:
+        assert row[column] >= 1
+        assert row["low"] is row["high"] is row["p"] is row["difference"] is None
+        assert row["reason"].endswith(reason.format(column))
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "largest"),
+    [
+        ("participation-ratio", {}, 24),
+        ("effective-rank", {}, 25),
+        ("effective-rank", {"variant": "centred"}, 24),
+    ],
+)
+def test_limits_are_possible_numbers_of_dimensions(make_store, metric, options, largest):
+    x = np.random.default_rng(1).normal(size=(2, 25, 40)).astype(np.float32)
+    x[1, :, 1:] *= 0.05
+    made = make_store(n=25, dim=40, n_blocks=1, top_form=None, index=False, vectors=x)
+    table = made.store.query(metric, ci=True, **options)
+    for row in table.rows:
+        assert 1 <= row["low"] <= row["high"] <= largest
+    for limit in table["population_high"] if metric == "participation-ratio" else ():
+        assert limit is None or limit <= 40

@@ -25,7 +25,7 @@ _FEW = 100
 MORE_NEIGHBOURS = 40  # in a list of 2 k + these, nearly always k are in a half
 _LEAST_NEIGHBOURS = 3
 _LEVEL, _POWER = 0.95, 0.8
-_ROUNDING = 1e-12  # of a number, up to which two are equal
+ROUNDING = 1e-12  # of a number, up to which two are equal
 GROUPS = 20  # of the jackknife
 _MANY_COPIES = 1.05  # items that have the vector of an item, on average, above which they are many
 
@@ -48,12 +48,16 @@ class Estimate:
     of_units: bool = False  # whether the parts are independent units, each with an error
     # Number of each item's cluster, (n,), of which no part divides one; None: each its own.
     clusters: Positions | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)  # what the number can be
 
     def number(self, value: float) -> float:
-        """Return the number that has a value on the scale of the errors."""
+        """Return the number that has a value on the scale of the errors, within its bounds."""
         if self.is_log:
-            return math.exp(value)
-        return math.tanh(value) if self.is_z else value
+            value = math.exp(value)
+        elif self.is_z:
+            value = math.tanh(value)
+        smallest, largest = self.bounds
+        return max(smallest, min(value, largest))
 
     def restricted(self, units: Ids) -> "Estimate":
         """Return the number of some of the items, ascending: computed anew, since it depends on all
@@ -167,9 +171,9 @@ def compare_estimates(first: Estimate, second: Estimate) -> Difference:
     def shown(value: float) -> float:
         if not (first.is_log or first.is_z):
             return value
-        return first.number(centre + value / 2) - first.number(centre - value / 2)
+        return first.number(centre + value / 2) - second.number(centre - value / 2)
 
-    rounding = _ROUNDING * max(1.0, abs(first.value))
+    rounding = ROUNDING * max(1.0, abs(first.value))
     if error <= rounding:
         are_equal = abs(difference) <= rounding
         value = shown(difference)
