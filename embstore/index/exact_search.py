@@ -98,6 +98,7 @@ FLOAT32_ROUNDING = 1.5
 that of the norm.
 """
 _SQUARES = (1e-20, 1e20)  # squared norms of vectors whose products neither overflow nor lose digits
+_PRODUCTS = 4 << 20  # of queries with vectors that are computed at once
 _PENDING = 4  # items of each query, in multiples of k, that are compared in float64 at once
 
 UNIT_ROUNDING = 2.0**-24 + 2.0**-40
@@ -120,8 +121,11 @@ def search_exact(blocks: BlocksWithSquares, queries: Vectors, k: int) -> tuple[I
     """
     units = unit_vectors(queries)
     best = _Nearest(queries, k)
+    rows = max(1, _PRODUCTS // max(1, len(queries)))
     for ids, vectors, squares in blocks:
-        best.add(ids, vectors, float32_cosines(vectors, squares, units))
+        for part in slices(len(ids), rows):
+            cosines = float32_cosines(vectors[part], squares[part], units)
+            best.add(ids[part], vectors[part], cosines)
     return best.result()
 
 
@@ -146,7 +150,10 @@ class _Nearest:
         if self._k <= len(ids) and np.isneginf(self._lowest).any():
             kth_highest = np.partition(cosines, -self._k, axis=1)[:, -self._k]
             self._lowest = np.maximum(self._lowest, kth_highest - self._error)
-        near = (cosines >= (self._lowest - self._error)[:, None]) & (cosines > -np.inf)
+        # Rounded down in float32: a comparison with float64 would convert all cosines. Those of
+        # zero vectors are −∞, and below any finite number.
+        low = np.nextafter((self._lowest - self._error).astype(np.float32), np.float32(-np.inf))
+        near = cosines >= np.maximum(low, np.finfo(np.float32).min)[:, None]
         # Np.nonzero takes far longer.
         query, place = np.divmod(np.flatnonzero(near), max(1, len(ids)))
         if len(query):

@@ -6,6 +6,8 @@ vectors that are nearly parallel is small, and so is its rounding error.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +190,8 @@ def find(
     """
     parameters = _library().SearchParametersHNSW(efSearch=max(k, effort), sel=_selector(members))
     searched = inner if effort else storage_of(inner)
-    squares, positions = searched.search(residuals, k, params=parameters)
+    with _threads(len(residuals)):
+        squares, positions = searched.search(residuals, k, params=parameters)
     return positions, squares
 
 
@@ -197,9 +200,26 @@ def find_within(
 ) -> Positions:
     """Return the positions of all vectors, or members, whose squared distance is below a number."""
     parameters = _library().SearchParameters(sel=_selector(members))
-    answer = storage_of(inner).range_search(residual[None], square, params=parameters)
+    with _threads(1):
+        answer = storage_of(inner).range_search(residual[None], square, params=parameters)
     positions: Positions = answer[2]
     return positions
+
+
+@contextmanager
+def _threads(n_queries: int) -> Iterator[None]:
+    """Let the searches of this thread use no more threads than there are queries.
+
+    FAISS divides queries among threads, not vectors: the others would have nothing to do, and it
+    would wait for each to say so, several times as long as the search takes on a busy machine.
+    """
+    faiss = _library()
+    n_threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(n_queries, n_threads))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(n_threads)
 
 
 def _selector(members: Mask | None) -> Any:

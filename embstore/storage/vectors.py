@@ -229,15 +229,13 @@ class Shard:
             raise self.file.damage("its item ids are not those in the manifest, ascending")
         return ids
 
-    def block(self, start: int) -> tuple[Ids, Block]:
-        """Return the item ids (m,) and vectors, float32 (m, dim), of :data:`BLOCK_ROWS` rows from
-        one on.
-        """
-        rows = slice(start, start + BLOCK_ROWS)
+    def block(self, start: int, n_rows: int = BLOCK_ROWS) -> tuple[Ids, Block]:
+        """Return the item ids (m,) and vectors, float32 (m, dim), of some rows from one on."""
+        rows = slice(start, start + n_rows)
         vectors = self._columns[1][rows]
         if vectors.dtype != np.float32 or not vectors.flags.aligned:
             vectors = vectors.astype(np.float32)
-        if np.isnan(self.squares[start]):
+        if np.isnan(self.squares[rows]).any():
             with np.errstate(over="ignore", invalid="ignore"):
                 squares = np.vecdot(vectors, vectors)
             if not np.isfinite(squares).all():  # or they are too large for float32
@@ -307,12 +305,12 @@ class LayerVectors:
         from concurrent.futures import ThreadPoolExecutor
 
         def work(shard: Shard, start: int) -> T | None:
-            ids, block, _ = self._selected(shard, start)
+            ids, block, _ = self._selected(shard, start, BLOCK_ROWS)
             return function(ids, block) if len(ids) else None
 
         with ThreadPoolExecutor(_THREADS) as pool:
             pending: deque[Future[T | None]] = deque()
-            for shard, start in self._starts():
+            for shard, start in self._starts(BLOCK_ROWS):
                 pending.append(pool.submit(work, shard, start))
                 if len(pending) >= 2 * _THREADS:
                     yield from _result(pending.popleft())
@@ -321,14 +319,18 @@ class LayerVectors:
 
     def __iter__(self) -> Iterator[tuple[Ids, Block]]:
         """Yield the item ids and vectors of each block, read lazily and each time again."""
-        return ((ids, block) for ids, block, _ in self.with_squares())
+        return ((ids, block) for ids, block, _ in self._blocks(BLOCK_ROWS))
 
     def with_squares(self) -> Iterator[tuple[Ids, Block, Float32Array]]:
-        """Yield the item ids, vectors and squared norms, float32 (n,), of each block; norms are
-        computed only once.
+        """Yield the item ids, vectors and squared norms, float32 (n,), of blocks as large as a
+        shard of a build; norms are computed only once.
         """
-        for shard, start in self._starts():
-            ids, block, squares = self._selected(shard, start)
+        return self._blocks(max(1, SHARD_BYTES // (4 * self.dim)))
+
+    def _blocks(self, n_rows: int) -> Iterator[tuple[Ids, Block, Float32Array]]:
+        """Yield the ids, vectors and squared norms of the selected items, by blocks of rows."""
+        for shard, start in self._starts(n_rows):
+            ids, block, squares = self._selected(shard, start, n_rows)
             if len(ids):
                 yield ids, block, squares
 
@@ -388,22 +390,22 @@ class LayerVectors:
             places = places[np.take(shard.ids, places, mode="clip") == self._only]
         return slice(None) if len(places) == shard.n else places
 
-    def _starts(self) -> Iterator[tuple[Shard, int]]:
+    def _starts(self, n_rows: int) -> Iterator[tuple[Shard, int]]:
         """Yield the blocks that may contain selected items: shard and first row."""
         self.fetch()
         for shard in self._shards:
-            for start in range(0, shard.n, BLOCK_ROWS):
+            for start in range(0, shard.n, n_rows):
                 if self._only is None:
                     yield shard, start
                 else:
-                    ids = shard.ids[start : start + BLOCK_ROWS]
+                    ids = shard.ids[start : start + n_rows]
                     if _has_any(self._only, int(ids[0]), int(ids[-1])):
                         yield shard, start
 
-    def _selected(self, shard: Shard, start: int) -> tuple[Ids, Block, Float32Array]:
+    def _selected(self, shard: Shard, start: int, n_rows: int) -> tuple[Ids, Block, Float32Array]:
         """Return the ids, vectors and squared norms of the selected items of a block."""
-        ids, block = shard.block(start)
-        squares = shard.squares[start : start + BLOCK_ROWS]
+        ids, block = shard.block(start, n_rows)
+        squares = shard.squares[start : start + n_rows]
         if self._only is None:
             return ids, block, squares
         is_kept = is_among(ids, self._only)
