@@ -22,7 +22,7 @@ STORED_KINDS = ("flat", "hnsw")
 KINDS = (AUTO, *STORED_KINDS, "none")
 
 FLAT_COMPONENTS = 600_000_000
-"""Up to so many components a search of all vectors in half precision takes about 50 ms."""
+"""Up to so many components a search of all vectors in half precision takes about 60 ms."""
 
 # HNSW: up to 2 m links per vector on the ground level, chosen from ef_construction candidates. For
 # 100,000 x 384 clustered vectors, recall 0.99 takes half the time that it takes with 24, 120 and

@@ -9,6 +9,7 @@ again.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -277,7 +278,9 @@ def commit(objects: Objects, edit: Edit, known: Manifest | None = None) -> Manif
             newest = objects.newest_manifest()
             if newest is not None and newest.key == key:
                 replaced = base.files.keys() - new.files.keys()
-                objects.delete(name for name in replaced if name.startswith(_INDEXES))
+                # The commit is done, and what stays is deleted with what no manifest names.
+                with suppress(OSError, StoreError):
+                    objects.delete(name for name in replaced if name.startswith(_INDEXES))
                 return replace(new, tag=newest.tag, n_bytes=newest.size)
             if _exists(objects, base):
                 return new

@@ -13,11 +13,13 @@ import pytest
 from index_search import Clustered, close_indexes
 from nearest import assert_same, hits, nearest
 
+from embstore.base.errors import RemoteError
 from embstore.index import IndexCard, faiss_index, open_index, readable_card, unit_vectors
 from embstore.index.updating import Choice, index_layers, remove_indexes, update_indexes
 from embstore.storage import keys
 from embstore.storage.catalog import Catalog
 from embstore.storage.manifest import Change
+from embstore.storage.objects import Folder
 
 DIM = 6
 
@@ -246,6 +248,24 @@ def test_a_reader_that_has_an_index_open_reads_on_when_it_is_replaced(make_store
         made.layer(1)[5:6], 1, lambda ids: made.catalog.vectors(made.space, 1, ids).gather()
     )
     assert ids == [[made.ids[5]]]
+
+
+@pytest.mark.parametrize("error", [PermissionError("no"), RemoteError("no")])
+def test_an_index_that_cannot_be_deleted_is_replaced_all_the_same(
+    make_store, made, monkeypatch, error
+):
+    index(made, "flat")
+    older = made.index_file(1)
+    make_store(texts=["newer"], dim=DIM, n_blocks=1, top_form=None, index=False)
+
+    def refuse(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "delete", refuse)
+        assert index(made, None) == ["extended", "extended"]
+    assert older.exists()
+    assert [card.items.n for card in cards(made)] == [121, 121]
 
 
 def test_two_threads_open_a_graph_once(made, monkeypatch):
