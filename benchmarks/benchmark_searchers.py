@@ -89,8 +89,9 @@ class Embstore(Searcher):
     def search(self, queries: Vectors) -> Any:
         found = None
         if self._index is not None:
-            search = self._index.search if self._is_exact else self._index.search_graph
-            found = search(queries, K, lambda ids: self._read(ids).gather())
+            found = self._index.search(
+                queries, K, lambda ids: self._read(ids).gather(), exact=self._is_exact
+            )
         return found or search_exact(self._read().with_squares(), queries, K)
 
     def rows(self, found: Any) -> Rows:

@@ -167,7 +167,7 @@ class RecallQueries(NamedTuple):
         """
         if not len(self.vectors) or not self.n_nearest:
             return 1.0, 0.0
-        answer = graph.search_graph(self.vectors, self.n_nearest, gather)
+        answer = graph.search(self.vectors, self.n_nearest, gather, exact=False)
         assert answer is not None  # all items may be found
         recalls = (answer[1] >= self.tenth_cosine[:, None] - 2 * cosine_error(graph.dim)).mean(
             axis=1

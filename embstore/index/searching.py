@@ -25,7 +25,7 @@ TUNED_K = 10
 _SLACK = 32  # candidates beside the k nearest: nearly always enough to prove that none is missed
 # Above so many candidates, or such a part of all items, a scan is faster.
 _FEW, _ONE_IN = 2000, 20
-_MANY_QUERIES = 16  # above, a scan is faster: it compares each vector with all queries at once
+_MANY_QUERIES = 12  # above, a scan is faster: it compares each vector with all queries at once
 # A graph search computes about 16 distances per candidate; searching all members may need fewer.
 _DISTANCES_PER_CANDIDATE = 16
 # Maximum number of open indexes. They are memory-mapped; each has its ids in memory.
@@ -59,9 +59,15 @@ class SearchedIndex:
         return faiss_index.ids_of(self._index)
 
     def search(
-        self, queries: Vectors, k: int, gather: Gather, members: Mask | None = None
+        self,
+        queries: Vectors,
+        k: int,
+        gather: Gather,
+        members: Mask | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Ids, Float64Array] | None:
-        """Return exactly the nearest items of each query.
+        """Return the nearest items of each query: exactly, or those that a graph leads to.
 
         The distances in half precision find candidates; all that their error lets be among the
         nearest are compared by their cosines in float64.
@@ -71,55 +77,38 @@ class SearchedIndex:
             k: Number of neighbours.
             gather: Function that returns stored vectors by item id, whose cosines rank the items.
             members: Mask (n_total,) of the positions that may be returned; None for all.
+            exact: Whether all vectors are searched, also those of a graph.
 
         Returns:
             Item ids and cosines, each (n, k), best first, with fewer columns if there are fewer
-            items. None if a scan is faster, since there are many queries, or half precision does
-            not tell the items apart.
+            items; id -1 where a graph found fewer. None if a scan is faster, since there are many
+            queries, or half precision does not tell the items apart; or if an exact search is
+            faster than that of a graph, or the graph does not lead to enough members.
         """
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, n)
-        width = min(n, k + _SLACK)
-        if not k or len(queries) > _MANY_QUERIES:
+        if not k or (exact and len(queries) > _MANY_QUERIES):
             return None
-        residuals = unit_vectors(queries) - self._mean
-        answer = self._find(residuals, width, 0, members)
-        near: list[Ids] = []
-        for residual, ids, squares in zip(residuals, *answer, strict=True):
-            most = reach(squares, k, self.dim, self._error)
-            candidates = ids[squares <= most]
-            if len(candidates) == width < n:  # there may be others
-                candidates = self.ids[faiss_index.find_within(self._inner, residual, most, members)]
-            if len(candidates) > max(_FEW, n // _ONE_IN):
-                return None
-            near.append(candidates)
-        return self._ranked(queries, near, k, gather)
-
-    def search_graph(
-        self, queries: Vectors, k: int, gather: Gather, members: Mask | None = None
-    ) -> tuple[Ids, Float64Array] | None:
-        """Return the nearest items of each query that a graph leads to: see :meth:`search`.
-
-        Returns:
-            Item ids and cosines, each (n, k); id -1 where fewer were found. None if a search of all
-            members is faster, or the graph does not lead to enough of them.
-        """
-        n = len(self.ids) if members is None else int(members.sum())
-        k = min(k, n)
-        effort = self._effort(k, max(1, n))
+        effort = 0 if exact else self._effort(k, n)
         if members is not None and n <= _DISTANCES_PER_CANDIDATE * effort:
             return None
-        # Also those that were visited anyway: half precision may put some of the nearest behind.
-        width = min(max(k, effort), n)
+        # Of a graph also those that were visited anyway: half precision may put some of the nearest
+        # behind.
+        width = min(n, k + _SLACK if exact else max(k, effort))
         residuals = unit_vectors(queries) - self._mean
         all_ids, all_squares = self._find(residuals, width, effort, members)
         if members is not None and (all_ids[:, :k] < 0).any():
             return None
         near: list[Ids] = []
-        for ids, squares in zip(all_ids, all_squares, strict=True):
+        for residual, ids, squares in zip(residuals, all_ids, all_squares, strict=True):
             is_found = ids >= 0
             most = reach(squares, min(k, int(is_found.sum())), self.dim, self._error)
-            near.append(ids[is_found & (squares <= most)])
+            candidates = ids[is_found & (squares <= most)]
+            if exact and len(candidates) == width < n:  # there may be others
+                candidates = self.ids[faiss_index.find_within(self._inner, residual, most, members)]
+            if exact and len(candidates) > max(_FEW, n // _ONE_IN):
+                return None
+            near.append(candidates)
         return self._ranked(queries, near, k, gather)
 
     def _find(

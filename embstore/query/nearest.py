@@ -160,7 +160,9 @@ class LayerSearch:
             opened = index.open_index(file)
             members = None if self.only is None else is_among(opened.ids, self.only)
             search = vectors, k, StoredLayer(self.catalog, card, layer).gather, members
-            hits = None if facts.is_exact or self.exact else opened.search_graph(*search)
+            hits = None
+            if not facts.is_exact and not self.exact:
+                hits = opened.search(*search, exact=False)
             if hits is None:
                 return opened.search(*search), []
             note = _approximate(facts, filtered=members is not None)

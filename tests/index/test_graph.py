@@ -81,7 +81,7 @@ def test_a_filter_is_applied_inside_the_search(made, share):
 def test_few_items_that_a_filter_keeps_are_left_to_a_search_of_all(made, n_kept):
     data, graph = made.data, open_index(made.file)
     members = np.isin(graph.ids, data.ids[:n_kept])
-    assert graph.search_graph(data.queries, 10, data.gather, members) is None
+    assert graph.search(data.queries, 10, data.gather, members, exact=False) is None
 
 
 def test_adding_is_as_good_as_making_anew(made, tmp_path):

@@ -101,13 +101,13 @@ def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
 ):
     made = make_store(n=200, dim=16, n_shards=1, index=False)
     made.store.index(kind="hnsw", layers=2)
-    search = SearchedIndex.search_graph
+    search = SearchedIndex.search
 
     def miss(self, *arguments, **options):
         ids, cosines = search(self, *arguments, **options)
         return ids[:, 1:], cosines[:, 1:]
 
-    monkeypatch.setattr(SearchedIndex, "search_graph", miss)
+    monkeypatch.setattr(SearchedIndex, "search", miss)
     assert len(made.store.neighbours("text5", layers=2, k=5)) == 5
     made.overwrite_vector(2, 5, np.nan)
     with pytest.raises(DamagedError, match="damaged"):

@@ -65,8 +65,8 @@ class VectorsInMemory:
         """Return ids and cosines, each of shape (n, k), that the index in a file finds."""
         opened = open_index(file)
         is_flat = IndexCard.from_entry(file.entry).is_exact
-        search = opened.search if is_flat else opened.search_graph
-        found = search(queries, k, self.gather, None if only is None else np.isin(opened.ids, only))
+        members = None if only is None else np.isin(opened.ids, only)
+        found = opened.search(queries, k, self.gather, members, exact=is_flat)
         assert found is not None
         return found
 
