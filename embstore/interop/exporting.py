@@ -58,12 +58,7 @@ class Selected:
         keep: Sequence[str],
         dest: Path,
     ) -> None:
-        self._catalog, self.card, self.layers, self._selection = (
-            catalog,
-            card,
-            tuple(layers),
-            selection,
-        )
+        self._catalog, self.card, self.layers = catalog, card, tuple(layers)
         self._dest = str(dest)
         self.columns = chosen_columns(catalog, card.space, keep)
         self._only = selection.select(catalog, card.space)
@@ -79,12 +74,10 @@ class Selected:
         if selection.steps:
             for layer in layers:
                 try:
-                    transform = fit(
-                        StoredLayer(self._catalog, self.card, layer, self._only), selection.steps
-                    )
+                    transform = fit(StoredLayer(catalog, card, layer, self._only), selection.steps)
                 except NotComputable as error:
                     raise QueryError(
-                        f"layer {layer.name} of {self.card.space} cannot be transformed: {error}."
+                        f"layer {layer.name} of {card.space} cannot be transformed: {error}."
                     ) from error
                 self._transforms.append(transform)
                 self._columns = transform.columns

@@ -7,17 +7,19 @@ not. In the binary format a key, a space and float32 numbers follow.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from embstore.base.arrays import slices
 from embstore.base.errors import SourceError
 from embstore.interop.vector_file import (
-    BLOCK_BYTES,
     MAX_DIM,
     Block,
     ReadOptions,
     VectorFile,
     check_regular,
+    rows_per_block,
 )
 from embstore.sources.files import open_decompressed
 
@@ -136,42 +138,37 @@ def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
 
 def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
     """Yield the n rows of a file."""
-    n_bytes, done = 4 * dim, 0
     with open_decompressed(path, str(path)) as stream:
         stream.readline()
-        data = b""
-        while done < n:
-            more = stream.read(max(BLOCK_BYTES, n_bytes))
-            data += more
-            position = 0
-            keys: list[bytes] = []
-            vectors: list[bytes] = []
-            while (space := data.find(b" ", position)) >= 0 and len(data) > space + n_bytes:
-                if done + len(keys) == n:
-                    break
-                keys.append(data[position:space].lstrip(b"\n"))
-                position = space + 1 + n_bytes
-                vectors.append(data[space + 1 : position])
-            data = data[position:]
-            if not keys and (not more or len(data) > _MAX_KEY + n_bytes + len(more)):
-                raise SourceError(
-                    f"{path}: its header says {n:,} vectors, and it ends within number"
-                    f" {done + 1:,}. It was cut, or its keys have spaces: copy it again, or give"
-                    " the vectors in another format."
-                )
-            try:
-                texts = [key.decode() for key in keys]
-            except UnicodeDecodeError as error:
-                raise SourceError(
-                    f"{path}: the key {error.object[:_SHOWN]!r} is not valid UTF-8. Write the file"
-                    " again with keys in UTF-8."
-                ) from error
-            if keys:
-                array = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
-                yield Block(texts, array, done + 1)
-                done += len(keys)
-        if (data + stream.read(2)).strip(b"\n"):
+        for rows in slices(n, rows_per_block(1, dim)):
+            keys, vectors = [], []
+            for number in range(rows.start + 1, rows.stop + 1):
+                keys.append(_key(stream, path))
+                vectors.append(stream.read(4 * dim))
+                if len(vectors[-1]) < 4 * dim:
+                    raise SourceError(
+                        f"{path}: its header says {n:,} vectors, and it ends within number"
+                        f" {number:,}. It was cut, or its keys have spaces: copy it again, or give"
+                        " the vectors in another format."
+                    )
+            array = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
+            yield Block(keys, array, rows.start + 1)
+        if stream.read(2).strip(b"\n"):
             raise SourceError(
                 f"{path}: its header says {n:,} vectors, and there is more after them. Its header"
                 " is wrong, or its keys have spaces: give the vectors in another format."
             )
+
+
+def _key(stream: IO[bytes], path: Path) -> str:
+    """Read a key, and the space after it."""
+    key = bytearray()
+    while (byte := stream.read(1)) not in (b" ", b"") and len(key) < _MAX_KEY:
+        key += byte
+    try:
+        return key.lstrip(b"\n").decode()
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path}: the key {bytes(key[:_SHOWN])!r} is not valid UTF-8. Write the file again with"
+            " keys in UTF-8."
+        ) from error

@@ -244,7 +244,7 @@ def _conversions(file: VectorFile) -> list[str]:
     if file.dtype == "bfloat16":
         return [f"{file.name}: bfloat16 became float32."]
     dtype = np.dtype(file.dtype)
-    changed = [] if dtype.name in ("float32", "float16") else [f"{dtype.name} became float32"]
-    if dtype.byteorder == ">":
-        changed.append("big-endian numbers became little-endian")
-    return [f"{file.name}: {' and '.join(changed)}."] if changed else []
+    if dtype.name in ("float32", "float16") and dtype.isnative:
+        return []
+    order = "" if dtype.isnative else "big-endian "
+    return [f"{file.name}: {order}{dtype.name} became float32."]

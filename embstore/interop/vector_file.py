@@ -270,21 +270,20 @@ def _jsonl_texts(path: Path) -> Texts:
     """Yield the texts of a JSON Lines file, of occurrences with their sentences and spans."""
     for number, line in enumerate(file_lines(path, str(path), newline="\n"), 1):
         try:
-            record = documents.parse_foreign(line)
-            text, span = record["text"], [record.get(name) for name in ("context", "start", "end")]
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise _wrong_line(path, number, error) from error
-        types = [type(value) for value in (text, *span)]
-        if types == [str, str, int, int]:
-            yield Marked(text, span[0], Span(span[1], span[2]))
-        elif types[0] is str and span == [None, None, None]:
-            yield text
-        else:
-            raise _wrong_line(path, number, "a value is missing, or of another type")
-
-
-def _wrong_line(path: Path, number: int, problem: object) -> SourceError:
-    return SourceError(
-        f"{path}:{number}: not JSON with a text ({problem}). Write one object a line, as in"
-        ' {"text": "dog"}; of an occurrence also its sentence as context, start and end.'
-    )
+            match documents.parse_foreign(line):
+                case {
+                    "text": str(text),
+                    "context": str(context),
+                    "start": int(start),
+                    "end": int(end),
+                }:
+                    yield Marked(text, context, Span(start, end))
+                case {"text": str(text), **others} if not {"context", "start", "end"} & {*others}:
+                    yield text
+                case _:
+                    raise ValueError("a value is missing, or of another type")
+        except ValueError as error:
+            raise SourceError(
+                f"{path}:{number}: not JSON with a text ({error}). Write one object a line, as in"
+                ' {"text": "dog"}; of an occurrence also its sentence as context, start and end.'
+            ) from error

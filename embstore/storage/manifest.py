@@ -191,33 +191,10 @@ def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     found = Manifest(document["number"], document["files"], document["removed"], tag, len(data))
     for key, parts in found.parsed.items():
         if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:
-            problem: str | None = "is no file of a store"
-        else:
-            problem = _entry_problem(parts.kind, found.files[key])
-        if problem:
-            raise DamagedError(f"{place} is damaged: {key[:300]!r} {problem}. {_REMEDY}")
+            raise DamagedError(
+                f"{place} is damaged: {key[:300]!r} is no file of a store. {_REMEDY}"
+            )
     return found
-
-
-_NEEDED: Mapping[str, tuple[str, ...]] = {
-    keys.ITEMS.folder: ("n", "first", "last"), keys.COLUMNS.folder: ("n", "first", "last",
-    "columns"),
-    keys.VECTORS.folder: ("n", "first", "last", "ids", "offsets"), keys.SUMS.folder: ("n", "ids"),
-    keys.INDEXES.folder: ("n", "ids", "index"),
-}  # fmt: skip
-"""Members of entries that a kind of files has beside size and hash, by folder."""
-
-
-def _entry_problem(kind: Kind, entry: Entry) -> str | None:
-    """Return what is wrong with an entry that has the schema; None if nothing is."""
-    if any(name not in entry for name in _NEEDED.get(kind.folder, ())):
-        return f"lacks what is needed of a {kind.noun}"
-    numbers = [entry.get(name, 0) for name in ("bytes", "n", "first", "last")] + entry.get(
-        "offsets", []
-    )
-    return (
-        None if all(type(number) is int for number in numbers) else "has a number with a fraction"
-    )
 
 
 def to_bytes(manifest: Manifest) -> bytes:

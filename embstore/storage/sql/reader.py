@@ -89,24 +89,15 @@ class Reader:
             raise connections.exhausted(error) or self.query_error(error, files) from error
 
     def query_error(self, error: "duckdb.Error", files: Sequence[StoredFile]) -> StoreError:
-        """Return the error for a failed query: DamagedError with the file's name if a file is
-        damaged.
+        """Return the error for a failed query; raise DamagedError if a file that it reads, or the
+        one that the error names, was altered.
         """
-        import duckdb
-
         named = named_file(files, str(error))
-        message = connections.first_line(error).rstrip(".")
         for file in files if named is None else [named]:
             file.compare()  # a system error shows itself
-        if named is not None and not isinstance(error, duckdb.IOException):
-            return named.damage(message)
-        if len(files) == 1 and isinstance(
-            error, duckdb.BinderException | duckdb.ConversionException
-        ):
-            return files[0].damage(f"its columns are not those of the format ({message})")
         return StoreError(
-            f"{self._root} cannot be read: {message}. Run the command again; embstore verify"
-            " checks all files."
+            f"{self._root} cannot be read: {connections.first_line(error).rstrip('.')}. Run the"
+            " command again; embstore verify checks all files."
         )
 
 
