@@ -23,9 +23,19 @@ Values = list[str] | None
 """The values of a repeatable option; None where it is not given."""
 Unit = Literal["word", "sentence", "occurrence", "token"]
 Pooling = Literal[
-    "last", "first", "mean", "mean-all", "weighted", "weighted-all", "bos", "cls", "eos",
-    "projection", "model", "imported",
-]  # fmt: skip
+    "last",
+    "first",
+    "mean",
+    "mean-all",
+    "weighted",
+    "weighted-all",
+    "bos",
+    "cls",
+    "eos",
+    "projection",
+    "model",
+    "imported",
+]
 
 _in_panels: Any = (
     partial(Option, rich_help_panel=title)

@@ -2,7 +2,6 @@
 error.
 """
 
-import csv
 import io
 import json
 import os
@@ -11,10 +10,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from embstore.base.csv_text import csv_lines
 from embstore.base.errors import UsageError
 from embstore.base.labels import read_labels
 from embstore.base.messages import printable, printable_json
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
 
 _NUMBER = re.compile(r"([+-]?\d[\d,.]*(e[+-]?\d+)?\*?|-|)")
-# What a spreadsheet takes for the beginning of a formula:
-# https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @contextmanager
@@ -230,20 +226,6 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return printable_json(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent))
 
 
-def csv_lines(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool, for_terminal: bool
-) -> Iterator[str]:
-    """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets
-    take for formulas.
-    """
-    for row in chain([columns], rows):
-        line = io.StringIO()
-        # Only what is in it is quoted, and a lone \r must be.
-        writer = csv.writer(line, lineterminator="\r\n")
-        writer.writerow(_csv_cell(value, safe=safe, for_terminal=for_terminal) for value in row)
-        yield line.getvalue().removesuffix("\r\n") + "\n"
-
-
 def json_lines(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool
 ) -> Iterator[str]:
@@ -271,19 +253,6 @@ def open_output(output: Path | None) -> Iterator[BinaryIO]:
         raise UsageError(
             f"{output} cannot be written: {error.strerror}. Name another file with --output."
         ) from error
-
-
-def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
-    """Return what is written for a value: texts as they are, unless for a spreadsheet or a
-    terminal.
-    """
-    if isinstance(value, list | dict):
-        value = json.dumps(value)
-    if not isinstance(value, str):
-        return value
-    if safe and value.startswith(_FORMULA):
-        value = f"'{value}"
-    return printable(value) if for_terminal else value
 
 
 def _tab_separated(table: "Table") -> str:
@@ -374,9 +343,12 @@ def _rich_table(columns: Sequence[Sequence[str]], n_naming: int, title: str = ""
     from rich.text import Text
 
     made = RichTable(
-        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=Text(title) if title else None,
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title=Text(title) if title else None,
         title_justify="left",
-    )  # fmt: skip
+    )
     for name, *cells in columns:
         are_numbers = all(_NUMBER.fullmatch(cell) for cell in cells)
         made.add_column(

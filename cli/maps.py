@@ -111,9 +111,25 @@ def drift(
 
 
 _OF_LIST = (
-    "named", "method", "layers", "models", "revisions", "spaces", "unit", "pooling", "template",
-    "stored", "quiet", "store", "store_option", "form", "as_json", "as_csv", "output", "csv_safe",
-)  # fmt: skip
+    "named",
+    "method",
+    "layers",
+    "models",
+    "revisions",
+    "spaces",
+    "unit",
+    "pooling",
+    "template",
+    "stored",
+    "quiet",
+    "store",
+    "store_option",
+    "form",
+    "as_json",
+    "as_csv",
+    "output",
+    "csv_safe",
+)
 """Parameters that suit a list of stored maps."""
 _FIGURES = (".pdf", ".png", ".svg")
 
@@ -190,8 +206,12 @@ def map(
             )
             return
         of_map: Arguments = {
-            "method": method or "pca", "sample": sample, "seed": seed, **items, **chosen,
-        }  # fmt: skip
+            "method": method or "pca",
+            "sample": sample,
+            "seed": seed,
+            **items,
+            **chosen,
+        }
         with out.progress():
             done = opened.map(layers=layers, force=force, **of_map)
             shown = TOP if layers == ALL else layers

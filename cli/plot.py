@@ -307,9 +307,7 @@ _plots = Typer(cls=PlotGroup, no_args_is_help=True, subcommand_metavar="METRIC .
 app.add_typer(_plots, name="plot")
 
 
-_OUTPUT = {
-    "form", "as_json", "as_csv", "output", "csv_safe", "ids_as_text", "quiet",
-}  # fmt: skip
+_OUTPUT = {"form", "as_json", "as_csv", "output", "csv_safe", "ids_as_text", "quiet"}
 _plots.command(
     "drift",
     epilog=examples(

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
+from embstore.base.csv_text import csv_lines
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.table import plain
 
 from ._groups import opened_store, with_groups
 from ._options import Format, Values, examples
-from ._output import Output, csv_lines, json_lines, open_output, write
+from ._output import Output, json_lines, open_output, write
 
 if TYPE_CHECKING:
     from embstore.store import Store
@@ -101,13 +102,9 @@ def sql(
         return
     select = _text(query, file)
     if explain:
-        _write_plan(
-            opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory),
-            out.file,
-        )
-        return
+        select = f"EXPLAIN {select}"
     result = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
-    if is_one and result.columns == _PLAN and out.form is Format.TABLE:
+    if explain or (is_one and result.columns == _PLAN and out.form is Format.TABLE):
         _write_plan(result, out.file)
     elif raw:
         _write_first(result, out.file)

@@ -19,8 +19,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embstore.base.errors import EmbstoreError, UsageError
@@ -195,7 +195,6 @@ def refusal_response(refusal: Refusal) -> Response:
     )
 
 
-_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _KEPT = 16
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -210,11 +209,11 @@ def make_app(store: Reading, rules: AccessRules, report: Callable[[str], None]) 
         yield
         await explorer.workers.close()
 
-    routes = [
-        Route(path, _answering(answer, report), methods=[method])
-        for method, path, answer in explorer.routes()
-    ]
-    return Guard(Starlette(routes=routes, lifespan=life), rules, report)
+    app = Starlette(lifespan=life)
+    for method, path, answer in explorer.routes():
+        app.add_route(path, _answering(answer, report), [method])
+    app.mount("/static", StaticFiles(packages=[("embstore.explore", "static")]))
+    return Guard(app, rules, report)
 
 
 class Explorer:
@@ -222,11 +221,6 @@ class Explorer:
 
     def __init__(self, store: Reading, rules: AccessRules) -> None:
         self.store, self.rules, self.workers = store, rules, Workers(store)
-        self._files = {
-            file.name: file.read_bytes()
-            for file in files("embstore.explore").joinpath("static").iterdir()
-            if file.name.rpartition(".")[2] in _TYPES
-        }
         self._kept: dict[str, Any] = {}  # in the order of their last use
         self._fingerprint: str | None = None
 
@@ -234,7 +228,6 @@ class Explorer:
         """Return method, path and function of each route."""
         return [
             ("GET", "/", self.page),
-            ("GET", "/static/{name}", self.file),
             ("GET", "/api/store", self.overview),
             ("GET", "/api/fingerprint", partial(self._read, questions.current_fingerprint)),
             ("GET", "/api/inventory", partial(self._read, questions.inventory)),
@@ -255,22 +248,15 @@ class Explorer:
         the address.
         """
         if "token" not in request.query_params:
-            return self._static("index.html")
+            return HTMLResponse(
+                files("embstore.explore").joinpath("static/index.html").read_bytes()
+            )
         response = RedirectResponse("/", 303)
         # Not strict, which a browser withholds where a link on another page, as of a notebook,
         # leads here. What changes something would be a POST, and the guard refuses those of other
         # pages by their Origin.
         response.set_cookie(self.rules.cookie, self.rules.token, httponly=True, samesite="lax")
         return response
-
-    async def file(self, request: Request) -> Response:
-        """Return a file of the page."""
-        return self._static(request.path_params["name"])
-
-    def _static(self, name: str) -> Response:
-        if name not in self._files:
-            return Response("there is no such file\n", 404, media_type="text/plain")
-        return Response(self._files[name], media_type=_TYPES[name.rpartition(".")[2]])
 
     async def overview(self, _request: Request) -> Response:
         """Return spaces, layers, datasets and metrics."""
@@ -283,8 +269,7 @@ class Explorer:
 
     async def _read(self, function: Callable[..., Any], request: Request) -> Response:
         """Return the result of a function of the store that takes little time."""
-        arguments = await _arguments_of(request)
-        _check_arguments(function, arguments)
+        arguments = await _arguments_of(request, function)
         return _json(await run_in_threadpool(partial(function, self.store, **arguments)))
 
     async def suggest(self, request: Request) -> Response:
@@ -298,7 +283,7 @@ class Explorer:
         """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a
         process of their own.
         """
-        arguments = await _arguments_of(request)
+        arguments = await _arguments_of(request, questions.neighbours)
         answer = self._compute if arguments.get("embed") or arguments.get("where") else self._read
         return await answer(questions.neighbours, request)
 
@@ -308,8 +293,7 @@ class Explorer:
 
         Results of SQL are not kept, since it may name the time or chance.
         """
-        arguments = await _arguments_of(request)
-        _check_arguments(function, arguments)
+        arguments = await _arguments_of(request, function)
         key = f"{function.__name__} {json.dumps(arguments, sort_keys=True)}"
         limits = SQL_LIMITS if function is questions.sql or "column" in arguments else NO_LIMITS
         run = partial(self.workers.run, function, request.is_disconnected, limits, **arguments)
@@ -358,29 +342,23 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
     return answering
 
 
-async def _arguments_of(request: Request) -> dict[str, Any]:
-    """Return the arguments in the address of a request, or in its body."""
-    if request.method == "GET":
-        return dict(request.query_params)
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise UsageError("the body must be JSON, with the content type application/json.")
-    try:
-        arguments = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the body is not JSON: {error}") from error
+async def _arguments_of(request: Request, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments of a function in the address of a request, or in its body."""
+    arguments: Any = dict(request.query_params)
+    if request.method != "GET":
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise UsageError("the body must be JSON, with the content type application/json.")
+        try:
+            arguments = await request.json()
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"the body is not JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise UsageError("the body must be a JSON object.")
-    return arguments
-
-
-def _check_arguments(function: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    """Raise UsageError if a request has an argument that its function does not take, or lacks
-    one.
-    """
     try:
         inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
         raise UsageError(f"the request does not fit: {error}.") from error
+    return arguments
 
 
 def _json(value: Any, status: int = 200) -> Response:

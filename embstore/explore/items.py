@@ -3,13 +3,13 @@ for a page.
 """
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Ids, Mask
+from embstore.base.arrays import Float32Array, Ids, Mask
+from embstore.query.layer_data import StoredLayer
 from embstore.storage.card import Card, only_space
 from embstore.storage.sql.connections import Limits
 
@@ -27,7 +27,7 @@ Reading = (
 
 @dataclass(frozen=True)
 class SpaceItems:
-    """The items of a space that a page shows, by ascending id.
+    """The items of a space that a page shows, by ascending id, and the store that has them.
 
     Attributes:
         contexts: Distinct sentences of occurrences; empty for words and sentences.
@@ -35,6 +35,8 @@ class SpaceItems:
         spans: Start and end of each occurrence in its sentence, int64 (n, 2).
     """
 
+    store: Reading
+    card: Card
     ids: Ids  # item ids, int64 (n,)
     texts: list[str]  # texts (n)
     n_stored: int  # number of items of the space
@@ -53,24 +55,31 @@ class SpaceItems:
         )
         return replace(self, ids=self.ids[kept], texts=texts, context_of=context_of, spans=spans)
 
-    @cached_property
-    def lowered(self) -> list[str]:
-        """Texts in lower case, to search in."""
-        return [text.lower() for text in self.texts]
+    def vectors(self, layer: str) -> Float32Array:
+        """Return the vectors of one layer, float32 (n, dim)."""
+        ids, _, vectors = self.store.vectors(self.card.space, layer, where=self.where)
+        ordered: Float32Array = (
+            vectors if len(ids) == len(self.ids) else vectors[np.searchsorted(ids, self.ids)]
+        )
+        return ordered
+
+    def layers(self) -> list[StoredLayer]:
+        """Return all layers, with these items alone."""
+        only = None if len(self.ids) == self.n_stored else self.ids
+        catalog = self.store.catalog
+        return [StoredLayer(catalog, self.card, layer, only) for layer in self.card.layers]
 
     def suggest(self, typed: str, n: int = 12) -> list[str]:
         """Return texts for what is being typed: those that begin with it, then that contain it."""
         typed = typed.strip().lower()
         if not typed:
             return []
-        matching = {
-            text for text, lowered in zip(self.texts, self.lowered, strict=True) if typed in lowered
-        }
-        rank = {
-            text: (text.lower() != typed, not text.lower().startswith(typed), len(text), text)
-            for text in matching
-        }
-        return sorted(matching, key=rank.__getitem__)[:n]
+        ranks = [
+            (lowered != typed, not lowered.startswith(typed), len(text), text)
+            for text in {*self.texts}
+            if typed in (lowered := text.lower())
+        ]
+        return [text for *_, text in sorted(ranks)[:n]]
 
 
 def read_items(store: Reading, space: str) -> SpaceItems:
@@ -91,7 +100,7 @@ def read_items(store: Reading, space: str) -> SpaceItems:
     ids = np.asarray(rows["item_id"], np.int64)
     texts = [str(text) for text in rows["text"]]
     if not card.unit.has_context:
-        return SpaceItems(ids, texts, n_stored, where)
+        return SpaceItems(store, card, ids, texts, n_stored, where)
     context_ids, context_of = np.unique(
         np.asarray(rows["context_id"], np.int64), return_inverse=True
     )
@@ -100,7 +109,7 @@ def read_items(store: Reading, space: str) -> SpaceItems:
     )
     contexts = store.catalog.items(context_ids.tolist())
     shown = [contexts[item].text for item in context_ids.tolist()]
-    return SpaceItems(ids, texts, n_stored, where, shown, context_of, spans)
+    return SpaceItems(store, card, ids, texts, n_stored, where, shown, context_of, spans)
 
 
 def sample_where(n: int) -> str | None:

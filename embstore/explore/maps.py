@@ -27,7 +27,6 @@ from embstore.explore.items import (
 )
 from embstore.explore.rendering import calls, to_json
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.query.layer_data import StoredLayer
 from embstore.query.layer_maps import shared_basis
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.map_methods import SharedBasis, kept_of_some
@@ -52,7 +51,6 @@ Points = tuple[Ids, Positions]
 class SpaceMap:
     """A two-dimensional map of the items of a space in each layer."""
 
-    space: str
     items: SpaceItems
     layers: list[str]
     positions: Positions  # (layers, n, 2)
@@ -70,7 +68,7 @@ def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
         return pca_now(store, space)
     names, kept = ([row[name] for row in rows] for name in ("layer_name", "kept"))
     points = _stored_points(store, space, rows)
-    return _assemble(space, read_items(store, space), names, points, rows[0]["method"], kept)
+    return _assemble(read_items(store, space), names, points, rows[0]["method"], kept)
 
 
 def _map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
@@ -178,10 +176,9 @@ def pca_now(store: Reading, space: str) -> SpaceMap:
     Nothing is written.
     """
     items = read_items(store, space)
-    layers = _layers(store, space, items)
-    basis = SharedBasis.of(layers)
-    points = [basis.project(place) for place in range(len(layers))]
-    return _assemble(space, items, layer_names(store, space), points, "pca", None)
+    basis, names = SharedBasis.of(items.layers()), list(items.card.layers.names)
+    points = [basis.project(place) for place in range(len(names))]
+    return _assemble(items, names, points, "pca", None)
 
 
 def kept_now(store: Reading, space: str) -> list[float | None]:
@@ -191,21 +188,13 @@ def kept_now(store: Reading, space: str) -> list[float | None]:
     They take longer than the map itself.
     """
     shown = pca_now(store, space)
-    layers = _layers(store, space, shown.items)
     return [
         kept_of_some(data, shown.items.ids, positions, 0).share
-        for data, positions in zip(layers, shown.positions, strict=True)
+        for data, positions in zip(shown.items.layers(), shown.positions, strict=True)
     ]
 
 
-def _layers(store: Reading, space: str, items: SpaceItems) -> list[StoredLayer]:
-    card = card_of(store, space)
-    only = None if len(items.ids) == items.n_stored else items.ids
-    return [StoredLayer(store.catalog, card, layer, only) for layer in card.layers]
-
-
 def _assemble(
-    space: str,
     items: SpaceItems,
     layers: list[str],
     points: list[Points],
@@ -217,16 +206,7 @@ def _assemble(
         np.logical_and.reduce([np.isin(items.ids, ids, assume_unique=True) for ids, _ in points])
     )
     positions = [places[np.searchsorted(ids, items.ids)] for ids, places in points]
-    return SpaceMap(space, items, layers, np.stack(positions), method, kept)
-
-
-def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> Float32Array:
-    """Return the vectors of the items on a page in one layer, float32 (n, dim)."""
-    ids, _, vectors = store.vectors(space, layer, where=items.where)
-    ordered: Float32Array = (
-        vectors if len(ids) == len(items.ids) else vectors[np.searchsorted(ids, items.ids)]
-    )
-    return ordered
+    return SpaceMap(items, layers, np.stack(positions), method, kept)
 
 
 def pack(shown: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
@@ -242,7 +222,7 @@ def pack(shown: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
     span = np.where(high > low, high - low, 1)
     places = np.round((positions - low) / span * _LARGEST).astype("<u2")
     header = {
-        "space": shown.space,
+        "space": items.card.space,
         "method": shown.method,
         "layers": shown.layers,
         "kept": shown.kept,
@@ -295,7 +275,8 @@ def place(
         points = _stored_points(store, space, rows)
         pairs = zip(layers, points, strict=True)
         nearby = [
-            _among_nearest(store, space, layer, vectors[layer.id], *found) for layer, found in pairs
+            _among_nearest(store, space, layer, vectors[layer.id], *layer_points)
+            for layer, layer_points in pairs
         ]
         return {"places": nearby, "is_exact": False}
     if rows is None:
@@ -311,7 +292,7 @@ def place(
     fitted_on = card.layers.select(together).members
     exact = [basis.position(fitted_on.index(layer), vectors[layer.id]) for layer in layers]
     return {
-        "places": [None if found is None else found.tolist() for found in exact],
+        "places": [None if position is None else position.tolist() for position in exact],
         "is_exact": True,
     }
 

@@ -23,16 +23,8 @@ from embstore.base.errors import EmbstoreError, QueryError, UsageError, check_kn
 from embstore.base.summary import in_float64
 from embstore.base.table import Table, with_text_ids
 from embstore.base.text import OF_SPACE
-from embstore.explore.items import (
-    MOST,
-    SQL_LIMITS,
-    Reading,
-    SpaceItems,
-    card_of,
-    layer_names,
-    read_items,
-)
-from embstore.explore.maps import item_vectors, stored_maps
+from embstore.explore.items import MOST, SQL_LIMITS, Reading, SpaceItems, layer_names, read_items
+from embstore.explore.maps import stored_maps
 from embstore.explore.rendering import calls, command, python, shortened, svg
 from embstore.index import unit_vectors
 from embstore.metrics import all_metrics, get_metric
@@ -56,7 +48,8 @@ WITH pairs AS (
   JOIN embeddings b ON b.space = '{space}' AND b.layer = {layer} AND b.item_id = p.item_id_2
   WHERE p.unit = '{unit}'
 ), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
-SELECT *, {of_cosine} - {of_score} AS residual{more} FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""  # noqa: E501
+SELECT *, {of_cosine} - {of_score} AS residual{more} FROM used ORDER BY abs(residual) DESC, text, \
+text_2 LIMIT {n}"""
 _RANK = (
     "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) /"
     " greatest(count(*) OVER () - 1, 1)"
@@ -105,18 +98,17 @@ def metric(
         if option not in _SHARED:
             raise UsageError(f"unknown option {option!r}. Known: {', '.join(_SHARED)}.")
     shared = {key: value for key, value in options.items() if value not in (None, "", [])}
-    own_parameters = _parameters(store, name, parameters)
-    asked = {**shared, **own_parameters, **asdict(SQL_LIMITS)}
-    state = store.cache_state(name, **asked).to_dict()
+    of_metric = _parameters(store, name, parameters)
+    arguments = {**shared, **of_metric, **asdict(SQL_LIMITS)}
+    state = store.cache_state(name, **arguments).to_dict()
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
-    result = store.query(name, cache=is_stored, **asked)
+    result = store.query(name, cache=is_stored, **arguments)
     written = shared | {
-        key: ",".join(own_parameters[key]) if key in SETS else own_parameters[key]
-        for key in own_parameters
+        key: ",".join(value) if key in SETS else value for key, value in of_metric.items()
     }
     shown = {
         "command": command(f"query {name}", store.path, written),
-        "python": python("query", store.path, shared | own_parameters, name),
+        "python": python("query", store.path, shared | of_metric, name),
     }
     return table_json(result) | _picture(result, theme, width) | shown
 
@@ -338,29 +330,29 @@ def colours(
         sentences = [items.contexts[place] for place in items.context_of]
         coloured = _categories("sentence", sentences or items.texts)
     elif kind == "column":
-        coloured = _column(store, space, items, column or "")
+        coloured = _column(items, column or "")
     elif kind == "where":
         chosen = np.isin(items.ids, store.catalog.select(column or "", SQL_LIMITS, space=space))
         coloured = _categories(column or "", [*map(str, chosen.tolist())])
     elif kind == "norm":
-        norms = np.sqrt(square_norms(item_vectors(store, space, layer, items)))
+        norms = np.sqrt(square_norms(items.vectors(layer)))
         coloured = _numbers(f"norm, layer {layer}", norms)
     elif kind == "cluster":
-        coloured = _clusters(store, space, layer, items)
+        coloured = _clusters(items, layer)
     elif kind == "cosine":
-        coloured = _cosines(store, space, layer, items, text)
+        coloured = _cosines(items, layer, text)
     elif kind == "change":
-        coloured = _change(store, space, layer, items)
+        coloured = _change(items, layer)
     else:
-        coloured = _axis(store, space, layer, items, _words(positive), _words(negative))
+        coloured = _axis(items, layer, _words(positive), _words(negative))
     ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
     return {"ids": ids, **coloured}
 
 
-def _clusters(store: Reading, space: str, layer: str, items: SpaceItems) -> Document:
+def _clusters(items: SpaceItems, layer: str) -> Document:
     from embstore.metrics.numerics.neighbours import spherical_clusters
 
-    vectors = item_vectors(store, space, layer, items)
+    vectors = items.vectors(layer)
     units, rows = unit_vectors(vectors), np.flatnonzero(has_direction(vectors))
     numbers = np.full(len(units), -1)
     numbers[rows] = spherical_clusters(units[rows], _CLUSTERS)
@@ -381,28 +373,19 @@ def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[
     return ", ".join(list(dict.fromkeys(items.texts[place] for place in order))[:_NAMED_BY])
 
 
-def _cosines(
-    store: Reading, space: str, layer: str, items: SpaceItems, text: str | None
-) -> Document:
+def _cosines(items: SpaceItems, layer: str, text: str | None) -> Document:
     ids = [*map(str, items.ids.tolist())]
     if text not in ids:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
     place = ids.index(text)
-    vectors = item_vectors(store, space, layer, items)
+    vectors = items.vectors(layer)
     cosines, rows = np.full(len(vectors), np.nan), has_direction(vectors)
     if rows[place]:
         cosines[rows] = cosines_of(vectors[rows], vectors[place])
     return _numbers(f"cosine with {items.texts[place]}, layer {layer}", cosines)
 
 
-def _axis(
-    store: Reading,
-    space: str,
-    layer: str,
-    items: SpaceItems,
-    positive: list[str],
-    negative: list[str],
-) -> Document:
+def _axis(items: SpaceItems, layer: str, positive: list[str], negative: list[str]) -> Document:
     """Return the cosine of each item with the axis between two poles of words, as the metric
     ``axis`` does.
     """
@@ -411,27 +394,25 @@ def _axis(
     from embstore.query.layer_data import StoredLayer
     from embstore.query.request import ALL_ITEMS, MetricRequest
 
-    card = card_of(store, space)
+    card, catalog = items.card, items.store.catalog
     parameters = {"positive": positive, "negative": negative, "missing": "error"}
     request = MetricRequest(get_metric("axis"), parameters, ALL_ITEMS, SpaceFilter(), layer)
-    [case] = word_sets(store.catalog, request, card)
+    [case] = word_sets(catalog, request, card)
     [member] = card.layers.select(layer)
-    data = StoredLayer(store.catalog, card, member)
+    data = StoredLayer(catalog, card, member)
     ids, scores = cosines_with(data, find_axis(data, **case.inputs)[0])
     poles = " − ".join(", ".join(words) for words in (positive, negative))
     return _numbers(f"axis {poles}, layer {layer}", scores[np.searchsorted(ids, items.ids)])
 
 
-def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> Document:
-    names = layer_names(store, space)
+def _change(items: SpaceItems, layer: str) -> Document:
+    names = items.card.layers.names
     place = names.index(layer) if layer in names else len(names) - 1
     if place == 0:
         raise UsageError(
             "colour by change compares a layer with the one below: choose a layer above the first."
         )
-    below, above = (
-        item_vectors(store, space, name, items) for name in (names[place - 1], names[place])
-    )
+    below, above = map(items.vectors, names[place - 1 : place + 1])
     dots = np.concatenate(
         [np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)]
     )
@@ -443,15 +424,15 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> Docume
     )
 
 
-def _column(store: Reading, space: str, items: SpaceItems, column: str) -> Document:
+def _column(items: SpaceItems, column: str) -> Document:
     if not column.strip():
         raise UsageError("give an SQL expression over the item columns, as in: length(text)")
     check_expression(column)  # else an error would be about the statement that it is part of
-    unit = store.catalog.cards[space].unit.value
+    store, card = items.store, items.card
     stored = [*store.catalog.columns.types]
     names = [*stored, *OF_SPACE]
-    source, _ = joined_items(column, stored, space)
-    select = f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{unit}'"
+    source, _ = joined_items(column, stored, card.space)
+    select = f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{card.unit}'"
     values = dict(store.sql(select, **asdict(SQL_LIMITS)).fetchall())
     if not values:
         raise QueryError(f"{column} has no value for any item.")

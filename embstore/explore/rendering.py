@@ -12,6 +12,9 @@ from typing import Any
 from embstore.base.table import Table, plain
 from embstore.plot import PlotOptions, draw
 
+Arguments = Mapping[str, Any]
+"""Arguments of a method of Store, by name."""
+
 _OPTIONS = {
     "models": "model",
     "revisions": "revision",
@@ -24,9 +27,7 @@ _SAFE = 2**53 - 1  # JavaScript rounds larger integers
 _LONGEST = 2_000
 
 
-def command(
-    verb: str, path: Path, arguments: Mapping[str, Any], texts: tuple[str, ...] = ()
-) -> str:
+def command(verb: str, path: Path, arguments: Arguments, texts: tuple[str, ...] = ()) -> str:
     """Return a command for a shell."""
     parts = ["embstore", *verb.split(), "--store", str(path)]
     for name, value in arguments.items():
@@ -47,7 +48,7 @@ def command(
     return shlex.join([*parts, *texts])
 
 
-def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: Any) -> str:
+def python(method: str, path: Path, arguments: Arguments, *positional: Any) -> str:
     """Return a line of Python that calls a method of Store; arguments that are None or empty are
     left out.
     """
@@ -60,7 +61,7 @@ def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: A
     return f"embstore.Store({str(path)!r}).{method}({', '.join(written)})"
 
 
-def calls(verb: str, path: Path, arguments: Mapping[str, Any], *positional: str) -> dict[str, str]:
+def calls(verb: str, path: Path, arguments: Arguments, *positional: str) -> dict[str, str]:
     """Return a command, and the line of Python that does the same."""
     return {
         "command": command(verb, path, arguments, positional),

@@ -2,10 +2,8 @@
 one HTML file.
 """
 
-import csv
 import hashlib
 import html
-import io
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,13 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.base import __version__
+from embstore.base.csv_text import csv_lines
 from embstore.base.errors import QueryError, UsageError
 from embstore.base.messages import printable
 from embstore.base.progress import task
 from embstore.base.table import Table, table
 from embstore.explore.items import Reading
 from embstore.explore.maps import commands_of, find_map, kept_now, pack
-from embstore.explore.rendering import command, svg
+from embstore.explore.rendering import Arguments, command, svg
 from embstore.metrics import Metric, all_metrics
 from embstore.query.layer_data import sharing_neighbours
 
@@ -62,12 +61,14 @@ _PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the contents</a>
-<header><div class="brand"><span class="wordmark">embstore</span> <span>report on {name}</span></div></header>
+<header><div class="brand"><span class="wordmark">embstore</span> <span>report on \
+{name}</span></div></header>
 <div class="report">
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 <main id="main" tabindex="-1">
 <h1>{title}</h1>
-<p class="lead">Made by embstore {version}. Every table is in this file as CSV; the commands repeat it.</p>
+<p class="lead">Made by embstore {version}. Every table is in this file as CSV; the commands \
+repeat it.</p>
 {sections}
 </main>
 </div>
@@ -75,19 +76,24 @@ _PAGE = """<!DOCTYPE html>
 <script>{script}</script>
 </body>
 </html>
-"""  # noqa: E501
+"""
 _MAP = """<section id="map"><h2>Map</h2>
-<p>The items of a space in the plane, layer by layer. Distances in the plane are not distances in the space: the line
+<p>The items of a space in the plane, layer by layer. Distances in the plane are not distances in \
+the space: the line
 below says which share of the ten nearest neighbours the map keeps.</p>
-<div class="row"><span class="pair"><label for="space">Space</label><select id="space"></select></span>
-<span class="pair"><label for="find">Find</label><input id="find" type="search" list="found" autocomplete="off"></span>
+<div class="row"><span class="pair"><label for="space">Space</label><select \
+id="space"></select></span>
+<span class="pair"><label for="find">Find</label><input id="find" type="search" list="found" \
+autocomplete="off"></span>
 <datalist id="found"></datalist></div>
 <div class="row"><button id="play" type="button">Play</button><label for="layer">Layer</label>
-<input id="layer" type="range" min="0" step="0.01" value="0"><output id="depth" for="layer"></output></div>
-<div class="stage"><canvas id="plane" tabindex="0" role="img" aria-label="Map of the items"></canvas>
+<input id="layer" type="range" min="0" step="0.01" value="0"><output id="depth" \
+for="layer"></output></div>
+<div class="stage"><canvas id="plane" tabindex="0" role="img" aria-label="Map of the \
+items"></canvas>
 <canvas id="marks" aria-hidden="true"></canvas></div>
 <p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p>
-<pre>{commands}</pre></section>"""  # noqa: E501
+<pre>{commands}</pre></section>"""
 
 _LARGER = 1.6  # width of a window over that of a picture up to which the picture is shown in it
 
@@ -109,7 +115,7 @@ def report(
     store: Reading,
     reproduction: Table | None = None,
     recipe: str = "",
-    options: Mapping[str, Any] | None = None,
+    options: Arguments | None = None,
     spaces: Sequence[str] = (),
 ) -> str:
     """Return the HTML of a report, which opens without a network.
@@ -147,7 +153,7 @@ def report(
     return _page(name, sections, maps, [calls["command"] for calls in commands.values()])
 
 
-def _drift(store: Reading, info: Table, chosen: Mapping[str, Any]) -> Section:
+def _drift(store: Reading, info: Table, chosen: Arguments) -> Section:
     """Return the section of the items that change most and least over the layers of a space."""
     options = {**chosen, **_sample(info, _MOST_SEARCHED)}
     intro = "The items whose nearest neighbours change most and least from layer to layer."
@@ -183,7 +189,7 @@ def _contents(store: Reading, info: Table) -> Section:
     )
 
 
-def _reproduction(result: Table, name: str, store: Reading, options: Mapping[str, Any]) -> Section:
+def _reproduction(result: Table, name: str, store: Reading, options: Arguments) -> Section:
     """Return the section of the numbers of a paper: first what was measured, with its verdict."""
     first = ("figure", "variant", "model", "layer", "published", "measured", "verdict", "reason")
     columns = [*first, *(column for column in result.columns if column not in first)]
@@ -198,7 +204,7 @@ def _reproduction(result: Table, name: str, store: Reading, options: Mapping[str
     )
 
 
-def _metric(store: Reading, metric: Metric, info: Table, chosen: Mapping[str, Any]) -> Section:
+def _metric(store: Reading, metric: Metric, info: Table, chosen: Arguments) -> Section:
     """Return the section of a metric."""
     most = _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS
     options = {**chosen, **_sample(info, most)}
@@ -286,36 +292,26 @@ def _address(picture: str) -> str:
 
 
 def _table(result: Table, name: str, *, is_open: bool) -> str:
-    data = b64encode(_csv(result).encode()).decode()
+    rows = ([row[column] for column in result.columns] for row in result)
+    data = b64encode("".join(csv_lines(result.columns, rows)).encode()).decode()
     link = f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a>'
     shown = (
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of'
         f' {name}">{result._repr_html_()}</div>'
     )
     title = f"Table of {name.replace('-', ' ')}"
-    return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"  # noqa: E501
+    is_shown = " open" if is_open else ""
+    return f"<details{is_shown}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"
 
 
 def _card(name: str, fields: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<dt>{_text(key)}</dt><dd>{_text(value if isinstance(value, str) else json.dumps(value))}</dd>"  # noqa: E501
-        for key, value in fields.items()
-    )
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in fields.items()
+    }
+    rows = "".join(f"<dt>{_text(key)}</dt><dd>{_text(text)}</dd>" for key, text in texts.items())
     return (
         f'<details><summary>Card of {_text(name)}</summary><dl class="card">{rows}</dl></details>'
     )
-
-
-def _csv(result: Table) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(result.columns)
-    for row in result:
-        values = (row[column] for column in result.columns)
-        writer.writerow(
-            json.dumps(value) if isinstance(value, list | dict) else value for value in values
-        )
-    return text.getvalue()
 
 
 def _static(name: str) -> str:

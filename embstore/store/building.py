@@ -356,9 +356,10 @@ class BuildMethods(OpenStore):
             models, untrained = self._untrained(as_names(models))
         source_names = _source_names(sources, () if texts is not None else DEFAULT_SOURCES)
         given_texts = None if texts is None else _iterable(texts)
-        given = None if unit is None else parse_member(Unit, unit)
+        chosen_unit = None if unit is None else parse_member(Unit, unit)
         options = Options(
-            unit=given or Unit.SENTENCE,  # which takes every pooling: each unit checks its own
+            unit=chosen_unit
+            or Unit.SENTENCE,  # which takes every pooling: each unit checks its own
             poolings=tuple(parse_pooling(pooling) for pooling in as_names(poolings)),
             template=Template(template),
             layers=as_layers(layers),
@@ -389,13 +390,13 @@ class BuildMethods(OpenStore):
                 raise UsageError(
                     f"{option}= is about files, and texts are given alone. Leave it out."
                 )
-            has_columns = chosen is None and given in (None, Unit.OCCURRENCE)
+            has_columns = chosen is None and chosen_unit in (None, Unit.OCCURRENCE)
             of_python = (
                 GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
             )
         read = Sources(
             source_names,
-            given,
+            chosen_unit,
             as_names(columns),
             kept_columns,
             limit,
@@ -409,7 +410,13 @@ class BuildMethods(OpenStore):
         )
         with observing(progress):
             self.fetch_datasets(missing_datasets(source_names))
-            cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
+            cluster = _cluster(
+                on,
+                workers=workers,
+                worker_gpus=worker_gpus,
+                worker_cpus=worker_cpus,
+                ray_address=ray_address,
+            )
             if dry_run:
                 report = estimate(self._files, [read], as_names(models), options)
             else:
@@ -431,10 +438,10 @@ class BuildMethods(OpenStore):
                 known = {card.model: card for card in cards if card.untrained is not None}
         seeds = {known[name].untrained if name in known else None for name in names}
         for name in {*names} - {*known}:
-            if found := re.fullmatch(r"([^=/]+)-untrained-(\d+)", name):
+            if match := re.fullmatch(r"([^=/]+)-untrained-(\d+)", name):
                 raise UsageError(
                     f"there is no {name} in the store. Make it by its checkpoint and seed:"
-                    f" models={found[1]!r}, untrained={found[2]}"
+                    f" models={match[1]!r}, untrained={match[2]}"
                 )
         if len(seeds) > 1:
             raise UsageError(
@@ -446,13 +453,7 @@ class BuildMethods(OpenStore):
         return tuple(model_argument(known[name]) for name in names), seeds.pop()
 
 
-def _cluster(
-    on: str | None,
-    workers: int | None,
-    worker_gpus: float | None,
-    worker_cpus: int | None,
-    address: str | None,
-) -> "Callable[[StoreFiles], Cluster] | None":
+def _cluster(on: str | None, **options: Any) -> "Callable[[StoreFiles], Cluster] | None":
     """Return the function that connects to the cluster of a build, given the files of the store;
     None for none.
 
@@ -460,21 +461,16 @@ def _cluster(
         UnknownNameError: ``on`` is not ``ray``.
         UsageError: An option of a cluster is given without ``on``, or is out of range.
     """
-    given = {
-        "workers": workers,
-        "worker_gpus": worker_gpus,
-        "worker_cpus": worker_cpus,
-        "ray_address": address,
-    }
     if on is None:
-        if names := [name for name, value in given.items() if value is not None]:
-            raise UsageError(f"`{names[0]}` is an option of builds on a cluster: add on='ray'.")
+        for name, value in options.items():
+            if value is not None:
+                raise UsageError(f"`{name}` is an option of builds on a cluster: add on='ray'.")
         return None
     check_known("cluster", on, ("ray",))
     from embstore.build.on_ray import Cluster, ClusterOptions
 
-    options = ClusterOptions(workers, worker_gpus, worker_cpus, address)
-    return lambda files: Cluster(options, files)
+    cluster_options = ClusterOptions(*options.values())
+    return lambda files: Cluster(cluster_options, files)
 
 
 def _source_names(sources: SourceNames | None, default: Sequence[str]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class InteropMethods(OpenStore):
         *,
         format: str | None = None,
         unit: str | None = None,
-        layers: str | int | Sequence[int] | None = None,
+        layers: LayerSpec | None = None,
         texts: StrPath | None = None,
         column: str | None = None,
         vector_column: str | None = None,
@@ -109,7 +109,7 @@ class InteropMethods(OpenStore):
         array: "ArrayLike",
         *,
         unit: str = "word",
-        layers: str | int | Sequence[int] | None = None,
+        layers: LayerSpec | None = None,
         dtype: str | None = None,
         index: str = "auto",
         progress: bool | Observer = False,
@@ -199,7 +199,7 @@ class InteropMethods(OpenStore):
         space: str | None = None,
         *,
         format: str | None = None,
-        layers: "LayerSpec | None" = None,
+        layers: LayerSpec | None = None,
         transforms: Names = (),
         keep: Names = (),
         force: bool = False,
@@ -247,11 +247,7 @@ class InteropMethods(OpenStore):
 
 
 def _options(
-    name: str,
-    unit: str | None,
-    layers: str | int | Sequence[int] | None,
-    dtype: str | None,
-    index: str,
+    name: str, unit: str | None, layers: LayerSpec | None, dtype: str | None, index: str
 ) -> "ImportOptions":
     """Return the options of an import."""
     from embstore.interop.importing import ImportOptions

@@ -16,7 +16,17 @@ from embstore.base.keywords import Names, as_names
 from embstore.base.table import Table
 from embstore.storage.card import only_space
 from embstore.storage.catalog import Catalog
-from embstore.store import opened
+from embstore.store.opened import (
+    FilterOptions,
+    LayerSpec,
+    OpenStore,
+    QueryOptions,
+    SpaceFilters,
+    as_filters,
+    as_layers,
+    as_limits,
+    metric_request,
+)
 from embstore.store.result import Result
 
 if TYPE_CHECKING:
@@ -32,12 +42,12 @@ if TYPE_CHECKING:
     from embstore.storage.views.users_sql import SqlResult
 
 
-class LookupMethods(opened.OpenStore):
+class LookupMethods(OpenStore):
     """Compute and explain metrics; look up items, their neighbours and their vectors."""
 
     @overload
     def query(
-        self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[opened.QueryOptions]
+        self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[QueryOptions]
     ) -> Result: ...
     @overload
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Result: ...
@@ -107,7 +117,7 @@ class LookupMethods(opened.OpenStore):
         """
         from embstore.query.metric import query
 
-        request = opened.metric_request(metric, **parameters)
+        request = metric_request(metric, **parameters)
         return self._ask_table(lambda catalog: query(catalog, request, cache=cache))
 
     def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
@@ -117,7 +127,7 @@ class LookupMethods(opened.OpenStore):
         """
         from embstore.query.metric import cache_state
 
-        request = opened.metric_request(metric, **options)
+        request = metric_request(metric, **options)
         return self._ask(lambda catalog: cache_state(catalog, request))
 
     def explain_query(
@@ -186,7 +196,7 @@ class LookupMethods(opened.OpenStore):
         texts: Names = (),
         *,
         marked: Names = (),
-        layers: opened.LayerSpec = "top",
+        layers: LayerSpec = "top",
         k: int = 10,
         embed: bool = False,
         download: bool = False,
@@ -197,7 +207,7 @@ class LookupMethods(opened.OpenStore):
         negative: Names = (),
         method: str = "3cosadd",
         vector: "ArrayLike | None" = None,
-        **filters: Unpack[opened.FilterOptions],
+        **filters: Unpack[FilterOptions],
     ) -> Result:
         """Find the k nearest items of each text by cosine, without the text itself.
 
@@ -249,13 +259,13 @@ class LookupMethods(opened.OpenStore):
 
         wanted = _wanted(texts, marked, positive, negative, method, vector)
         steps = Selection(transforms=as_names(transforms)).steps
-        spaces, candidates = opened.as_filters(self.neighbours, filters, opened.FilterOptions)
+        spaces, candidates = as_filters(self.neighbours, filters, FilterOptions)
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask_table(
             lambda catalog: neighbours(
                 catalog,
                 spaces=spaces,
-                layers=opened.as_layers(layers),
+                layers=as_layers(layers),
                 k=operator.index(k),
                 embed=embedder,
                 transforms=steps,
@@ -272,12 +282,12 @@ class LookupMethods(opened.OpenStore):
         texts: Names = (),
         *,
         marked: Names = (),
-        layers: opened.LayerSpec = "all",
+        layers: LayerSpec = "all",
         embed: bool = False,
         download: bool = False,
         allow_pickle: bool = False,
         transforms: Names = (),
-        **filters: Unpack[opened.SpaceFilters],
+        **filters: Unpack[SpaceFilters],
     ) -> Result:
         """Compute the cosine of each pair of texts, in every space and layer, exactly in float64.
 
@@ -310,11 +320,9 @@ class LookupMethods(opened.OpenStore):
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         steps = Selection(transforms=as_names(transforms)).steps
-        spaces, _ = opened.as_filters(self.cosine, filters, opened.SpaceFilters)
+        spaces, _ = as_filters(self.cosine, filters, SpaceFilters)
         return self._ask_table(
-            lambda catalog: cosines(
-                catalog, queries, spaces, opened.as_layers(layers), embedder, steps
-            )
+            lambda catalog: cosines(catalog, queries, spaces, as_layers(layers), embedder, steps)
         )
 
     def vectors(
@@ -360,7 +368,7 @@ class LookupMethods(opened.OpenStore):
                 f"vectors are of one layer. Of several: [store.vectors(space, n) for n in {layer}]"
             )
         check_known("treatment of missing words", missing, ("error", "skip"))
-        selection = Selection(where, limits=opened.as_limits(timeout, memory))
+        selection = Selection(where, limits=as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
         names = as_names(columns)
         return self._ask(
@@ -373,7 +381,7 @@ class LookupMethods(opened.OpenStore):
         *,
         span: Names = (),
         targets: str | None = None,
-        **filters: Unpack[opened.SpaceFilters],
+        **filters: Unpack[SpaceFilters],
     ) -> Result:
         """Return the texts of datasets and files that have no vector in the spaces.
 
@@ -398,7 +406,7 @@ class LookupMethods(opened.OpenStore):
         from embstore.sources.rows import Targets
 
         of_files = Targets.parse(targets, span)
-        spaces, _ = opened.as_filters(self.missing, filters, opened.SpaceFilters)
+        spaces, _ = as_filters(self.missing, filters, SpaceFilters)
         return self._ask_table(
             lambda catalog: missing(catalog, as_names(sources), spaces, of_files)
         )
@@ -470,7 +478,7 @@ class LookupMethods(opened.OpenStore):
                 raise this too.
             DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
-        limits = opened.as_limits(timeout, memory)
+        limits = as_limits(timeout, memory)
         return self._ask(lambda catalog: catalog.sql(select, limits, parameters))
 
     def sql_views(self) -> Result:

@@ -8,6 +8,7 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, StrPath, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
+from embstore.storage.cache import StoreFiles
 from embstore.store.opened import (
     LayerSpec,
     OpenStore,
@@ -173,7 +174,7 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.exchange.copies import Selection, copy_store
 
-        source, selection = _source(other)._files, Selection(as_names(spaces))  # noqa: SLF001
+        source, selection = _source(other), Selection(as_names(spaces))
         with self._writing(dry_run=dry_run) as files, observing(progress):
             return copy_store(source, files, selection, "merge", dry_run=dry_run)
 
@@ -286,7 +287,8 @@ class MaintenanceMethods(OpenStore):
             raise UsageError(
                 f"{place} takes no changes. Push into a folder that the web server serves."
             )
-        with OpenStore(dest, options)._writing(dry_run=dry_run) as files, observing(progress):  # noqa: SLF001
+        other = OpenStore(dest, options)
+        with other._writing(dry_run=dry_run) as files, observing(progress):  # noqa: SLF001
             return copy_store(self._files, files, selection, "push", dry_run=dry_run)
 
     def pull(
@@ -320,13 +322,14 @@ class MaintenanceMethods(OpenStore):
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), _source(source, options)
         with self._writing(dry_run=dry_run) as files, observing(progress):
-            return copy_store(other._files, files, selection, "pull", dry_run=dry_run)  # noqa: SLF001
+            return copy_store(other, files, selection, "pull", dry_run=dry_run)
 
 
-def _source(other: StrPath | OpenStore, options: Mapping[str, str] | None = None) -> OpenStore:
-    """Return the store to copy from, which has no default."""
+def _source(other: StrPath | OpenStore, options: Mapping[str, str] | None = None) -> StoreFiles:
+    """Return the files of the store to copy from, which has no default."""
     if other is None:
         raise UsageError(
             "there is no default for the store to copy from. Name it by its folder or URL."
         )
-    return other if isinstance(other, OpenStore) else OpenStore(other, options)
+    store = other if isinstance(other, OpenStore) else OpenStore(other, options)
+    return store._files  # noqa: SLF001
