@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from embstore.base.arrays import Float64Array
+from embstore.base.arrays import Float64Array, has_direction
 from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import Unit
 from embstore.metrics.data import Words
@@ -32,17 +32,17 @@ def find_axis(
     poles, sizes = [], []
     for words in (positive, negative):
         ids, vectors = data.gather(words.ids)
-        has_direction = (vectors != 0).any(axis=1)
+        is_used = (vectors != 0).any(axis=1)
         lost = [
             text
             for text, item in zip(words.texts, words.ids, strict=True)
-            if item not in ids[has_direction]
+            if item not in ids[is_used]
         ]
         if lost and missing == "error":
             raise NotComputable(
                 f"no vector, or a zero vector, of {first_of(lost, MOST_NAMED)} (missing: error)"
             )
-        ids, vectors = ids[has_direction], vectors[has_direction].astype(np.float64)
+        ids, vectors = ids[is_used], vectors[is_used].astype(np.float64)
         if not len(ids):
             raise NotComputable("a pole has no word left")
         poles.append((_with_nearest(data, ids, vectors, k) if k else vectors).mean(axis=0))
@@ -56,25 +56,13 @@ def find_axis(
 
 def _with_nearest(data: LayerData, ids: Ids, vectors: Float64Array, k: int) -> Float64Array:
     """Return the mean of each vector (n, dim) and those of its k nearest other items."""
-    units, _ = unit_rows(vectors)
-
-    def nearest(block_ids: Ids, block: Block) -> tuple[Float64Array, Ids]:
-        others, is_zero = unit_rows(block)
-        cosines = others @ units.T
-        cosines[is_zero] = -np.inf
-        cosines[block_ids[:, None] == ids] = -np.inf
-        kept = np.argsort(-cosines, axis=0, kind="stable")[:k]
-        return np.take_along_axis(cosines, kept, axis=0), block_ids[kept]
-
-    parts = list(data.map_with_ids(nearest))
-    cosines, neighbours = (np.concatenate([part[number] for part in parts]) for number in (0, 1))
+    parts = data.map_with_ids(lambda block_ids, block: block_ids[has_direction(block)])
+    with_direction = np.sort(np.concatenate([*parts]))
+    nearest, _ = data.neighbours_of(ids, k, with_direction)
     means = np.empty_like(vectors)
-    for number in range(len(vectors)):
-        order = np.lexsort((neighbours[:, number], -cosines[:, number]))[:k]
-        chosen = neighbours[order[np.isfinite(cosines[order, number])], number]
-        means[number] = np.concatenate(
-            [vectors[number : number + 1], data.gather(np.sort(chosen))[1]]
-        ).mean(axis=0)
+    for number, positions in enumerate(nearest):
+        _, others = data.gather(np.sort(with_direction[positions]))
+        means[number] = np.concatenate([vectors[number : number + 1], others]).mean(axis=0)
     return means
 
 
@@ -118,6 +106,7 @@ def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Arr
     needs="word sets",
     units=(Unit.WORD, Unit.SENTENCE),
     label="Semantic axis",
+    version=2,
 )
 def axis(
     data: LayerData,

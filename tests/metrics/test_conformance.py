@@ -154,7 +154,7 @@ CASES = [
         "axis",
         "rotation scale zeros",
         {"top": 3, "k": 2},
-        "none one two three opposite equal zero one-zero lone orthogonal",
+        "none one two three opposite equal zero one-zero lone line orthogonal",
     ),
     Case(
         "knn",

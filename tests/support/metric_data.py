@@ -63,6 +63,11 @@ class Arrays:
             ids, x = ids[first], x[first]
         return (ids, *plain_neighbours(x, k, distance))
 
+    def neighbours_of(self, items, k, only):
+        ids, x = self.gather(only)
+        rows = np.searchsorted(ids, items)
+        return tuple(values[rows] for values in plain_neighbours(x, k, "cosine"))
+
 
 seeds = st.integers(0, 2**32 - 1)
 
