@@ -125,6 +125,8 @@ class Affine:
             the components of the result, since no map here rotates the axes.
         left: Left factor, (components of x, rank). The rank is 0 if each output depends on one
             input component.
+        matrix: All of the linear part, (components of x, dim), of a map that is applied sooner by
+            it: the last form of a map, to which nothing is added.
         rounding_error: Bound on the rounding error of each output component, (dim,). A result that
             is no longer than this vector becomes exactly zero, since its direction is unknown.
     """
@@ -134,8 +136,9 @@ class Affine:
     shift: Float64Array  # vector subtracted first, (components of x,)
     offset: Float64Array  # vector added last, (dim,)
     left: Float64Array
-    right: Float64Array | None  # right factor, (rank, dim); None for the identity
+    right: Float64Array  # right factor, (rank, dim)
     rounding_error: Float64Array
+    matrix: Float64Array | None = None
 
     @classmethod
     def identity(cls, dim: int) -> "Affine":
@@ -159,7 +162,7 @@ class Affine:
     @property
     def mixing_matrix(self) -> Float64Array:
         """Product left · right, shape (components of x, dim)."""
-        return self.left if self.right is None else self.left @ self.right
+        return self.left @ self.right
 
     def __call__(self, block: NDArray[np.floating]) -> Float64Array:
         """Apply the map to vectors (n, components of x); return the transformed vectors, float64
@@ -167,17 +170,15 @@ class Affine:
         """
         y = block - self.shift
         with linear_algebra.ignore_spurious_flags():
-            mixed = y @ self.left if self.left.shape[1] else None
-            if mixed is not None and self.right is not None:
-                mixed = mixed @ self.right
-        if mixed is not None and not self.scale.any():
-            result = mixed
-        else:
-            result = y if self.dim == len(self.shift) else np.take(y, self.columns, axis=1)
-            if (self.scale != 1).any():
-                result *= self.scale
-            if mixed is not None:
-                result += mixed
+            if self.matrix is not None:
+                result = y @ self.matrix
+            else:
+                mixed = y @ self.left @ self.right if self.left.shape[1] else None
+                result = y if self.dim == len(self.shift) else np.take(y, self.columns, axis=1)
+                if (self.scale != 1).any():
+                    result *= self.scale
+                if mixed is not None:
+                    result += mixed
         if self.offset.any():
             result += self.offset
         if self.rounding_error.any():
@@ -188,16 +189,17 @@ class Affine:
         """Return the product of the matrix of the linear part with ``vectors`` (dim, m),
         (components of x, m).
         """
-        result = self.left @ (vectors if self.right is None else self.right @ vectors)
+        result = self.left @ (self.right @ vectors)
         result[self.columns] += self.scale[:, None] * vectors
         return result
 
     def scaled(self, factors: Float64Array) -> "Affine":
         """Return the map followed by a multiplication of each component by its factor, (dim,)."""
-        right = None if self.right is None else self.right * factors
-        left = self.left * factors if self.right is None else self.left
         return replace(
-            self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right
+            self,
+            scale=self.scale * factors,
+            offset=self.offset * factors,
+            right=self.right * factors,
         )
 
     def select(self, dims: Int64Array) -> "Affine":
@@ -209,8 +211,7 @@ class Affine:
             columns=self.columns[dims],
             scale=self.scale[dims],
             offset=self.offset[dims],
-            left=self.left[:, dims] if self.right is None else self.left,
-            right=None if self.right is None else self.right[:, dims],
+            right=self.right[:, dims],
         )
 
     def without(self, directions: Float64Array) -> "Affine":
@@ -218,21 +219,16 @@ class Affine:
         y.
         """
         left = np.concatenate([self.left, -self.times(directions)], axis=1)
-        right = np.eye(self.dim) if self.right is None else self.right
-        return replace(self, left=left, right=np.concatenate([right, directions.T]))
+        return replace(self, left=left, right=np.concatenate([self.right, directions.T]))
 
     def collapsed(self) -> "Affine":
-        """Return the same map with the factors multiplied into one matrix, if that is cheaper to
-        apply.
-        """
-        if (
-            self.right is None
-            or self.left.shape[1] * (len(self.shift) + self.dim) <= len(self.shift) * self.dim
-        ):
+        """Return the same map with its linear part as one matrix, if that is cheaper to apply."""
+        n_inputs = len(self.shift)
+        if self.left.shape[1] * (n_inputs + self.dim) <= n_inputs * self.dim:
             return self
-        matrix = self.mixing_matrix.copy()
+        matrix = self.mixing_matrix
         matrix[self.columns, np.arange(self.dim)] += self.scale
-        return replace(self, scale=np.zeros(self.dim), left=matrix, right=None)
+        return replace(self, matrix=matrix)
 
 
 class _Fitting:
