@@ -90,9 +90,9 @@ def _stored(ctx: Context, column: str) -> list[str]:
 
 def known_datasets() -> list[str]:
     """Return the names of the datasets, for completion."""
-    from embstore.sources.datasets import known_datasets
+    from embstore.sources.datasets import DATASETS
 
-    return sorted(known_datasets())
+    return sorted(DATASETS)
 
 
 def divided(values: Values) -> Values:

@@ -17,6 +17,11 @@ def as_names(names: str | Iterable[str] | None) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else () if names is None else tuple(names)
 
 
+def python_value(value: Any) -> Any:
+    """Return a scalar of NumPy as one of Python; other values as they are."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
 def check_types(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Raise UsageError for a string or number, or for a member of several values, that has none of
     the types in its annotation.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array, Int64Array
 from embstore.base.chart import Chart
 from embstore.base.errors import EmbstoreError, UsageError, check_known
+from embstore.base.keywords import python_value
 from embstore.base.space import Unit, same_spelling
 from embstore.base.summary import Summary
 from embstore.metrics.parts import Parts
@@ -31,10 +32,20 @@ Block = NDArray[np.floating]
 T = TypeVar("T")
 
 Need = Literal[
-    "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets",
-    "word contexts", "contexts",
-    "column", "labels", "layers", "order",
-]  # fmt: skip
+    "summary",
+    "vectors",
+    "neighbours",
+    "pairs",
+    "analogies",
+    "lexicon",
+    "word sets",
+    "word contexts",
+    "contexts",
+    "column",
+    "labels",
+    "layers",
+    "order",
+]
 """The input of a metric.
 
 ``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes
@@ -223,8 +234,7 @@ class Parameter:
         """Return a value with NumPy's numbers and truth values as Python's, and several strings as
         a tuple.
         """
-        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-            value = value.item()
+        value = python_value(value)
         if self.takes_numbers and isinstance(value, int | list | tuple):
             numbers = [value] if isinstance(value, int) else value
             if numbers and all(type(number) in (int, float) for number in numbers):

@@ -15,7 +15,7 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
-from embstore.sources.datasets import find_dataset, known_datasets
+from embstore.sources.datasets import DATASETS, find_dataset
 from embstore.storage.answers import stored_metrics
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
@@ -132,7 +132,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
         return _cite_command(name)
     if name in METRICS or name in (metrics := all_metrics()[0]):
         return _cite_metric(METRICS.get(name) or metrics[name])
-    if name in known_datasets():
+    if name in DATASETS:
         return _cite_dataset(name)
     if name in publications():
         return _entries([name]), []
@@ -143,7 +143,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     if name in SHORT_NAMES or _publication_keys(name):
         return _cite_checkpoint(name)
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
-    known = dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES])
+    known = dict.fromkeys([SOFTWARE, *metrics, *DATASETS, *spaces, *SHORT_NAMES])
     if os.path.isfile(name):
         raise UsageError(
             f"{name} is a file: name the metrics and the spaces of its results, or give a"

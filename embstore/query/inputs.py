@@ -137,7 +137,7 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
         UnknownNameError: The dataset is neither stored nor known by name.
         QueryError: It is of another kind, or stored for other units. The kind is checked first.
     """
-    from embstore.sources.datasets import find_dataset, known_datasets
+    from embstore.sources.datasets import DATASETS, find_dataset
     from embstore.sources.opening import missing_file
     from embstore.sources.own import find_file
 
@@ -154,7 +154,7 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
         if Path(path := name.partition(":")[0]).suffix:
             raise missing_file(path)
         hint = "A file of your own is given by its path, as in pairs.csv."
-        names = dict.fromkeys([*catalog.dataset_names, *known_datasets()])
+        names = dict.fromkeys([*catalog.dataset_names, *DATASETS])
         raise UnknownNameError("dataset", name, names, hint)
     columns, refused = None, None
     for each in (unit, *Unit):

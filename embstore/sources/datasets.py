@@ -404,11 +404,6 @@ DATASETS: Mapping[str, source.DatasetSpec] = {spec.name: spec for spec in (WORDS
 """Name → dataset that embstore knows."""
 
 
-def known_datasets() -> dict[str, source.DatasetSpec]:
-    """Return name → dataset."""
-    return dict(DATASETS)
-
-
 def find_dataset(spec: str) -> source.DatasetSpec | None:
     """Return the dataset named by ``name`` or ``name:size``; None if there is none."""
     name = source_name(spec).partition(":")[0]
@@ -417,12 +412,14 @@ def find_dataset(spec: str) -> source.DatasetSpec | None:
 
 def get_datasets(specs: Iterable[str]) -> dict[str, source.DatasetSpec]:
     """Return the datasets named by ``name`` or ``name:size``, each once."""
-    found = {spec: find_dataset(spec) for spec in specs}
-    for spec, dataset in found.items():
+    datasets: dict[str, source.DatasetSpec] = {}
+    for spec in specs:
+        dataset = find_dataset(spec)
         if dataset is None:
             hint = "Pairs of your own are stored by: embstore datasets add NAME FILE"
-            raise UnknownNameError("dataset", spec, known_datasets(), hint)
-    return {spec: dataset for spec, dataset in found.items() if dataset is not None}
+            raise UnknownNameError("dataset", spec, DATASETS, hint)
+        datasets[spec] = dataset
+    return datasets
 
 
 def open_dataset(spec: str, dataset: source.DatasetSpec) -> source.Source:
@@ -461,8 +458,6 @@ def fetch_dataset(name: str) -> Path | None:
     spec = _get_dataset(name)
     if not isinstance(file := spec.content, source.DataFile):
         return None
-    if file.address is None:
-        return source.check_cached(spec, file)
     path = source.path_of(file)
     if not (is_file(path) and file_sha256(path) == file.sha256):
         source.download(spec, file)
@@ -475,7 +470,7 @@ def _get_dataset(name: str) -> source.DatasetSpec:
     """
     spec = find_dataset(name)
     if spec is None or ":" in name:
-        raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")
+        raise UnknownNameError("dataset", name, DATASETS, "embstore datasets lists them.")
     return spec
 
 
@@ -538,7 +533,7 @@ def list_datasets(specs: Collection[source.DatasetSpec] | None = None) -> Table:
     reasons and remedies.
     """
     if specs is None:
-        specs = known_datasets().values()
+        specs = DATASETS.values()
     rows, notes = [], []
     for spec in specs:
         try:

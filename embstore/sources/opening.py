@@ -14,8 +14,9 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
+from embstore.base.keywords import python_value
 from embstore.sources import rows
-from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
+from embstore.sources.datasets import DATASETS, find_dataset, open_dataset
 from embstore.sources.files import (
     Lines,
     decode_lines,
@@ -26,7 +27,7 @@ from embstore.sources.files import (
     text_reader,
 )
 from embstore.sources.own import questions_in
-from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
+from embstore.sources.source import File, Source
 from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import TABLES, open_table
 
@@ -94,7 +95,7 @@ def open_source(
         )
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
-        if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
+        if targets is not None:
             raise UsageError(
                 f"the texts of the dataset {spec!r} have no targets: leave out `span` and"
                 " `targets`."
@@ -103,7 +104,7 @@ def open_source(
     if not spec:
         raise UsageError(
             f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset:"
-            f" {', '.join(known_datasets())}."
+            f" {', '.join(DATASETS)}."
         )
     path = Path(spec)
     file = File.at(path)
@@ -180,9 +181,9 @@ def missing_file(spec: str) -> UnknownNameError | SourceError:
         )
         if near:
             hint += f" Files with similar names: {', '.join(near)}."
-        return UnknownNameError("dataset", spec, known_datasets(), hint)
-    near += nearest(path.stem, known_datasets())
-    others = f"Check the path, or name a dataset: {', '.join(known_datasets())}."
+        return UnknownNameError("dataset", spec, DATASETS, hint)
+    near += nearest(path.stem, DATASETS)
+    others = f"Check the path, or name a dataset: {', '.join(DATASETS)}."
     return SourceError(
         f"{spec} does not exist. " + (f"Did you mean {' or '.join(near)}?" if near else others)
     )
@@ -215,13 +216,14 @@ def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
             raise SourceError(
                 f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file."
             )
-        if (given := unread.pop()) is None:
+        text_stream = unread.pop()
+        if text_stream is None:
             raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
         # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are
         # reported.
-        binary = getattr(given, "buffer", given)
-        if isinstance(given, StringIO):
-            binary = BytesIO(given.read().encode("utf-8", "surrogatepass"))
+        binary = getattr(text_stream, "buffer", text_stream)
+        if isinstance(text_stream, StringIO):
+            binary = BytesIO(text_stream.read().encode("utf-8", "surrogatepass"))
         yield from decode_lines(cast("BinaryIO", binary), _STDIN_NAME)
 
     return lines
@@ -241,13 +243,8 @@ class GivenTexts:
         """Return texts with the targets :data:`SPAN` if the first one has these columns."""
         members = iter(texts)
         first = list(islice(members, 1))
-        has_span = any(
-            isinstance(member, tuple)
-            and isinstance(member[-1], Mapping)
-            and {*SPAN.columns} <= member[-1].keys()
-            for member in first
-            if not isinstance(member, tuple) or member
-        )
+        columns = first[0][-1] if first and isinstance(first[0], tuple) and first[0] else None
+        has_span = isinstance(columns, Mapping) and {*SPAN.columns} <= columns.keys()
         return cls(chain(first, members), SPAN if has_span else None)
 
     def open(self, keep: rows.Keep) -> Source:
@@ -273,7 +270,9 @@ def _read(
                     raise SourceError(
                         f"{origin} has no column {absent[0]!r} for its target. Every text needs it."
                     )
-                span = targets.find(row.text, [_plain(columns[name]) for name in of_target], origin)
+                span = targets.find(
+                    row.text, [python_value(columns[name]) for name in of_target], origin
+                )
                 parted.count(row.text, span, origin)
                 spans = (span,)
             kept = (
@@ -287,7 +286,7 @@ def _read(
                     " unknown."
                 )
             row = rows.Row(
-                row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans
+                row.text, origin, {name: python_value(columns[name]) for name in kept}, spans=spans
             )
         yield row
     yield from parted.remarks()
@@ -311,8 +310,3 @@ def _parts(member: object, origin: str) -> tuple[str | None, Mapping[str, Any]]:
             " columns."
         )
     return None if text is None else str(text), columns
-
-
-def _plain(value: Any) -> Any:
-    """Return a scalar of NumPy as one of Python; other values as they are."""
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value

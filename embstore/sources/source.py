@@ -17,8 +17,8 @@ from embstore.base.space import Unit
 from embstore.sources.files import file_sha256, is_file, status
 from embstore.sources.rows import Blank, Row, Rows, no_texts
 
-WORD_LIST, LEXICON, ANALOGIES = "word list", "lexicon", "analogies"
-WORD_PAIRS, SENTENCE_PAIRS, OCCURRENCE_PAIRS = "word pairs", "sentence pairs", "occurrence pairs"
+WORD_LIST, LEXICON = "word list", "lexicon"
+WORD_PAIRS, SENTENCE_PAIRS = "word pairs", "sentence pairs"
 ValueType = type[int] | type[float] | type[str]
 
 
@@ -29,7 +29,7 @@ class DataFile:
     name: str  # path of the file within the folder of datasets
     sha256: str
     read: Callable[[Path], Iterator[Row]]
-    address: str | None = None  # URL of the download; None for a user's own table
+    address: str  # URL of the download
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
     if not is_file(path):
         raise SourceError(
             f"the dataset {spec.name!r} is not at hand: there is no {path}. Run:"
-            f" {_command(spec, file)}"
+            f" embstore datasets fetch {spec.name}"
         )
     if damage := describe_damage(spec):
         raise SourceError(damage)
@@ -170,16 +170,8 @@ def describe_damage(spec: DatasetSpec) -> str | None:
         return None
     return (
         f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {sha256}, and should"
-        f" be {file.sha256}. It was altered or is another file. Get it anew: {_command(spec, file)}"
-    )
-
-
-def _command(spec: DatasetSpec, file: DataFile) -> str:
-    """Return the command that restores the file of a dataset."""
-    return (
-        f"embstore datasets fetch {spec.name}"
-        if file.address
-        else f"embstore datasets add {spec.name} FILE"
+        f" be {file.sha256}. It was altered or is another file. Get it anew: embstore datasets"
+        f" fetch {spec.name}"
     )
 
 
