@@ -56,7 +56,6 @@ def test_nearest_finds_names_by_a_part_and_compares_no_digits():
         "minilm.sentence.mean",
     ]
     assert nearest("lex", ["simlex999"]) == ["simlex999"]
-    assert nearest("lex", ["simlex999"], by_part=False) == []
     assert nearest("500", ["checkpoint-0", "checkpoint-500"]) == ["checkpoint-500"]
     assert nearest("13", ["1", "3", "12"]) == []
 

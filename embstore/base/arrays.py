@@ -149,11 +149,9 @@ def positions_of(ids: Int64Array, ascending: Int64Array) -> Positions:
     return np.where(ascending[places] == ids, places, -1)
 
 
-def slices(stop: int, size: int, start: int = 0) -> list[slice]:
-    """Cut the range from ``start`` to ``stop`` into slices of ``size``; the last one may be
-    shorter.
-    """
-    return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
+def slices(stop: int, size: int) -> list[slice]:
+    """Cut the range up to ``stop`` into slices of ``size``; the last one may be shorter."""
+    return [slice(first, min(stop, first + size)) for first in range(0, stop, size)]
 
 
 def batches(items: Iterable[T], sizes: Iterable[int], most: int) -> Iterator[list[T]]:

@@ -77,10 +77,12 @@ def _problem(mode: int, *, folder: bool) -> str | None:
     if stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode):
         return None
     types = {
-        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFREG: "a file",
         stat.S_IFIFO: "a named pipe",
         stat.S_IFSOCK: "a socket",
-    }  # fmt: skip
+    }
     actual = types.get(stat.S_IFMT(mode), "a device")
     return (
         f"it is {actual} where a {expected} should be. Put the {expected} itself there, or remove"

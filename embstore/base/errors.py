@@ -187,7 +187,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…"
 
 
-def nearest(name: str, known: Iterable[str], n: int = 3, *, by_part: bool = True) -> list[str]:
+def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     """Return up to ``n`` known names that are spelt like ``name``, the most similar first, then
     those that contain it.
 
@@ -204,7 +204,6 @@ def nearest(name: str, known: Iterable[str], n: int = 3, *, by_part: bool = True
     ]
     close = [] if wanted.isdecimal() else get_close_matches(wanted, lowered, n=n)
     containing = sorted(
-        (candidate for candidate in lowered if by_part and len(wanted) > 2 and wanted in candidate),
-        key=len,
+        (candidate for candidate in lowered if len(wanted) > 2 and wanted in candidate), key=len
     )
     return [lowered[match] for match in dict.fromkeys([*anagrams, *close, *containing])][:n]

@@ -7,7 +7,8 @@ from typing import Any
 from embstore.base.errors import UnknownNameError, UsageError
 
 _PARTS = re.compile(
-    r"(?P<model>.+?)\.(?P<unit>word|sentence|occurrence|token)\.(?P<pooling>[^.]+)(?:\.(?P<more>.+))?"
+    r"(?P<model>.+?)\.(?P<unit>word|sentence|occurrence|token)\.(?P<pooling>[^.]+)"
+    r"(?:\.(?P<more>.+))?"
 )
 _UNTRAINED = re.compile(r"(?P<model>.+?)-untrained-(?P<seed>\d+)(?P<more>.*)")
 _UNITS = {"word": "words", "sentence": "sentences", "occurrence": "occurrences", "token": "tokens"}
@@ -32,10 +33,10 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
     beside ``minilm.word.last``, which have ``MiniLM, words`` in common. A single space has no label
     but its whole name.
     """
-    matches = [found for space in spaces if (found := _PARTS.fullmatch(space))]
+    matches = [match for match in map(_PARTS.fullmatch, spaces) if match]
     if not spaces or len(matches) < len(spaces):  # with names that users gave
         return {space: space for space in spaces}, spaces[0] if len(spaces) == 1 else ""
-    seeds = {found["seed"] for space in spaces if (found := _UNTRAINED.match(space))}
+    seeds = {match["seed"] for match in map(_UNTRAINED.match, spaces) if match}
     parts = [
         (
             _model_label(match["model"], with_seed=seeds != {"0"}),
@@ -55,10 +56,9 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
         ", ".join(name or "plain" for name, is_own in zip(names, differs, strict=True) if is_own)
         for names in parts
     ]
-    return (
-        dict(zip(spaces, labels if len({*labels}) == len(spaces) else spaces, strict=True)),
-        shared,
-    )
+    if len({*labels}) < len(spaces):
+        labels = list(spaces)
+    return dict(zip(spaces, labels, strict=True)), shared
 
 
 def _model_label(model: str, *, with_seed: bool) -> str:

@@ -7,11 +7,21 @@ from embstore.base.messages import printable
 
 _BEST = "\ue000"  # marks a cell until it is escaped; no printable text has it
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",  # noqa: E501
-    "|": r"\textbar{}", '"': r"\textquotedbl{}",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+}
 _NUMBER = re.compile(r"[+-]?\d[\d,.]*(e[+-]?\d+)?( \[.*\])?|-")
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
@@ -32,9 +42,15 @@ def latex(header: Sequence[str], lines: Sequence[Sequence[str]], notes: Sequence
     rows = [" & ".join(map(_cell, line)) + r" \\" for line in lines]
     head = " & ".join(map(escaped, header)) + r" \\"
     body = [
-        *(f"% {printable(note)}" for note in notes), rf"\begin{{tabular}}{{{''.join(sides)}}}",
-        r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}",
-    ]  # fmt: skip
+        *(f"% {printable(note)}" for note in notes),
+        rf"\begin{{tabular}}{{{''.join(sides)}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
     return "\n".join(body) + "\n"
 
 
@@ -49,11 +65,9 @@ def _is_number(cell: str) -> bool:
 
 def _cell(cell: str) -> str:
     text = cell.removeprefix(_BEST)
-    written = (
-        "--"
-        if text == "-"
-        else _MINUS.sub("$-$", escaped(text))
-        if _is_number(text)
-        else escaped(text)
-    )
+    written = escaped(text)
+    if text == "-":
+        written = "--"
+    elif _is_number(text):
+        written = _MINUS.sub("$-$", written)
     return rf"\textbf{{{written}}}" if cell.startswith(_BEST) else written

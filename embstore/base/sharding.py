@@ -104,9 +104,8 @@ class Parts:
     def pack(self, counts: Mapping[int, tuple[int, int]]) -> Iterator[list[Range]]:
         """Yield the windows of each shard to write, given which of the items are stored.
 
-        A part whose items are all missing becomes a shard by itself. Parts with fewer missing items
-        are combined into shards of up to the average number of items per part: a small addition to
-        a large store writes few shards.
+        Successive parts are combined into shards of up to the average number of items per part: a
+        small addition to a large store writes few shards.
 
         Args:
             counts: Number of a window, from 0 over all parts → its items, and how many of them are
@@ -117,23 +116,13 @@ class Parts:
         combined: list[tuple[Range, int]] = []
         for part in range(self.n):
             first = part * self.n_windows
-            windows = [
-                (counts.get(first + i, (0, 0)), window)
-                for i, window in enumerate(self.windows(part))
-            ]
-            incomplete = [(window, n_missing) for (_, n_missing), window in windows if n_missing]
-            if not incomplete:
-                continue
-            all_missing = all(n_missing == n for (n, n_missing), _ in windows)
-            if combined and (
-                all_missing or _n_missing(combined) + _n_missing(incomplete) > items_per_part
-            ):
+            numbered = enumerate(self.windows(part), first)
+            missing = [(window, counts.get(i, (0, 0))[1]) for i, window in numbered]
+            incomplete = [(window, n_missing) for window, n_missing in missing if n_missing]
+            if combined and _n_missing(combined) + _n_missing(incomplete) > items_per_part:
                 yield _join(combined, items_per_window)
                 combined = []
-            if all_missing:
-                yield [window for window, _ in incomplete]
-            else:
-                combined += incomplete
+            combined += incomplete
         if combined:
             yield _join(combined, items_per_window)
 

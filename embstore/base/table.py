@@ -180,11 +180,11 @@ class Table:
         if self.pivot is None:
             shown = self.shown or tuple(map(ShownColumn, self.columns))
             formats = [
-                (each.column, _KINDS.get(each.kind) or number_format(self[each.column]))
-                for each in shown
+                (printed.column, _KINDS.get(printed.kind) or number_format(self[printed.column]))
+                for printed in shown
             ]
             lines = [[write(row[column]) for column, write in formats] for row in self.rows]
-            return [each.head or each.column for each in shown], lines
+            return [printed.head or printed.column for printed in shown], lines
         pivot = self.pivot
         heads = list(dict.fromkeys(_key(row, pivot.across) for row in self.rows))
         keys = self._keys_down(pivot)
@@ -517,8 +517,11 @@ def show_layers(names: Any) -> str:
 
 
 _KINDS: Mapping[str, Callable[[object], str]] = {
-    "bytes": show_size, "count": show_count, "layers": show_layers, "part": show_part,
-}  # fmt: skip
+    "bytes": show_size,
+    "count": show_count,
+    "layers": show_layers,
+    "part": show_part,
+}
 
 
 def table(

@@ -271,11 +271,12 @@ def passages_of(
 
 def parse_marked(text: str) -> Item:
     """Parse an occurrence marked by brackets: ``the [bank] of the river``."""
-    if (found := split_marked(text)) is None:
+    marked = split_marked(text)
+    if marked is None:
         raise UsageError(
             f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.'
         )
-    return Item.occurrence(*found)
+    return Item.occurrence(*marked)
 
 
 def split_marked(text: str) -> tuple[str, Span] | None:

@@ -277,7 +277,8 @@ def in_brackets(rows: Rows, targets: Targets | None) -> Rows:
 
 def remove_brackets(row: Row) -> Row:
     """Return a row whose text has its target in brackets, without them and with the span."""
-    if (found := split_marked(row.text)) is None:
+    marked = split_marked(row.text)
+    if marked is None:
         n_brackets = row.text.count("[") + row.text.count("]")
         other = "other brackets than one pair" if n_brackets else "no brackets"
         problem = "empty brackets" if "[]" in row.text else other
@@ -286,7 +287,7 @@ def remove_brackets(row: Row) -> Row:
             " each text, as in the [bank] of the river; for texts with brackets of their own, give"
             " columns of a table: span='start,end'"
         )
-    text, span = found
+    text, span = marked
     return Row(text, row.origin, row.values, spans=(span,))
 
 

@@ -123,7 +123,7 @@ class DelimitedTable(Table):
             n = len(values)
             yield (
                 number,
-                {column: values[at] if at < n else None for column, at in places} if n else None,
+                {column: values[i] if i < n else None for column, i in places} if n else None,
             )
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
