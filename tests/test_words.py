@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from uniseg.derived import alphabetic
 from uniseg.wordbreak import WB, word_break, words
 
-from embstore.base.text import WORD_RULE, word_boundaries, word_rule, word_spans
+from embstore.base.text import WORD_RULE, word_boundaries, word_rule, words_in
 
 NFD = unicodedata.normalize("NFD", "résumés naïve Việt")
 _MARKS = (WB.EXTEND, WB.FORMAT, WB.ZWJ)
 
 
 def found(sentence):
-    return [sentence[start:end] for start, end in word_spans(sentence)]
+    return [sentence[start:end] for start, end in words_in(sentence)]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_words_are_what_another_package_finds(sentence):
 def test_no_mark_is_cut_off_and_no_letter_or_number_is_lost(sentence):
     # Joins a pictograph that is a letter, such as ℹ, to a space.
     sentence = sentence.replace("\u200d", "")
-    spans = list(word_spans(sentence))
+    spans = list(words_in(sentence))
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     for _, end in spans:
         assert end == len(sentence) or word_break(sentence[end]) not in _MARKS

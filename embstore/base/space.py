@@ -141,10 +141,9 @@ class Template:
     pattern: str = "{text}"
 
     def __post_init__(self) -> None:
-        fields = re.findall(r"\{(.*?)\}", self.pattern)
-        for field in fields:
+        for field in sorted(self.fields):
             check_known("template field", field, ["text", "bos", "eos"])
-        if fields.count("text") != 1:
+        if self.pattern.count("{text}") != 1:
             raise UsageError(f"the template {self.pattern!r} must contain {{text}} exactly once.")
 
     @property
@@ -308,10 +307,10 @@ def parse_pooling(value: str) -> Pooling:
     have.
     """
     try:
-        return parse_member(Pooling, value)
-    except UnknownNameError as error:
-        known = [name for name in error.known if name != Pooling.IMPORTED]
-        raise UnknownNameError(error.kind, value, known) from None
+        return Pooling(value)
+    except ValueError:
+        known = [pooling.value for pooling in Pooling if pooling is not Pooling.IMPORTED]
+        raise UnknownNameError("pooling", value, known) from None
 
 
 def check_pooling(unit: Unit, pooling: Pooling) -> None:

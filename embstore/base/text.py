@@ -179,11 +179,6 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def words_in(sentence: str) -> list[Span]:
-    """Return the spans of the words of a sentence, as :mod:`embstore.base.text` finds them."""
-    return [Span(*span) for span in word_spans(sentence)]
-
-
 def is_too_long(sentence: str) -> bool:
     """Return whether hashing the words of a sentence, each distinct one with the whole sentence,
     would take too long.
@@ -195,7 +190,7 @@ def is_too_long(sentence: str) -> bool:
         return False
     max_distinct = _MAX_HASHED_BYTES // len(sentence.encode("utf-8", "surrogatepass"))
     distinct = set()
-    for n_words, (start, end) in enumerate(word_spans(sentence), 1):
+    for n_words, (start, end) in enumerate(words_in(sentence), 1):
         distinct.add(sentence[start:end])
         if n_words > _MAX_WORDS or len(distinct) > max_distinct:
             return True
@@ -302,8 +297,8 @@ _MARKS = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"
 _HYPHENS = "-\u2010\u2011"
 
 
-def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each word of a sentence, in characters."""
+def words_in(sentence: str) -> Iterator[Span]:
+    """Yield the span of each word of a sentence, in characters."""
     segments, has_letter, ends_word = _patterns()
     start = end = -1
     for segment in segments.finditer(sentence):
@@ -320,10 +315,10 @@ def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
             end = segment_end
             continue
         if start >= 0:
-            yield start, end
+            yield Span(start, end)
         start, end = segment_start, segment_end
     if start >= 0:
-        yield start, end
+        yield Span(start, end)
 
 
 @cache

@@ -235,12 +235,10 @@ def _graph(layer: LayerData, ids: Ids, k: int) -> "csr_array":
 def _normalised(
     first: "csr_array", second: "csr_array", square: float, square_2: float
 ) -> tuple[float | None, str | None]:
-    common = (
-        (first, second) if first is second else (first * _edges(second), second * _edges(first))
-    )
     if square <= 0 or square_2 <= 0:
         return None, "a layer's nearest neighbours have no variance: take a larger k"
-    return _hsic1(*common) / (sqrt(square) * sqrt(square_2)), None
+    common = _hsic1(first * _edges(second), second * _edges(first))
+    return common / (sqrt(square) * sqrt(square_2)), None
 
 
 def _edges(graph: "csr_array") -> "csr_array":

@@ -172,8 +172,6 @@ def _k_occurrences(data: LayerData, k: int) -> ItemValues:
     if nearest.are_all_tied:
         raise NotComputable(TIED, len(nonzero))
     counts = np.bincount(nearest.positions.ravel(), minlength=len(nonzero)).astype(np.float64)
-    if data.summary.n_zero == 0:
-        return nonzero, counts, np.zeros(len(nonzero))
     ids = np.sort(np.concatenate([*data.map_with_ids(lambda ids, _: ids)]))
     values = np.full(len(ids), np.nan)
     values[np.searchsorted(ids, nonzero)] = counts

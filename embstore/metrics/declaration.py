@@ -575,21 +575,16 @@ class Metric:
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
         keys = [column for column in self.columns if column.is_key and column.name != items]
         by_neighbours = self.needs in ("neighbours", "labels", "layers")
-        by_name = {column.name: column for column in self.columns}
         # A similarity is at most 1: what goes beyond that says how far apart two layers are.
         distances = tuple(c.name for c in numbers if self.compares_layers and (c.maximum or 0) > 1)
         return Chart(
             tuple(dict.fromkeys((*self.drawn_values, *(() if is_bars else more)))),
             title=self.label or self.name.replace("-", " ").capitalize(),
-            labels={name: column.label for name, column in by_name.items() if column.label},
-            units={name: column.unit for name, column in by_name.items() if column.unit},
-            ranges={name: (column.minimum, column.maximum) for name, column in by_name.items()},
-            intervals={
-                name: column.interval for name, column in by_name.items() if column.interval
-            },
-            baselines={
-                name: column.baselines for name, column in by_name.items() if column.baselines
-            },
+            labels={column.name: column.label for column in self.columns if column.label},
+            units={column.name: column.unit for column in self.columns if column.unit},
+            ranges={column.name: (column.minimum, column.maximum) for column in self.columns},
+            intervals={column.name: column.interval for column in self.columns},
+            baselines={column.name: column.baselines for column in self.columns},
             # integers, such as a rank, are of items, which have a panel for each layer
             panels=tuple(
                 "layer_name" if items and key.type == "integer" else key.name for key in keys

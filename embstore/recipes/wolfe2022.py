@@ -279,7 +279,7 @@ def _draws(catalog: Catalog, space: str, sample: int, seed: int) -> tuple[Ids, I
     """
     rng = np.random.default_rng(seed)
     occurrences = [item for _, item in sorted(catalog.items(catalog.ids(space).tolist()).items())]
-    spans = [words_in(item.context or "") for item in occurrences]
+    spans = [list(words_in(item.context or "")) for item in occurrences]
     n_words = np.array([*map(len, spans)], np.int64)
     is_padding = rng.integers(1, n_words, endpoint=True) == n_words
     is_first = [item.span == words[0] for item, words in zip(occurrences, spans, strict=True)]

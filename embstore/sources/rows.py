@@ -299,7 +299,7 @@ class PartedWords:
 
     name: str
     n: int = 0
-    first: str = field(default="")
+    first: str = ""
 
     def count(self, text: str, span: Span, place: str) -> None:
         """Count a span if it parts a word of a script with upper and lower case."""

@@ -16,15 +16,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import Ids, Mask
 from embstore.base.space import Unit
-from embstore.base.text import (
-    IS_SPECIAL,
-    N_POOLED,
-    N_TOKENS,
-    OF_SPACE,
-    TOKEN_INDEX,
-    Item,
-    word_spans,
-)
+from embstore.base.text import IS_SPECIAL, N_POOLED, N_TOKENS, OF_SPACE, TOKEN_INDEX, Item, words_in
 from embstore.storage.cache import StoredFile
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader
@@ -95,7 +87,7 @@ def _position(item: Item) -> int:
 
 @lru_cache(maxsize=256)  # the occurrences of a sentence follow each other
 def _word_starts(sentence: str) -> tuple[int, ...]:
-    return tuple(start for start, _ in word_spans(sentence))
+    return tuple(start for start, _ in words_in(sentence))
 
 
 def _zipf_frequency(item: Item) -> float:

@@ -43,7 +43,7 @@ def check(store, report, texts, unit):
     """Compare a store with the texts, one by one."""
     of_words = [text for text in texts if text.strip() and unit == "occurrence"]
     too_long = [text for text in of_words if is_too_long(text)]
-    wordless = [text for text in of_words if not is_too_long(text) and not words_in(text)]
+    wordless = [text for text in of_words if not is_too_long(text) and not [*words_in(text)]]
     lost_rows = [*too_long, *wordless]
     taken = [text for text in texts if text.strip() and text not in lost_rows]
     wanted = {item.id: item for text in taken for item in items_of(text, Unit(unit))}

@@ -315,7 +315,7 @@ def draws_with_padding(store, layer):
     paddings = by_text(store, "wolfe2022.gpt2.padding.eos", layer)
     items = store.catalog.items(ids.tolist())
     contexts = [items[item].context for item in ids.tolist()]
-    words_of = [words_in(context) for context in contexts]
+    words_of = [list(words_in(context)) for context in contexts]
     n_words = [len(spans) for spans in words_of]
     draws = np.random.default_rng(0).integers(1, n_words, endpoint=True)
     found = []

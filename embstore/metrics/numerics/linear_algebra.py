@@ -21,7 +21,6 @@ from embstore.metrics.declaration import Block, LayerData, NotComputable
 ROUNDING = 1e-12
 TOO_FEW, ALL_EQUAL = "fewer than two vectors", "all vectors are equal"
 
-_ROWS = 64  # of a scatter matrix that are updated together, since they fit in the processor's cache
 _FEW = 1_024  # dimensions up to which a decomposition is a long row of small products
 _lock = Lock()
 _n_active = 0
@@ -160,10 +159,8 @@ class Moments:
             return self
         difference = other.mean - self.mean
         weighted = difference * (self.n * other.n / n)
-        for start in range(0, len(difference), _ROWS):
-            rows = slice(start, start + _ROWS)
-            self.scatter[rows] += other.scatter[rows]
-            self.scatter[rows] += np.multiply.outer(weighted[rows], difference)
+        self.scatter += other.scatter
+        self.scatter += np.multiply.outer(weighted, difference)
         self.mean += difference * (other.n / n)
         self.n = n
         return self
