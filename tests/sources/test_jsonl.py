@@ -7,7 +7,7 @@ from source_files import texts
 
 from embstore.base.errors import SourceError, UnknownNameError
 from embstore.sources.opening import open_source
-from embstore.sources.rows import Blank, Row
+from embstore.sources.rows import Blank, Keep, Row
 
 
 def test_the_only_key_or_text_is_read(write):
@@ -34,6 +34,16 @@ def test_blanks_are_given_with_their_reason(write):
 def test_a_column_may_begin_in_a_later_row(write):
     source = open_source(write("a.jsonl", '{"a": "x"}\n{"b": "cat"}\n'), columns=["b"])
     assert list(source.rows()) == [Blank("a.jsonl:1", "missing value"), Row("cat", "a.jsonl:2")]
+
+
+def test_a_column_of_arrays_cannot_be_kept_and_missing_values_are_none(write):
+    path = write("a.jsonl", '{"text": "x", "n": 1}\n{"text": "y", "tags": ["z"]}\n')
+    with pytest.raises(
+        SourceError, match=r"'tags' cannot be kept: it has an array \(a\.jsonl:2\)\. Leave it out"
+    ):
+        open_source(path, keep=Keep(("tags",)))
+    rows = open_source(path, keep=Keep(("n",))).rows()
+    assert [row.values for row in rows] == [{"n": 1}, {"n": None}]
 
 
 def test_a_column_that_is_in_no_row_is_unknown(write):
