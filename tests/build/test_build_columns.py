@@ -261,6 +261,7 @@ def test_a_cell_that_turns_a_column_to_strings_is_named(build, tmp_path):
     assert _kinds(tmp_path / "store") == {"code": "string", "freq": "string", "yes": "string"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "occurrence"])
 def test_numbers_of_tokens_are_those_of_the_tokenizer(build, tmp_path, checkpoint, unit):
     import transformers

@@ -312,6 +312,7 @@ def test_a_folder_of_an_odd_name_can_be_built_and_embedded(
     assert sorted(found["text"]) == ["cat", "dog"]
 
 
+@pytest.mark.slow
 def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_path):
     from tiny_checkpoint import make_checkpoint
 

@@ -35,6 +35,7 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path, options):
         assert_same_content(tmp_path / "file", tmp_path / f"given{number}")
 
 
+@pytest.mark.slow
 def test_sources_are_names_and_texts_are_texts(tmp_path, options):
     (tmp_path / "a.txt").write_text("sea\n", "utf-8")
     store = Store(tmp_path / "store")

@@ -21,6 +21,7 @@ def built(tmp_path_factory, checkpoint):
     return store
 
 
+@pytest.mark.slow
 def test_cards_names_and_embedding(built, checkpoint):
     cards = {space: card(built.path, space) for space in built.catalog.cards}
     assert set(cards) == {"tiny.word.last", "tiny-untrained-7.word.last", "tiny.bf16"}

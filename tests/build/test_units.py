@@ -41,6 +41,7 @@ def test_most_texts_decide_and_only_sentences_are_said(build, source, n_sentence
     }
 
 
+@pytest.mark.slow
 def test_a_build_writes_what_its_dry_run_says(build, source):
     names = [source(*SENTENCES, name="a.txt"), source(*WORDS, name="b.txt"), "words:5"]
     estimate, report = build(names), build(names, dry_run=False)

@@ -158,6 +158,7 @@ def run(cli, stores, call, *more, code=0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", REFUSED)
 def test_what_cannot_be_asked_says_what_to_do(cli, stores, call):
     result = run(cli, stores, call, code=2)

@@ -11,6 +11,7 @@ from embstore import Store
 from embstore.metrics import METRICS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_explain_prints_all_that_is_declared(cli, metric):
     declared = METRICS[metric]

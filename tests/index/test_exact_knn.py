@@ -107,6 +107,7 @@ def nearest_of_whole_numbers(x, k, distance):
     return [sorted((j for j in n if j != i), key=lambda j, i=i: (key(i, j), j))[:k] for i in n]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize(("dim", "largest"), [(3, 2), (5, 1), (8, 1), (4, 3)])
 def test_ties_up_to_rounding_are_in_order_of_positions(dim, largest, distance):
@@ -177,6 +178,7 @@ def test_some_rows_have_the_neighbours_that_they_have_among_all(distance):
         assert (some == every[rows]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("rounding", [0.001, 0.01, 0.02])
 def test_a_rough_search_that_errs_within_its_bound_changes_nothing(distance, rounding, monkeypatch):

@@ -172,6 +172,7 @@ def add(made, texts):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_is_stale_when_the_parent_changed_and_is_made_again(occurrences):
     store = occurrences.store
     store.pool(occurrences.space, name="words", min=2)

@@ -373,6 +373,7 @@ def check_values(given, column):
             assert column.maximum is None or value <= column.maximum, column.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @each_case
 def test_blocks_and_order_and_what_is_said_to_change_no_value(case, seed):

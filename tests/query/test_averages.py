@@ -100,6 +100,7 @@ def test_the_rows_of_the_groups_have_that_mean(made):
     assert "fit" not in together.columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "options", "column"),
     [

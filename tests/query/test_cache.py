@@ -282,6 +282,7 @@ def test_words_are_read_once_wherever_they_come_from(root, monkeypatch):
     assert ask(root, "weat", x=iter(WORDS[:4]), **sets)["effect_size"] == given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where",
     [

@@ -59,6 +59,7 @@ def made(tmp_path_factory):
     return whole, frame, parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit", [group_layers.MEMORY_BYTES, 0], ids=["in memory", "group by group"]
 )

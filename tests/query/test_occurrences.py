@@ -45,6 +45,7 @@ def sentence(item):
     return item.context
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize(
     ("metric", "key", "value", "plain", "least", "parameters"),

@@ -260,6 +260,7 @@ def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store, metric
     assert alone[1]["p"] > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", ["pair", "max"])
 @pytest.mark.parametrize("value", [0, 1])
 @pytest.mark.parametrize("metric", [each.name for each in METRICS.values() if each.similarity])

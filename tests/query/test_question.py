@@ -129,6 +129,7 @@ def test_rows_of_two_values_of_a_parameter_say_which(store, metric, parameter):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_rows_say_has_the_declared_types(store, metric):
     found = ask(store, metric)
