@@ -142,16 +142,21 @@ class Estimator:
             errors, df = estimator._errors(source, row)  # noqa: SLF001
         except NotComputable as error:
             return row | {"reason": join_reasons(row["reason"], f"interval: {error}")}
-        no_parts = np.empty(0)
-        estimates = [
-            Estimate(
-                self.ids, float(value), no_parts, of_number, df, is_log=parts.is_log, bounds=bounds
+        estimates = []
+        for column, value, of_number in zip(limits_of(parts), values, errors.T, strict=True):
+            bounds = self._bounds(column, source)
+            estimate = Estimate(
+                self.ids,
+                float(value),
+                np.empty(0),
+                of_number,
+                df,
+                is_log=parts.is_log,
+                bounds=bounds,
             )
-            for value, of_number, bounds in zip(values, errors.T, self._bounds(source), strict=True)
-        ]
-        for names, estimate in zip(limits_of(parts).values(), estimates, strict=True):
-            if np.isfinite([estimate.value, *estimate.errors]).all():
-                row |= zip(names, estimate.interval(), strict=True)
+            estimates.append(estimate)
+            if np.isfinite([value, *of_number]).all():
+                row |= zip(limits_of(parts)[column], estimate.interval(), strict=True)
         row |= {"reason": join_reasons(row["reason"], why_whole)}
         return with_scores(row | {"seed": self.request.selection.seed}, estimates[0])
 
@@ -182,12 +187,12 @@ class Estimator:
             raise NotComputable(f"none of {parts.column} is valid for whole {self.noun}")
         if parts.parts == "groups":
             folds = draw_folds(self.clusters, GROUPS, [seed, 4])
-            if parts.largest is not None:
-                source.check_tails()
             numbers = [self._numbers(layer, {}) for layer in source.without_each(folds)]
             errors, df = group_errors(np.stack(numbers))
-            if parts.largest is not None and np.linalg.norm(errors[:, 0]) <= ROUNDING:
-                raise NotComputable(f"{parts.column} is the same in all parts of the items")
+            if parts.largest is not None:
+                source.check_tails()
+                if np.linalg.norm(errors[:, 0]) <= ROUNDING:
+                    raise NotComputable(f"{parts.column} is the same in all parts of the items")
             weights = np.ones(len(self.ids)) if parts.from_sums else source.square_distances()
             return errors, limited_df(df, np.bincount(self.clusters, weights), GROUPS / n_clusters)
         changed: dict[str, Any] = {}
@@ -201,21 +206,16 @@ class Estimator:
         times_near = np.bincount(self.clusters, source.times_near(_NEAR))
         return errors[:, None], limited_df(df, times_near, _CARRYING)
 
-    def _bounds(self, source: "_Source") -> Iterator[tuple[float, float]]:
-        """Yield the smallest and the largest possible value of each number; those of the population
+    def _bounds(self, name: str, source: "_Source") -> tuple[float | None, float | None]:
+        """Return the smallest and the largest possible value of a number; those of the population
         are not limited by the number of items.
         """
-        parts = self._parts
-        columns = {column.name: column for column in self.request.metric.columns}
-        for name in limits_of(parts):
-            smallest, largest = columns[name].minimum, columns[name].maximum
-            if parts.largest is not None:
-                n = math.inf if name in parts.others else len(self.ids)
-                largest = parts.largest(n, source.whole.dim, self.request.parameters)
-            yield (
-                -math.inf if smallest is None else smallest,
-                math.inf if largest is None else largest,
-            )
+        [column] = (column for column in self.request.metric.columns if column.name == name)
+        if self._parts.largest is None:
+            return column.minimum, column.maximum
+        n = math.inf if name in self._parts.others else len(self.ids)
+        largest = self._parts.largest(n, source.whole.dim, self.request.parameters)
+        return column.minimum, largest
 
     def _numbers(self, layer: LayerData | NotComputable, changed: dict[str, Any]) -> Float64Array:
         """Return the numbers of a part on the scale of the errors; raise NotComputable if the

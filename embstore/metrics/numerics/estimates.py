@@ -48,7 +48,7 @@ class Estimate:
     of_units: bool = False  # whether the parts are independent units, each with an error
     # Number of each item's cluster, (n,), of which no part divides one; None: each its own.
     clusters: Positions | None = None
-    bounds: tuple[float, float] = (-math.inf, math.inf)  # what the number can be
+    bounds: tuple[float | None, float | None] = (None, None)  # what the number can be
 
     def number(self, value: float) -> float:
         """Return the number that has a value on the scale of the errors, within its bounds."""
@@ -56,8 +56,7 @@ class Estimate:
             value = math.exp(value)
         elif self.is_z:
             value = math.tanh(value)
-        smallest, largest = self.bounds
-        return max(smallest, min(value, largest))
+        return float(np.clip(value, *self.bounds))
 
     def restricted(self, units: Ids) -> "Estimate":
         """Return the number of some of the items, ascending: computed anew, since it depends on all
