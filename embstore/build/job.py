@@ -420,11 +420,11 @@ def _card(
     checkpoint, hashes, adapter = model.checkpoint, model.fingerprint, options.weights.adapter
     recipe = model.recipe if pooling is Pooling.MODEL else None
     document = None if recipe is None else recipe.to_document(prompt)
-    own = {Pooling.PROJECTION, Pooling.MODEL}  # each with layers of its own
+    with_own_layers = {Pooling.PROJECTION, Pooling.MODEL}
     if (
         stored is not None
         and stored.fingerprint == (*astuple(hashes), adapter and adapter.sha256)
-        and (stored.pooling is pooling or not {stored.pooling, pooling} & own)
+        and (stored.pooling is pooling or not {stored.pooling, pooling} & with_own_layers)
         and stored.recipe == document
     ):
         of_kind = Layers.of_projection if pooling is Pooling.PROJECTION else Layers.of_model

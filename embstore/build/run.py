@@ -236,7 +236,10 @@ class Run(Counts):
             which, more = "The first" if isinstance(error, ModelFailsError) else "The text", "."
             if isinstance(error, InvalidVectorError):
                 folder = self.model.checkpoint.folder
-                more = f", the checkpoint {self.model.label!r} ({folder}). What was written before is whole."  # noqa: E501
+                more = (
+                    f", the checkpoint {self.model.label!r} ({folder}). What was written before is"
+                    " whole."
+                )
             raise EncodeError(f"{error} {which} is {item.shown[:200]!r} ({place}){more}") from error
 
 
@@ -291,7 +294,7 @@ def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:
     them.
     """
     tokenizer = reader(job.model.tokenizer, [space.card.pooling], space.card.prompt)
-    found: list[TokenCounts] = []
+    counts: list[TokenCounts] = []
     subject, n_done = f"the tokens of {space.card.space}", 0
     for batch in job.missing.staging.batches():
         batch_ids = np.array([item.id for item in batch], np.int64)
@@ -299,13 +302,13 @@ def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:
         items = list(compress(batch, is_chosen.tolist()))
         passages = item_passages(items, job.model.tokenizer, job.options)
         for texts, _ in tokenizer.windows(passages, poolings=(), long="truncate"):
-            found += [
+            counts += [
                 (np.array(text.item_ids, np.int64), np.array(text.item_lengths, np.int64))
                 for text in texts
             ]
         n_done += len(items)
         report_progress(Progress("read", subject, n_done, len(ids)))
-    return found
+    return counts
 
 
 def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run]) -> None:

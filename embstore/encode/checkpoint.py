@@ -159,7 +159,8 @@ def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
         for name in names
         if name == "all" or _PATTERN.search(name)
     }
-    existing, found = _existing_revisions(spec) if patterns else [], dict[str, None]()
+    existing = _existing_revisions(spec) if patterns else []
+    chosen = dict[str, None]()
     for name in names:
         matching = fnmatch.filter(existing, patterns[name]) if name in patterns else [name]
         if not matching:
@@ -167,8 +168,8 @@ def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
             raise CheckpointError(
                 f"none of the {len(existing)} revisions of {spec!r} matches {name!r}{listed}."
             )
-        found |= dict.fromkeys(matching)
-    return tuple(found)
+        chosen |= dict.fromkeys(matching)
+    return tuple(chosen)
 
 
 def _existing_revisions(spec: str) -> list[str]:
@@ -180,22 +181,24 @@ def _existing_revisions(spec: str) -> list[str]:
     hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
     try:
         if target not in SHORT_NAMES and os.path.isdir(folder):
-            found = {
+            revisions = {
                 entry.name: entry.name
                 for entry in folder.iterdir()
                 if is_file(entry / "config.json")
             }
         else:
             refs = need("huggingface_hub").list_repo_refs(hub_id)
-            found = {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
+            revisions = {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
     except Exception as error:  # httpx, ssl, os and the hub raise their own kinds
         raise CheckpointUnavailableError(
             f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them:"
             " revisions='step0,step1000'."
         ) from error
     of_commits = dict[str, str]()
-    for name in sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name)):
-        of_commits.setdefault(found[name], name)
+    for name in sorted(
+        revisions, key=lambda name: (step_of(name) is None, step_of(name) or 0, name)
+    ):
+        of_commits.setdefault(revisions[name], name)
     return [*of_commits.values()]
 
 
@@ -370,7 +373,7 @@ def _pickle(hub_id: str, commit: str, subfolder: str) -> str | None:
 def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str]) -> Path:
     """Download the files that match some patterns, and return the snapshot folder."""
     hub = need("huggingface_hub")
-    at = f" at revision {revision!r}" if revision else ""
+    at_revision = f" at revision {revision!r}" if revision else ""
     try:
         return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except hub.errors.GatedRepoError as error:
@@ -380,7 +383,7 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
         ) from error
     except hub.errors.RevisionNotFoundError as error:
         raise CheckpointError(
-            f"the hub has {hub_id!r} but not{at or ' its default branch'}: see"
+            f"the hub has {hub_id!r} but not{at_revision or ' its default branch'}: see"
             f" https://huggingface.co/{hub_id}/tree/main."
         ) from error
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
@@ -393,7 +396,7 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
         Exception
     ) as error:  # httpx, ssl, os and the hub raise their own kinds; all mean that it is unreachable
         name = spec if spec in SHORT_NAMES else "name"
-        place = f" ({hub_id}{at})" if hub_id != spec else at
+        place = f" ({hub_id}{at_revision})" if hub_id != spec else at_revision
         short_names = "" if spec in SHORT_NAMES else f" Short names: {_KNOWN}."
         raise CheckpointUnavailableError(
             f"the checkpoint {spec!r}{place} is not on this machine and cannot be downloaded "

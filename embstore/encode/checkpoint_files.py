@@ -23,12 +23,20 @@ safetensors.
 """
 
 TOKENIZER_FILES = (
-    "added_tokens.json", "bpe.codes", "merges.txt", "sentencepiece.bpe.model",
+    "added_tokens.json",
+    "bpe.codes",
+    "merges.txt",
+    "sentencepiece.bpe.model",
     "special_tokens_map.json",
-    "spiece.model", "spm.model", "tekken.json", "tokenizer.json", "tokenizer.model",
+    "spiece.model",
+    "spm.model",
+    "tekken.json",
+    "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
-    "vocab.json", "vocab.txt",
-)  # fmt: skip
+    "vocab.json",
+    "vocab.txt",
+)
 """Names of the files that define a tokenizer."""
 
 MODULES_FILE = (  # file of a checkpoint's own recipe, as sentence-transformers writes it
@@ -136,10 +144,10 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
         # As those of a training run.
-        found = sorted(path.parent.name for path in folder.glob("*/config.json"))
+        subfolders = sorted(path.parent.name for path in folder.glob("*/config.json"))
         hint = (
-            f" In it are {first_of(found, 3)}: choose some with revisions={found[0]!r}"
-            if found
+            f" In it are {first_of(subfolders, 3)}: choose some with revisions={subfolders[0]!r}"
+            if subfolders
             else ""
         )
         raise CheckpointError(

@@ -24,7 +24,7 @@ def need(module: str) -> Any:
     package = module.partition(".")[0]
     with warnings.catch_warnings(), needing(f"encoding needs {package}", "build", CheckpointError):
         # tqdm, about its bars in notebooks without ipywidgets: embstore shows its own.
-        warnings.filterwarnings("ignore", message="IProgress not found")
+        warnings.filterwarnings("ignore", message="IProgress not installed")
         return import_module(module)
 
 
@@ -64,13 +64,13 @@ def installed_versions() -> dict[str, str]:
 
     Nothing is imported. Labels of a build, as in ``2.9.0+cu128``, are left out.
     """
-    found = {}
+    installed = {}
     for name in ("embstore", "torch", "transformers", "tokenizers"):
         try:
-            found[name] = metadata.version(name).partition("+")[0]
+            installed[name] = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
-            found[name] = ""
-    return found
+            installed[name] = ""
+    return installed
 
 
 def first_sentence(error: Exception) -> str:

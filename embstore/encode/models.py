@@ -74,10 +74,14 @@ _POSITIONS_AFTER_PAD = frozenset(
 # Config attributes for the number of positions, in order of precedence.
 # BLOOM's seq_length and RWKV's context_length are no limits: ALiBi and recurrences have no maximum.
 _POSITIONS = (
-    "max_encoder_position_embeddings", "max_position_embeddings", "n_positions", "max_seq_len",
+    "max_encoder_position_embeddings",
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
     "max_sequence_length",
-    "max_seq_length", "n_ctx",
-)  # fmt: skip
+    "max_seq_length",
+    "n_ctx",
+)
 _MAX_LIMIT = 10**9  # transformers writes 1e30 where a tokenizer states no limit
 
 
@@ -124,12 +128,12 @@ def _text_part(config: Any) -> TextPart | None:
     kind = config.model_type
     if kind in _TOWERS:
         architecture, has_projection = _TOWERS[kind]
-        own = config.get_text_config()
-        if has_projection and own is not config:
+        part_config = config.get_text_config()
+        if has_projection and part_config is not config:
             # The tower's own config has a default; the projection has the dimension of the whole
             # model's config.
-            own.projection_dim = config.projection_dim
-        return TextPart(architecture, "", own, own, has_projection, is_tower=True)
+            part_config.projection_dim = config.projection_dim
+        return TextPart(architecture, "", part_config, part_config, has_projection, is_tower=True)
     if kind in _T5:
         return TextPart("AutoModelForTextEncoding", "", config, config)
     if type(config) not in auto.MODEL_MAPPING:
@@ -138,25 +142,25 @@ def _text_part(config: Any) -> TextPart | None:
         if kind not in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
             return None
         # The encoder of T5Gemma has a config of its own.
-        own = getattr(config, "encoder", None) or config
-        path = "encoder" if own.get_text_config() is own else "encoder.text_model"
-        return TextPart("AutoModel", path, own.get_text_config(), config)
+        part_config = getattr(config, "encoder", None) or config
+        path = "encoder" if part_config.get_text_config() is part_config else "encoder.text_model"
+        return TextPart("AutoModel", path, part_config.get_text_config(), config)
     if any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")):
         mappings = (
             auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
             auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
         )
-        own = getattr(config, "text_config", None)
-        if own is None:
+        part_config = getattr(config, "text_config", None)
+        if part_config is None:
             return None
         if kind in _PAIRED:
-            return TextPart("AutoModel", "text_model", own, config, is_tower=True)
+            return TextPart("AutoModel", "text_model", part_config, config, is_tower=True)
         if not any(kind in names for names in mappings):
             return None
         return TextPart(
             "AutoModel",
             _LANGUAGE_MODELS.get(kind, "language_model"),
-            own,
+            part_config,
             config,
             is_language_model=True,
         )
@@ -164,8 +168,8 @@ def _text_part(config: Any) -> TextPart | None:
     reads_text = any(
         kind in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES)
     )
-    own = getattr(config, "text_config", None) or config
-    return TextPart("AutoModel", "", own, config) if reads_text else None
+    part_config = getattr(config, "text_config", None) or config
+    return TextPart("AutoModel", "", part_config, config) if reads_text else None
 
 
 def max_tokens(hf: Any, part: TextPart) -> int | None:
@@ -299,10 +303,10 @@ def _trained(
             )
         distributed = {"device_map": weights.device_map}
     cls, wide = getattr(need("transformers"), part.architecture), None
-    own = model_class(part.architecture, part.loaded)
-    if weights.dtype != "float32" and not distributed and own is not None:
+    concrete = model_class(part.architecture, part.loaded)
+    if weights.dtype != "float32" and not distributed and concrete is not None:
         wide = _wide_tensors(checkpoint)
-        cls = cls if wide is None else own
+        cls = cls if wide is None else concrete
     with quiet(), fenced(checkpoint) as view:
         try:
             model, info = cls.from_pretrained(

@@ -29,9 +29,10 @@ TRANSFORMER_FILES = tuple(
 )
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _KWARGS = (
-    ("model_args", "model_kwargs"), ("tokenizer_args", "processor_kwargs"), ("config_args",
-    "config_kwargs"),
-)  # fmt: skip
+    ("model_args", "model_kwargs"),
+    ("tokenizer_args", "processor_kwargs"),
+    ("config_args", "config_kwargs"),
+)
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _PACKAGE = "sentence_transformers."
 _SUPPORTED = "Transformer, Pooling, Dense, LayerNorm, Normalize, Dropout"
@@ -39,16 +40,34 @@ _SIGLIP = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
 _MODES: tuple[Mode, ...] = get_args(Mode)
 # Before release 5.3 of sentence-transformers: one switch per mode, concatenated in this order.
 _SWITCHES: Mapping[str, Mode] = {
-    "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken",
-}  # fmt: skip
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
 _ACTIVATIONS = (
-    "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU",
-    "LogSigmoid", "Mish",
-    "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh", "Tanhshrink",
-)  # fmt: skip
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+)
 # Settings of the Transformer module that do not change its vectors in float32.
 _HARMLESS = frozenset(
     {
@@ -353,11 +372,10 @@ def _steps(
                 yield dense
                 dim = dense.out_features
             case _:
-                own = "code of its own, which embstore never runs"
-                raise _error(
-                    name,
-                    f"its module {kind!r} is {own if '.' in kind else f'not one of {_SUPPORTED}'}",
-                )
+                reason = f"not one of {_SUPPORTED}"
+                if "." in kind:
+                    reason = "code of its own, which embstore never runs"
+                raise _error(name, f"its module {kind!r} is {reason}")
     if truncate_dim is not None and (size := _size(truncate_dim, "truncate_dim", name)) < dim:
         yield Module("truncate", dim, size)
 

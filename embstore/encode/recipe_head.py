@@ -275,7 +275,7 @@ class RecipeTokenizer(Tokenizer):
         if text is None and cut:  # the prompt fills the context: all texts have one vector
             ids, lengths = [*passage.item_ids], (0,) * len(passage.item_ids)
             text = Text(tokens.ids, self._type_ids(tokens), ids, [], None, None, lengths)
-            skipped = [replace(each, outcome="truncated") for each in skipped]
+            skipped = [replace(item, outcome="truncated") for item in skipped]
         if text is not None:
             text = replace(text, n_own=tuple(text.item_lengths))
             if self._pad_to is not None:

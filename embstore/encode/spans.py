@@ -123,22 +123,22 @@ def token_items(passage: Passage, tokens: Any, vocabulary: Vocabulary) -> list[T
     """
     [(start, end)] = passage.spans
     context = passage.context or ""
-    found: list[tuple[int, bool, Span]] = []
+    places: list[tuple[int, bool, Span]] = []
     n_own = 0
     marks = zip(tokens.ids, tokens.offsets, tokens.special_tokens_mask, strict=True)
     for index, (number, (first, last), is_added) in enumerate(marks):
         is_inside = (first < end and last > start) or start <= first == last <= end
         if is_inside and not is_added:
             n_own += 1
-            found.append((index, False, Span(max(first, start) - start, min(last, end) - start)))
+            places.append((index, False, Span(max(first, start) - start, min(last, end) - start)))
         elif is_added or number in vocabulary.special_ids:
             place = len(context) if n_own else 0
-            found.append((index, True, Span(place, place)))
-    parts = ((vocabulary.token_of(tokens.ids[index]), span) for index, _, span in found)
+            places.append((index, True, Span(place, place)))
+    parts = ((vocabulary.token_of(tokens.ids[index]), span) for index, _, span in places)
     items = items_in(Unit.TOKEN, context, parts)
     return [
         Token(item, index, is_special)
-        for item, (index, is_special, _) in zip(items, found, strict=True)
+        for item, (index, is_special, _) in zip(items, places, strict=True)
     ]
 
 
@@ -148,7 +148,8 @@ def add_tokens(
     """Add the items of a passage that are tokens to its tokenised text, as :func:`add_items`
     does.
     """
-    positions = {each.item.id: each.position for each in token_items(passage, tokens, vocabulary)}
+    items = token_items(passage, tokens, vocabulary)
+    positions = {token.item.id: token.position for token in items}
     skipped = []
     for item_id in passage.item_ids:
         if item_id not in positions:
