@@ -49,8 +49,8 @@ def answer_with(note):
     """Return the document of an answer with a note."""
     question = {
         "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {},
-        "rows": {"where": None, "sample": None, "transforms": []}, "seed": None, "inputs": {},
-        "numpy": "2.3", "of": ["toy", "0 0"],
+        "rows": {}, "seed": None, "inputs": {},
+        "numpy": "2.3", "of": [["toy", "0"], ["0 0"]],
     }  # fmt: skip
     return {"format": 1, "question": question, "rows": [], "notes": [note], "across": []}
 

@@ -11,9 +11,9 @@ from embstore.base.errors import UsageError
 from embstore.base.messages import MOST_NAMED, first_of
 from embstore.base.space import Unit
 from embstore.base.text import item_id
-from embstore.metrics import Column
+from embstore.metrics import Column, with_scores
 from embstore.metrics.decorator import best_columns
-from embstore.metrics.numerics.estimates import MIN_GROUPS, Estimate
+from embstore.metrics.numerics.estimates import MIN_GROUPS
 from embstore.metrics.numerics.units import mean_of
 from embstore.metrics.significance import AVERAGE_COLUMNS, LIMITS, VERSUS_COLUMNS
 from embstore.query.provenance import Row
@@ -71,9 +71,9 @@ def _is_count(column: Column) -> bool:
     return column.type == "integer" and column.name.startswith("n_")
 
 
-def average(request: MetricRequest, rows: Sequence[Row]) -> tuple[list[Row], list[Estimate]]:
-    """Return a row for all groups, and the values of each; several if the metric has several rows,
-    such as scales.
+def average(request: MetricRequest, rows: Sequence[Row]) -> list[Row]:
+    """Return a row for all groups, with the values of each as its ``scores``; several if the metric
+    has several rows, such as scales.
 
     Args:
         request: Request, as :func:`averaged` returns it.
@@ -100,14 +100,12 @@ def average(request: MetricRequest, rows: Sequence[Row]) -> tuple[list[Row], lis
             if name not in members
         }
         means.append(_average(request, named, others | members, value))
-    return [row for row, _ in means], [scores for _, scores in means]
+    return means
 
 
-def _average(
-    request: MetricRequest, keys: Row, members: dict[str | None, Row], value: str
-) -> tuple[Row, Estimate]:
-    """Return the row of the mean of a column over groups, each counted once, and the value of
-    each; counts are of all groups.
+def _average(request: MetricRequest, keys: Row, members: dict[str | None, Row], value: str) -> Row:
+    """Return the row of the mean of a column over groups, each counted once; counts are of all
+    groups.
     """
     metric = request.metric
     with_value = {name: row for name, row in members.items() if row.get(value) is not None}
@@ -115,16 +113,16 @@ def _average(
     reasons = Counter(row["reason"] for row in members.values() if row.get(value) is None)
     row: Row = dict.fromkeys(column.name for column in metric.columns) | keys
     for column in (column for column in metric.columns if column.name not in _ADDED):
-        values = [each[column.name] for each in used if each.get(column.name) is not None]
+        values = [member[column.name] for member in used if member.get(column.name) is not None]
         if column.type == "number" and values:
             row[column.name] = float(np.mean(values))
         elif _is_count(column):
-            row[column.name] = sum(each[column.name] or 0 for each in members.values())
-    numbers = np.array([each[value] for each in used], np.float64)
+            row[column.name] = sum(member[column.name] or 0 for member in members.values())
+    numbers = np.array([member[value] for member in used], np.float64)
     notes = [f"{reason} ({count:,})" for reason, count in reasons.most_common()]
     notes = [f"groups without a value: {first_of(notes, MOST_NAMED)}"] if notes else []
     row |= {"n_groups": len(used), "n_undefined": len(members) - len(used)}
-    row["n"] = sum(each["n"] for each in used or members.values())
+    row["n"] = sum(member["n"] for member in used or members.values())
     if len(used) > 1:
         row["group_std"] = float(numbers.std(ddof=1))
     if used and numbers.min() > 0:
@@ -137,4 +135,4 @@ def _average(
         row["low"], row["high"] = mean.interval()
     else:
         notes.append(f"interval: fewer than {MIN_GROUPS} groups")
-    return row | {"reason": "; ".join(notes) or None}, mean
+    return with_scores(row | {"reason": "; ".join(notes) or None}, mean)

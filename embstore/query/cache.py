@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or
 # notes.
-SHARED_VERSION = 6
+SHARED_VERSION = 7
 
 Question = dict[str, Any]
 
@@ -92,9 +92,9 @@ class Answers:
     def question(
         self,
         card: Card,
-        layers: Layer | Sequence[Layer],
+        layers: Sequence[Layer],
         other: Card | None = None,
-        others: Sequence[Layer] = (),
+        other_layers: Sequence[Layer] = (),
     ) -> Question | None:
         """Return all that the answer for a layer, or for layers compared with layers of a space,
         depends on; None if answers are not stored.
@@ -102,22 +102,30 @@ class Answers:
         if not self._use:
             return None
         groups = self.groups(card, other)
-        common = self._common
-        divided = {}
+        question = {**self._common, "of": self._vectors(card, layers)}
+        if other is not None:
+            question["of"] += self._vectors(other, other_layers)
         if groups is not None:
-            divided["inputs"] = {**common["inputs"], "groups": groups.sha256}
-        compared = [(card, layers), *([] if other is None else [(other, others)])]
-        of = [part for pair in compared for part in _vectors_key(self._catalog, *pair)]
-        return {**common, **divided, "of": of}
+            question["inputs"] = {**question["inputs"], "groups": groups.sha256}
+        return question
+
+    def _vectors(self, card: Card, layers: Sequence[Layer]) -> list[Any]:
+        """Return what identifies vectors in a question: the space with a hash of its shards, and
+        the layers.
+        """
+        names = [f"{layer.id} {layer.name}" for layer in layers]
+        return [[card.space, self._catalog.space_hash(card.space)], names]
 
     @cached_property
     def _common(self) -> Question:
         """The part of the question that all spaces and layers share."""
         catalog, request = self._catalog, self._request
         metric, selection = request.metric, request.selection
-        is_random = selection.sample is not None or "seed" in request.arguments
-        is_random |= bool(request.parameters.get("permutations"))
-        is_random |= request.is_estimated
+        is_random = (
+            "seed" in request.arguments
+            or bool(request.parameters.get("permutations"))
+            or request.is_estimated
+        )
         question = {
             "metric": {
                 "name": metric.name,
@@ -132,21 +140,12 @@ class Answers:
             "seed": selection.seed if is_random else None,
             "inputs": _inputs(catalog, request),
             "numpy": minor_version(np.__version__),
-            "rows": {
-                "where": selection.where,
-                "sample": selection.sample,
-                "transforms": list(selection.transforms),
-                **({"fit": "group"} if selection.fits_groups else {}),
-                **({} if selection.by is None else selection.by.columns()),
-            },
+            "rows": selection.columns(),
         }
-        if selection.where is None and selection.words is None:
-            return question
-        return {
-            **question,
-            "items": hash_of(catalog.item_tables),
-            "duckdb": minor_version(connections.version()),
-        }
+        if selection.where is not None or selection.words is not None:
+            question["items"] = hash_of(catalog.item_tables)
+            question["duckdb"] = minor_version(connections.version())
+        return question
 
 
 def _uncached(request: MetricRequest) -> str | None:
@@ -161,8 +160,11 @@ def _uncached(request: MetricRequest) -> str | None:
     if where is not None and re.search(r'"|--|/\*', where):
         return "`where` has a comment or a quoted name"
     for name, value in request.parameters.items():
-        if name not in request.sets and not _has_json(value):
-            return f"{name} is given as {type(value).__name__}"
+        if name not in request.sets:
+            try:
+                _as_json(value)
+            except TypeError:
+                return f"{name} is given as {type(value).__name__}"
     return None
 
 
@@ -170,9 +172,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word lists, a
     second space.
     """
-    metric, values, selected = request.metric, request.parameters, request.selection.words
-    lists = request.sets | ({} if selected is None else {"selected words": selected})
-    hashes = {name: words.sha256 for name, words in lists.items()}
+    metric, values = request.metric, request.parameters
+    hashes = {name: words.sha256 for name, words in request.sets.items()}
     if request.selection.common:
         spaces = [catalog.space_hash(space) for space in request.selection.common]
         hashes["common items"] = hash_of(spaces)
@@ -208,21 +209,15 @@ def _installed(package: str) -> str:
         return ""
 
 
-def _has_json(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_has_json, value))
-    return value is None or isinstance(
-        value, str | int | float | os.PathLike | np.ndarray | np.generic
-    )
-
-
 def _as_json(value: Any) -> Any:
-    """Return the value of a parameter in JSON types."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+    """Return the value of a parameter in JSON types; raise TypeError if it has none there."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    return list(map(_as_json, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return list(map(_as_json, value))
+    return os.fspath(value)
 
 
 def _package(metric: Metric) -> list[str] | None:
@@ -238,18 +233,6 @@ def _package(metric: Metric) -> list[str] | None:
     except (OSError, TypeError):  # a function that is not written in a file
         source = ""
     return [metric.package, hashlib.sha256(f"{source}{metric.columns}".encode()).hexdigest()]
-
-
-def _vectors_key(catalog: Catalog, card: Card, layers: Layer | Sequence[Layer]) -> list[Any]:
-    """Return what identifies vectors in a question: the space with a hash of its shards, and one or
-    several layers.
-    """
-    members = [layers] if isinstance(layers, Layer) else layers
-    names = [f"{layer.id} {layer.name}" for layer in members]
-    return [
-        [card.space, catalog.space_hash(card.space)],
-        names[0] if isinstance(layers, Layer) else names,
-    ]
 
 
 def minor_version(text: str) -> str:

@@ -211,14 +211,14 @@ def _matching_metrics(columns: set[str]) -> list[Metric]:
     """Return the metrics with the most columns and parameters, of those that have all theirs among
     the columns.
     """
-    own = {
+    names_of = {
         metric: (
             {column.name for column in metric.columns}
             | {parameter.name for parameter in metric.row_parameters}
         )
         for metric in all_metrics()[0].values()
     }
-    matching = {metric: len(names) for metric, names in own.items() if names <= columns}
+    matching = {metric: len(names) for metric, names in names_of.items() if names <= columns}
     return [metric for metric, size in matching.items() if size == max(matching.values())]
 
 

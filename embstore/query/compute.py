@@ -1,6 +1,6 @@
 """Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -48,6 +48,7 @@ class MetricRows(NamedTuple):
     Attributes:
         drawn: What was drawn at random.
         missing: Which inputs are missing, and which spaces and items are left out.
+        settings: Columns that are equal in all rows.
         across: Columns that a printed table spreads horizontally.
         more: Further remarks on how the rows were measured.
     """
@@ -55,12 +56,9 @@ class MetricRows(NamedTuple):
     rows: Sequence[Row]
     drawn: Sequence[str]
     missing: Sequence[str]
+    settings: Row
     across: Sequence[str] = ()
     more: Sequence[str] = ()
-
-
-Scores = tuple[Any, ...]
-"""What the number of each row is made of, on which layers can be compared; None if unknown."""
 
 
 def compute_layers(
@@ -70,78 +68,84 @@ def compute_layers(
     layers: Sequence[Layer],
     cases: Sequence[MetricInputs],
     groups: "Groups | None" = None,
-) -> Iterator[tuple[Layer, Answer, Scores]]:
+) -> Iterator[tuple[Layer, Answer]]:
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it
     is computed.
+
+    With ``versus``, rows also have the ``scores`` that their number is made of, on which layers are
+    compared.
     """
-    only = request.selection.select(catalog, card.space) if groups is None else groups.ids
+    notes = [note for case in cases for note in case.notes]
+    if groups is None:
+        only = request.selection.select(catalog, card.space)
+    else:
+        only = groups.ids
+        notes = [*groups.notes, *notes]
     used = [{**_used(catalog, request, card, case, only), **case.columns} for case in cases]
-    notes = [*(() if groups is None else groups.notes), *(n for case in cases for n in case.notes)]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
     if groups is not None and request.metric.compares_groups:
-        members = [(each.name, each.ids) for each in groups.members if each.name is not None]
+        members = [(group.name, group.ids) for group in groups.members if group.name is not None]
         inputs = {"groups": members, "is_ordered": groups.is_ordered}
         cases = [case._replace(inputs={**case.inputs, **inputs}) for case in cases]
         groups = None
     is_empty = only is not None and not len(stored_ids(catalog, card.space, only))
-    with_errors = _with_errors(catalog, request, card, groups, only)
+    estimators = _estimators(catalog, request, card, groups, only)
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         rows: list[Row] = []
-        scores: list[Any] = []
         if request.parameters.get("missing") == "skip" and not isinstance(data, NotComputable):
             layer_notes = [*layer_notes, *_zero_words(card, data, cases)]
         baseline = _baseline(request, data, cases[0].inputs)
         with one_thread() if groups is not None else nullcontext():
             for group, group_data in _divided(request, data, groups):
                 for case, columns in zip(cases, used, strict=True):
-                    found = _compute(catalog, request, group_data, case, layer, data, baseline)
-                    for row in with_errors(found, data, group):
-                        scores.append(row.pop("scores", None))
-                        rows.append(group | row | columns)
+                    computed = _compute(catalog, request, group_data, case, layer, data, baseline)
+                    if estimators:
+                        estimator = estimators[group.get("group")]
+                        computed = [estimator.with_errors(row, data) for row in computed]
+                    rows += [group | row | columns for row in computed]
         if request.is_averaged:
-            rows, scores = average(request, rows)
+            rows = average(request, rows)
+        if request.parameters.get("versus") is None:
+            for row in rows:
+                row.pop("scores", None)
         if "text" in request.metric.types:  # of items that rows name by their ids
             items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
             for row in rows:
                 row["text"] = items[row["item_id"]].text if row["item_id"] in items else None
         if is_empty:
             rows = [row | {"reason": NOTHING_SELECTED} for row in rows]
-        yield layer, Answer(tuple(rows), (*notes, *layer_notes), across), tuple(scores)
+        yield layer, Answer(tuple(rows), (*notes, *layer_notes), across)
 
 
 def _zero_words(card: Card, data: LayerData, cases: Sequence[MetricInputs]) -> list[str]:
     """Return a note on the words of the inputs that a layer leaves out for their zero vectors."""
-    words = [each for case in cases for each in case.inputs.values() if isinstance(each, Words)]
-    texts = {item: text for each in words for item, text in zip(each.ids, each.texts, strict=True)}
+    texts: dict[int, str] = {}
+    for case in cases:
+        for words in case.inputs.values():
+            if isinstance(words, Words):
+                texts |= zip(words.ids.tolist(), words.texts, strict=True)
     ids, vectors = data.gather(np.array(sorted(texts), np.int64))
-    zero = [repr(texts[item]) for item in ids[~vectors.any(axis=1)]]
-    return [f"{card.space}: {first_of(zero)} left out where the vector is zero."] * bool(zero)
+    zero = [repr(texts[item]) for item in ids[~vectors.any(axis=1)].tolist()]
+    return [f"{card.space}: {first_of(zero)} left out where the vector is zero."] if zero else []
 
 
-def _with_errors(
+def _estimators(
     catalog: Catalog, request: MetricRequest, card: Card, groups: "Groups | None", only: Ids | None
-) -> Callable[[list[Row], LayerData | NotComputable, Row], list[Row]]:
-    """Return a function that adds errors to the rows of a layer, or of one of its groups."""
+) -> dict[str | None, Estimator]:
+    """Return the estimator of the errors of each group, by its name, or of all items, by None; none
+    if no errors are requested.
+    """
     if not request.is_estimated:
-        return lambda rows, data, group: rows
+        return {}
+    members: dict[str | None, Ids] = {}
+    if groups is None:
+        members[None] = stored_ids(catalog, card.space, only)
+    else:
+        members = {group.name: group.ids for group in groups.members}
     fits_all = groups is not None and not request.selection.fits_groups
     steps = () if fits_all else request.selection.steps
-    members = (
-        {None: stored_ids(catalog, card.space, only)}
-        if groups is None
-        else {group.name: group.ids for group in groups.members}
-    )
-    estimators = {
-        name: Estimator.of(catalog, request, card, ids, steps) for name, ids in members.items()
-    }
-
-    def with_errors(rows: list[Row], data: LayerData | NotComputable, group: Row) -> list[Row]:
-        if isinstance(data, TransformedLayer) and not fits_all:
-            data = data.layer
-        return [estimators[group.get("group")].with_errors(row, data) for row in rows]
-
-    return with_errors
+    return {name: Estimator.of(catalog, request, card, ids, steps) for name, ids in members.items()}
 
 
 def _baseline(
@@ -185,13 +189,12 @@ def _used(
             stored = np.intersect1d(stored, only)
         if request.metric.needs == "word contexts":
             contexts = case.inputs["contexts"]
-            found = {
-                contexts.names[group]
-                for group in np.unique(contexts.groups[np.isin(contexts.ids, stored)])
-            }
+            groups = np.unique(contexts.groups[np.isin(contexts.ids, stored)]).tolist()
+            selected = {contexts.names[group] for group in groups}
+            used[name] = [text for text in words.texts if text in selected]
         else:
-            found = {words.texts[at] for at in np.flatnonzero(np.isin(words.ids, stored))}
-        used[name] = [text for text in words.texts if text in found]
+            is_selected = np.isin(words.ids, stored)
+            used[name] = [words.texts[i] for i in np.flatnonzero(is_selected).tolist()]
     return used
 
 
@@ -243,10 +246,9 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: MetricI
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))
-    words = (
-        case.inputs["contexts"].names if request.parameters.get("word") and "word" in row else ()
-    )
-    return [row | {"word": word} for word in words] or [row]
+    if request.parameters.get("word") and "word" in row:
+        return [row | {"word": word} for word in case.inputs["contexts"].names]
+    return [row]
 
 
 def _sentences(
@@ -259,11 +261,9 @@ def _sentences(
     if layer not in card.layers.members:
         raise NotComputable(f"{space} has no layer {layer.name}")
     stored = StoredLayer(catalog, card, layer)
-    return (
-        TransformedLayer(stored, data.transform, data.dims)
-        if isinstance(data, TransformedLayer)
-        else stored
-    )
+    if isinstance(data, TransformedLayer):
+        return TransformedLayer(stored, data.transform, data.dims)
+    return stored
 
 
 class NoVectors:

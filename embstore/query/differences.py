@@ -18,7 +18,6 @@ from embstore.metrics.declaration import NotComputable
 from embstore.metrics.numerics.estimates import MIN_GROUPS, common_units, compare_estimates
 from embstore.metrics.numerics.statistics import holm
 from embstore.metrics.significance import versus_columns
-from embstore.query import compute
 from embstore.query.notes import shown_range
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest, SpaceLayer
@@ -28,7 +27,7 @@ from embstore.storage.catalog import Catalog
 
 BEST = "best"
 
-LayerAnswers = Mapping[Layer, tuple[Answer, compute.Scores]]
+LayerAnswers = Mapping[Layer, Answer]
 Place = tuple[str, Layer, int]
 """A space, a layer, and the number of a row of its answer."""
 
@@ -84,14 +83,14 @@ def _reference(catalog: Catalog, versus: str, space: str, layer: Layer) -> Space
     name = versus if ":" in versus or versus in catalog.cards else f"{space}:{versus}"
     try:
         card = compared_space(catalog.cards, name)
-        found = card.layers.select(layer.name).members
+        layers = card.layers.select(layer.name).members
     except UnknownNameError:
         return None
-    if len(found) > 1:
+    if len(layers) > 1:
         raise QueryError(
             f"`versus` must be one layer, a space, SPACE:LAYER or {BEST}, not {versus!r}."
         )
-    return card.space, found[0]
+    return card.space, layers[0]
 
 
 class _Compared(NamedTuple):
@@ -158,10 +157,10 @@ def _families(
     versus = request.parameters["versus"]
     scored: dict[tuple[Any, ...], tuple[Place, Any]] = {}
     for space, layers in answers.items():
-        for layer, (answer, scores) in layers.items():
+        for layer, answer in layers.items():
             for number, row in enumerate(answer.rows):
                 key = tuple(row.get(name) for name in request.metric.key_names)
-                scored[space, layer, key] = (space, layer, number), scores[number]
+                scored[space, layer, key] = (space, layer, number), row.get("scores")
     families = defaultdict[tuple[Any, ...], dict[Place, Any]](dict)
     for (space, layer, key), (place, score) in scored.items():
         reference = request.references.get((space, layer))
@@ -195,7 +194,9 @@ def _compare(
         raise NotComputable(f"nothing that all have can be compared: {error}") from error
     first = next(iter(scores.values()))
     n, units = len(first.units), "units" if first.of_units else "items"
-    scores = {place: each for place, each in scores.items() if math.isfinite(each.value)}
+    scores = {
+        place: estimate for place, estimate in scores.items() if math.isfinite(estimate.value)
+    }
     if n < MIN_GROUPS:
         raise NotComputable(f"no test: {n} {units} in common, fewer than {MIN_GROUPS}")
     if len(scores) < 2 or (reference is not None and reference not in scores):

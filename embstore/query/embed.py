@@ -65,20 +65,21 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
     # As in a build: the recipe of a checkpoint truncates texts, and others are refused.
     long: Long = "truncate" if card.pooling is Pooling.MODEL else "skip"
-    found: dict[int, NDArray[np.float32]] = {}
+    layers_of: dict[int, NDArray[np.float32]] = {}  # item id → vectors (layers, dim)
     for result in encoder.encode(
         [passages], poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt
     ):
         if isinstance(result, Encoded):
             vectors = result.vectors[card.pooling].swapaxes(0, 1)
-            found |= zip(result.item_ids.tolist(), vectors, strict=True)
+            layers_of |= zip(result.item_ids.tolist(), vectors, strict=True)
         elif isinstance(result, Skipped) and result.outcome == "skipped":
             raise EncodeError(
                 f"{_short(distinct[result.item_id].shown)} cannot be encoded: {result.reason}."
             )
-    if missing := [item for item in items if item.id not in found]:
-        raise EncodeError(f"{_short(missing[0].shown)} cannot be encoded.")
-    return np.stack([found[item.id] for item in items], axis=1)
+    for item in items:
+        if item.id not in layers_of:
+            raise EncodeError(f"{_short(item.shown)} cannot be encoded.")
+    return np.stack([layers_of[item.id] for item in items], axis=1)
 
 
 def _short(text: str) -> str:
@@ -111,10 +112,6 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
     """
     checkpoint = _find(card, trust)
     actual = _hash(checkpoint, None if card.untrained is None else card.weights_sha256)
-    expected = {
-        name: getattr(card, name)
-        for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")
-    }
     if card.recipe is not None:
         recipe = read_recipe(checkpoint.recipe_folder, checkpoint.name)
         if recipe is None or recipe.to_document(card.prompt) != card.recipe:
@@ -123,11 +120,16 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
                 f" that made {card.space}. A text encoded by it cannot be compared with the store."
                 " Put the old files back, or build another store with the new ones."
             )
-    if different := [name for name, value in expected.items() if getattr(actual, name) != value]:
-        shown = "; ".join(
-            f"{name} is {getattr(actual, name)[:12]}…, not {expected[name][:12]}…"
-            for name in different
-        )
+    hashes = {
+        name: (getattr(actual, name), getattr(card, name))
+        for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")
+    }
+    shown = "; ".join(
+        f"{name} is {found[:12]}…, not {expected[:12]}…"
+        for name, (found, expected) in hashes.items()
+        if found != expected
+    )
+    if shown:
         raise CheckpointError(
             f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: its"
             f" {shown}. A text encoded by it cannot be compared with the store. Put the old files"
@@ -150,10 +152,10 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
             f" embstore build takes the folder's new place, models='{card.model}=FOLDER'."
         )
     # The name is put before it, since a path may contain "=".
-    at = f"@{card.revision}" if card.revision else ""
+    revision = f"@{card.revision}" if card.revision else ""
     try:
         return resolve(
-            f"{card.model}={card.checkpoint}{at}",
+            f"{card.model}={card.checkpoint}{revision}",
             allow_pickle=trust.allow_pickle,
             download=trust.download,
             has_weights=card.untrained is None,

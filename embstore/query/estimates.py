@@ -6,7 +6,7 @@ is the difference of the errors. Transforms are fitted on each part.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from hashlib import blake2b
@@ -38,6 +38,7 @@ from embstore.metrics.parts import Parts
 from embstore.metrics.significance import AVERAGE, VERSUS, limits_of
 from embstore.query.group_layers import MEMORY_BYTES, GroupLayer, fitted, restricted, summaries
 from embstore.query.grouping import Group, item_groups
+from embstore.query.layer_data import TransformedLayer
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 from embstore.storage.card import Card
@@ -59,25 +60,28 @@ def estimated(request: MetricRequest) -> MetricRequest:
     Raises:
         UsageError: There is no valid interval with these parameters, or some have no effect.
     """
-    metric, given = request.metric, request.parameters
+    metric, values = request.metric, request.parameters
     assert metric.parts is not None
     parts = metric.parts
     if parts.check is not None:
-        parts.check(given)
+        parts.check(values)
     [ci] = (parameter for parameter in metric.parameters if parameter.name == "ci")
     added = {column.name for column in (*ci.columns, *VERSUS.columns)}
     limits = limits_of(parts)
     columns = []
-    for column in (each for each in metric.columns if each.name not in added):
+    for column in metric.columns:
+        if column.name in added:
+            continue
         names = limits.get(column.name, ())
         columns.append(replace(column, interval=names, shown=True) if names else column)
-        columns += [each for each in ci.columns if each.name in names]
-    best = parts.column if given["versus"] == "best" else None
-    columns += VERSUS.columns if given["versus"] is not None else ()
+        columns += [limit for limit in ci.columns if limit.name in names]
+    best = parts.column if values["versus"] == "best" else None
+    if values["versus"] is not None:
+        columns += VERSUS.columns
     columns += best_columns(best)
     of_average = {parameter.name for parameter in AVERAGE}  # with which `versus` has more columns
-    parameters = [each for each in metric.parameters if each.name not in of_average]
-    divided = f"{parts.parts} of the items{kept_whole(given['group'])}"
+    parameters = [parameter for parameter in metric.parameters if parameter.name not in of_average]
+    divided = f"{parts.parts} of the items{kept_whole(values['group'])}"
     metric = replace(
         metric,
         columns=tuple(columns),
@@ -124,8 +128,10 @@ class Estimator:
 
         Args:
             row: Row of all of the items.
-            data: Vectors of the layer, before the transforms that are fitted on each part.
+            data: Vectors of the layer; transforms that are fitted on each part are undone.
         """
+        if self.steps and isinstance(data, TransformedLayer):
+            data = data.layer
         parts = self._parts
         row = {**dict.fromkeys(self.request.metric.empty(0, "")), **row, "seed": None}
         if "grouped_by" in row:
@@ -230,6 +236,12 @@ class Estimator:
         return self._on_scale(row)
 
 
+def _by_item(blocks: Iterable[tuple[Ids, NDArray[Any]]]) -> NDArray[Any]:
+    """Return the values of the items in all blocks (n,), in the order of their ids."""
+    ids, values = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+    return values[np.argsort(ids)]
+
+
 def _in_order(numbers: Int64Array) -> Positions:
     """Return the number of each item's cluster (n,), from 0 in the order of the first items."""
     _, first, members = np.unique(numbers, return_index=True, return_inverse=True)
@@ -268,16 +280,14 @@ class _Source:
             joined = b"".join(blake2b(row, digest_size=8).digest() for row in rows)
             return ids, np.frombuffer(joined, np.int64)
 
-        blocks = [*self.layer.map_with_ids(digests)]
-        ids, numbers = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-        return _in_order(numbers[np.argsort(ids)])
+        return _in_order(_by_item(self.layer.map_with_ids(digests)))
 
     def square_distances(self) -> Float64Array:
         """Return the squared distance of each vector from their mean (n,)."""
         mean = self.whole.summary.mean
-        blocks = self.whole.map_with_ids(lambda ids, x: (ids, ((x - mean) ** 2).sum(axis=1)))
-        ids, distances = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-        return distances[np.argsort(ids)]
+        return _by_item(
+            self.whole.map_with_ids(lambda ids, x: (ids, ((x - mean) ** 2).sum(axis=1)))
+        )
 
     def check_tails(self) -> None:
         """Raise NotComputable if so few items carry the variance that its error cannot be told.
@@ -361,6 +371,6 @@ class _PartLayer(GroupLayer):
         if (are_near.sum(axis=1) < k).any():
             return GroupLayer(*self.gather(ids[are_members]), self.dims).neighbours(k, distance)
         are_nearest = are_near & (np.cumsum(are_near, axis=1) <= k)
-        found = positions[are_members][are_nearest].reshape(-1, k)
+        near = positions[are_members][are_nearest].reshape(-1, k)
         nearness = nearness[are_members][are_nearest].reshape(-1, k)
-        return ids[are_members], (np.cumsum(are_members) - 1)[found], nearness
+        return ids[are_members], (np.cumsum(are_members) - 1)[near], nearness

@@ -128,10 +128,10 @@ def summaries(data: LayerData, groups: Sequence["Group"]) -> list[Summary]:
 
     def sum_block(block_ids: Ids, block: Block) -> list[tuple[int, Summary]]:
         places = positions_of(block_ids, ids)
-        is_member, found = places >= 0, numbers[places]
+        is_member, block_numbers = places >= 0, numbers[places]
         return [
-            (number, Summary.of(block[is_member & (found == number)]))
-            for number in np.unique(found[is_member]).tolist()
+            (number, Summary.of(block[is_member & (block_numbers == number)]))
+            for number in np.unique(block_numbers[is_member]).tolist()
         ]
 
     for parts in data.map_with_ids(sum_block):

@@ -119,20 +119,23 @@ class Groups:
 
 def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups:
     """Divide items of a space into groups."""
-    found = [
+    key_columns = [
         read_column(catalog, space, name, ids)
         for name in grouping.names(catalog, [catalog.cards[space]])
     ]
-    column, subject = found[0], f"{space}: {grouping.column}"
-    has_value = ~np.any([each.is_null for each in found], axis=0)
+    column, subject = key_columns[0], f"{space}: {grouping.column}"
+    has_value = ~np.any([key_column.is_null for key_column in key_columns], axis=0)
     values = column.values[has_value]
     notes: list[str] = []
-    if len(found) > 1 and grouping.bins is not None:
+    if len(key_columns) > 1 and grouping.bins is not None:
         raise UsageError(
             "`bins` are intervals of one column: name one with `by`, or leave `bins` out."
         )
     if grouping.bins is None:
-        parts = [_by_value(each, has_value, subject, grouping.max_groups) for each in found]
+        parts = [
+            _by_value(key_column, has_value, subject, grouping.max_groups)
+            for key_column in key_columns
+        ]
         names, numbers = _combined(parts, subject, grouping.max_groups)
     elif column.kind in NUMBERS:
         names, numbers, notes = _by_interval(values.astype(np.float64), grouping, subject)
@@ -155,7 +158,10 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
             " without a name."
         )
     return Groups(
-        tuple(members), ids, tuple(notes), is_ordered=len(found) == 1 and column.kind in NUMBERS
+        tuple(members),
+        ids,
+        tuple(notes),
+        is_ordered=len(key_columns) == 1 and column.kind in NUMBERS,
     )
 
 
@@ -168,7 +174,7 @@ def _combined(
     if len(parts) == 1:
         return parts[0]
     combinations, numbers = np.unique(
-        np.stack([each for _, each in parts]), axis=1, return_inverse=True
+        np.stack([codes for _, codes in parts]), axis=1, return_inverse=True
     )
     if max_groups is not None and combinations.shape[1] > max_groups:
         raise QueryError(
@@ -320,10 +326,10 @@ NUMBERS = ("int64", "float64")  # types of the columns of numbers
 
 def item_column_types(catalog: Catalog, space: str) -> dict[str, str]:
     """Return the type of each column of a space's items, by name."""
-    own = {TEXT: "string"}
+    types = {TEXT: "string"}
     if catalog.cards[space].unit.has_context:
-        own[CONTEXT] = "string"
-    return own | column_types(catalog, space)
+        types[CONTEXT] = "string"
+    return types | column_types(catalog, space)
 
 
 def check_column(catalog: Catalog, space: str, name: str) -> None:
@@ -372,9 +378,9 @@ def item_groups(
     Items without a value in the column are each a group.
     """
     if column is not None:
-        found = read_column(catalog, card.space, column, ids)
-        groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
-        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
+        values = read_column(catalog, card.space, column, ids)
+        groups = np.unique(values.values, return_inverse=True)[1].astype(np.int64)
+        groups[values.is_null] = groups.max(initial=0) + 1 + np.arange(values.is_null.sum())
     elif card.unit.has_context:
         stored, stored_groups, _ = group_occurrences(catalog, card.space, by)
         groups = stored_groups[np.searchsorted(stored, ids)]

@@ -1,6 +1,6 @@
 """List the spaces and the skipped texts of a store, as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from embstore.base.messages import MOST_NAMED, first_of
@@ -13,10 +13,24 @@ from embstore.storage.item_columns import BUILT_IN, MEANINGS
 from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (
-    "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim",
-    "dtype", "layers", "items",
-    "shards", "bytes", "index", "index_recall", "index_parameters", "index_seconds",
-)  # fmt: skip
+    "space",
+    "checkpoint",
+    "model",
+    *REVISION_COLUMNS,
+    "unit",
+    "pooling",
+    "template",
+    "dim",
+    "dtype",
+    "layers",
+    "items",
+    "shards",
+    "bytes",
+    "index",
+    "index_recall",
+    "index_parameters",
+    "index_seconds",
+)
 _SHOWN = (
     ShownColumn("space"),
     ShownColumn("layers"),
@@ -72,34 +86,24 @@ def columns(catalog: Catalog) -> Table:
     built-in ones.
     """
     counts = catalog.columns.counts()
-    rows = []
-    for name, kind in catalog.columns.types.items():
-        rows.append(
-            {
-                "column": name,
-                "type": kind,
-                "origin": "stored",
-                "items": counts[name],
-                "meaning": MEANINGS.get(name.partition(".")[0]),
-            }
-        )
-    rows += [
-        {
-            "column": name,
-            "type": column.kind,
-            "origin": "built-in",
-            "items": None,
-            "meaning": column.meaning,
-        }
-        for name, column in BUILT_IN.items()
+    rows: list[tuple[Any, ...]] = [
+        (name, kind, "stored", counts[name], MEANINGS.get(name.partition(".")[0]))
+        for name, kind in catalog.columns.types.items()
     ]
-    return table(rows, columns=COLUMN_COLUMNS)
+    rows += [
+        (name, column.kind, "built-in", None, column.meaning) for name, column in BUILT_IN.items()
+    ]
+    return table(_named(COLUMN_COLUMNS, rows), columns=COLUMN_COLUMNS)
 
 
 def skipped(catalog: Catalog) -> Table:
     """List the texts that were skipped or truncated, one per row."""
-    rows = [dict(zip(SKIPPED_COLUMNS, row, strict=True)) for row in catalog.skipped()]
-    return table(rows, columns=SKIPPED_COLUMNS)
+    return table(_named(SKIPPED_COLUMNS, catalog.skipped()), columns=SKIPPED_COLUMNS)
+
+
+def _named(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return rows as dictionaries."""
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
@@ -109,9 +113,11 @@ def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
     seconds = [index.build_seconds for index in cards if index.build_seconds is not None]
     items = catalog.items_of(card.space)
     is_complete = all(index is not None and index.covers(items) for index in layers)
-    kinds = "+".join(sorted({index.kind for index in cards}))
+    kinds = "behind" if cards else "none"
+    if is_complete:
+        kinds = "+".join(sorted({index.kind for index in cards}))
     return {
-        "index": kinds if is_complete else "behind" if cards else "none",
+        "index": kinds,
         "index_recall": min((index.recall for index in cards), default=None),
         "index_parameters": shown_parameters(cards) or None,
         "index_seconds": round(sum(seconds), 3) if seconds else None,
@@ -119,23 +125,21 @@ def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
 
 
 _COLUMNS = """
-SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,
+SELECT
+    CASE table_schema WHEN 'main' THEN '' ELSE table_schema || '.' END || table_name AS name,
     string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) AS columns
-FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table_schema <> 'main', table_name
-"""  # noqa: E501
+FROM information_schema.columns
+GROUP BY table_schema, table_name
+ORDER BY table_schema <> 'main', table_name
+"""
 
 
 def sql_views(catalog: Catalog) -> Table:
     """Return one row per view and per macro: its name, kind, and columns with types, or its
     result.
     """
-    views = [
-        {"name": name, "kind": "view", "content": columns}
-        for name, columns in catalog.sql(_COLUMNS).fetchall()
-    ]
-    macros = [
-        {"name": macro.signature, "kind": "macro", "content": macro.help}
-        for macro in MACROS.values()
-    ]
+    rows = [(name, "view", columns) for name, columns in catalog.sql(_COLUMNS).fetchall()]
+    rows += [(macro.signature, "macro", macro.help) for macro in MACROS.values()]
+    names = ("name", "kind", "content")
     shown = (ShownColumn("name"), ShownColumn("content"))
-    return table([*views, *macros], columns=["name", "kind", "content"], shown=shown)
+    return table(_named(names, rows), columns=names, shown=shown)

@@ -75,13 +75,7 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricIn
     """Return a set of inputs for each dataset of pairs."""
     named = tuple(dict.fromkeys(request.parameters["dataset"]))
     names = named or catalog.datasets(_PAIR_KINDS)
-    datasets: dict[str, Columns] = {}
-    errors: list[QueryError] = []
-    for name in names:
-        try:
-            datasets[name] = _dataset(catalog, card.unit, name, "pairs")
-        except _OtherUnitError as error:
-            errors.append(error)
+    datasets, errors = _pair_datasets(catalog, card.unit, names)
     if not datasets:
         if named:
             raise errors[0]
@@ -99,10 +93,7 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricIn
             f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}"
         )
     stored = catalog.ids(card.space)
-    cases = [
-        _pairs(columns, name, card, stored, request.parameters.get("missing", "skip"))
-        for name, columns in datasets.items()
-    ]
+    cases = [_pairs(request, columns, name, card, stored) for name, columns in datasets.items()]
     if not any(_are_stored(case.inputs["pairs"], stored).any() for case in cases):
         raise QueryError(
             f"{card.space} has no pair of {', '.join(datasets)}. Embed them:"
@@ -113,17 +104,27 @@ def pairs(catalog: Catalog, request: MetricRequest, card: Card) -> list[MetricIn
 
 def check_datasets(catalog: Catalog, cards: Sequence[Card], names: Iterable[str]) -> None:
     """Raise QueryError if a dataset of pairs is for the unit of none of the spaces."""
+    units = dict.fromkeys(card.unit for card in cards)
     for name in names:
-        errors = []
-        for unit in dict.fromkeys(card.unit for card in cards):
-            try:
-                _dataset(catalog, unit, name, "pairs")
-            except _OtherUnitError as error:
-                errors.append(error)
-            else:
-                break
-        else:
+        errors: list[QueryError] = []
+        for unit in units:
+            errors += _pair_datasets(catalog, unit, [name])[1]
+        if len(errors) == len(units):
             raise errors[0]
+
+
+def _pair_datasets(
+    catalog: Catalog, unit: Unit, names: Iterable[str]
+) -> tuple[dict[str, Columns], list[QueryError]]:
+    """Return the columns of datasets of pairs, and an error for each that is for other units."""
+    datasets: dict[str, Columns] = {}
+    errors: list[QueryError] = []
+    for name in names:
+        try:
+            datasets[name] = _dataset(catalog, unit, name, "pairs")
+        except _OtherUnitError as error:
+            errors.append(error)
+    return datasets, errors
 
 
 class _OtherUnitError(QueryError):
@@ -157,20 +158,21 @@ def _dataset(catalog: Catalog, unit: Unit, name: str, wanted: str) -> Columns:
         names = dict.fromkeys([*catalog.dataset_names, *DATASETS])
         raise UnknownNameError("dataset", name, names, hint)
     columns, refused = None, None
-    for each in (unit, *Unit):
+    for stored_unit in (unit, *Unit):
         try:
-            columns = catalog.dataset(name, each)
+            columns = catalog.dataset(name, stored_unit)
             break
         except QueryError as error:
             refused = refused or error
     kind = known.kind.split()[-1] if known is not None else wanted
     if columns is not None:
-        is_analogies = {"item_id_4", "answers"} <= columns.keys()
-        kind = "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon"
+        kind = "pairs" if "item_id_2" in columns else "lexicon"
+        if {"item_id_4", "answers"} <= columns.keys():
+            kind = "analogies"
     if kind != wanted:
-        found, command = _KINDS[kind]
+        description, command = _KINDS[kind]
         raise QueryError(
-            f"{name!r} is {found}, not {_KINDS[wanted][0]}. Query it with: {command} {name}"
+            f"{name!r} is {description}, not {_KINDS[wanted][0]}. Query it with: {command} {name}"
         )
     if refused is not None:
         raise _OtherUnitError(str(refused))
@@ -182,13 +184,13 @@ def _columns_of_file(file: "DatasetFile", unit: Unit, kind: str) -> Columns:
     """Return the rows of a user's file as columns, as those of a stored dataset."""
     records: list[dict[str, Any]] = []
     for row in file.rows(unit, kind):
-        items = [(item_id(unit, text), text) for text in row.texts[:4]]
         if unit is Unit.OCCURRENCE:
-            found = map(Item.occurrence, row.texts, row.spans)
-            items = [(item.id, item.shown) for item in found]
+            items = [*map(Item.occurrence, row.texts, row.spans)]
+        else:
+            items = [Item.whole(unit, text) for text in row.texts[:4]]
         values = dict(row.values)
-        for (item, text), suffix in zip(items, ("", "_2", "_3", "_4"), strict=False):
-            values |= {f"item_id{suffix}": item, f"text{suffix}": text}
+        for item, suffix in zip(items, ("", "_2", "_3", "_4"), strict=False):
+            values |= {f"item_id{suffix}": item.id, f"text{suffix}": item.shown}
         records.append(values)
     if not records:
         raise QueryError(f"{file.path} has no rows. Give a file with at least one.")
@@ -205,7 +207,26 @@ def _are_stored(dataset: Pairs, stored: Ids) -> Mask:
     return np.isin(dataset.left, stored) & np.isin(dataset.right, stored)
 
 
-def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> MetricInputs:
+def _missing_texts(
+    card: Card, missing: Sequence[str], total: str, source: str, *, is_error: bool, used: str
+) -> tuple[str, ...]:
+    """Return a note on the texts of a source that a space lacks, and how much of it can be used;
+    none if it lacks none.
+
+    Raises:
+        NotStoredError: None may be missing.
+    """
+    if not missing:
+        return ()
+    note = missing_note(card, missing, f"of the {total} of {source}")
+    if is_error:
+        raise NotStoredError(f"{note} {remedy([source], missing, card)}")
+    return (f"{note} {used} can be used.",)
+
+
+def _pairs(
+    request: MetricRequest, columns: Columns, name: str, card: Card, stored: Ids
+) -> MetricInputs:
     """Return the inputs from one dataset of pairs; ``stored`` are the item ids of the space."""
     dataset = Pairs(
         columns["item_id"],
@@ -215,15 +236,15 @@ def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str
         tuple(columns["text_2"]),
     )
     left, right = Words(dataset.left, dataset.left_texts), Words(dataset.right, dataset.right_texts)
-    note: tuple[str, ...] = ()
-    if missing := find_missing([left, right], stored):
-        n = len(np.union1d(left.ids, right.ids))
-        text = missing_note(card, missing, f"of the {n} texts of {name}")
-        if if_missing == "error":
-            raise NotStoredError(f"{text} {remedy([name], missing, card)}")
-        n_used = int(_are_stored(dataset, stored).sum())
-        note = (f"{text} {n_used} of {len(left.ids)} pairs can be used.",)
-    return MetricInputs({"pairs": dataset}, {"dataset": name}, note)
+    notes = _missing_texts(
+        card,
+        find_missing([left, right], stored),
+        f"{len(np.union1d(left.ids, right.ids))} texts",
+        name,
+        is_error=request.parameters.get("missing") == "error",
+        used=f"{_are_stored(dataset, stored).sum()} of {len(left.ids)} pairs",
+    )
+    return MetricInputs({"pairs": dataset}, {"dataset": name}, notes)
 
 
 def _column_of_numbers(
@@ -282,18 +303,17 @@ def _analogies(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any
     loaded = _load(catalog, card, columns, ignore_case=values.get("case") == "ignore")
     is_spelled = np.isin(loaded.spelled_ids, catalog.ids(card.space))
     has_word = np.isin(loaded.groups, loaded.spelled_groups[is_spelled])
-    inputs, keys = {"analogies": loaded}, {"dataset": name}
-    missing = [loaded.words.texts[place] for place in np.flatnonzero(~has_word).tolist()]
-    if not missing:
-        return MetricInputs(inputs, keys)
-    note = missing_note(card, missing, f"of the {len(has_word)} words of {name}")
     has_answer = np.logical_or.reduceat(has_word[loaded.answers], loaded.answer_starts[:-1])
     n_used = int((has_word[loaded.questions].all(axis=1) & has_answer).sum())
-    if values.get("missing", "skip") == "error" and n_used < len(has_answer):
-        raise NotStoredError(f"{note} {remedy([name], missing, card)}")
-    return MetricInputs(
-        inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",)
+    notes = _missing_texts(
+        card,
+        [loaded.words.texts[place] for place in np.flatnonzero(~has_word).tolist()],
+        f"{len(has_word)} words",
+        name,
+        is_error=values.get("missing") == "error" and n_used < len(has_answer),
+        used=f"{n_used:,} of {len(has_answer):,} questions",
     )
+    return MetricInputs({"analogies": loaded}, {"dataset": name}, notes)
 
 
 def _load(catalog: Catalog, card: Card, columns: Columns, *, ignore_case: bool) -> Analogies:
@@ -383,15 +403,15 @@ def _check_missing(
     none.
     """
     notes = [
-        missing_note(card, texts, f"of the {len(each.texts)} {each.name}")
-        for each, texts in missing
+        missing_note(card, texts, f"of the {len(word_set.texts)} {word_set.name}")
+        for word_set, texts in missing
     ]
-    sources = [each.source for each, _ in missing if each.source]
+    sources = [word_set.source for word_set, _ in missing if word_set.source]
     if len(sources) < len(missing):
         sources = []
     words = list(dict.fromkeys(text for _, texts in missing for text in texts))
     n_missing = sum(len(texts) for _, texts in missing)
-    if n_missing == sum(len(each.texts) for each in request.sets.values()):
+    if n_missing == sum(len(word_set.texts) for word_set in request.sets.values()):
         raise QueryError(
             f"{card.space} holds none of the {n_missing} words of the sets. Embed them:"
             f" {embed_command(sources, words, card)}; or choose other spaces with `spaces`."
@@ -409,7 +429,7 @@ def item_column(catalog: Catalog, request: MetricRequest, card: Card) -> list[Me
     column = read_column(catalog, card.space, name, ids)
     if column.kind not in NUMBERS:
         types = item_column_types(catalog, card.space)
-        known = [each for each, kind in types.items() if kind in NUMBERS]
+        known = [column_name for column_name, kind in types.items() if kind in NUMBERS]
         raise UsageError(
             f"{request.metric.name} needs a column of numbers, and {name!r} has none. Columns of"
             f" numbers: {', '.join(known) or 'none'}."
@@ -513,7 +533,7 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     model = shlex.quote(model_argument(card))
     command = f"embstore build SOURCE --unit sentence --pooling mean --model {model}"
     if name not in catalog.cards:
-        known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
+        known = [other.space for other in catalog.cards.values() if other.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")
     sentences = catalog.cards[name]
     problem = None
@@ -544,20 +564,27 @@ def _with_sentences(
     n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
     notes: tuple[str, ...] = ()
     if n_missing:
-        notes = (
+        note = (
             f"{sentences.space} lacks {n_missing} of the {len(ids)} sentences of {card.space}."
-            f" Embed them: {build_command(['SOURCE'], sentences)}",
+            f" Embed them: {build_command(['SOURCE'], sentences)}"
         )
-    if n_missing and n_missing == len(ids):
-        raise QueryError(notes[0])
+        if n_missing == len(ids):
+            raise QueryError(note)
+        notes = (note,)
     inputs = {"contexts": replace(occurrences, group_ids=ids)}
     return MetricInputs(inputs, notes=notes, sentence_space=sentences.space)
 
 
 Loader = Callable[[Catalog, MetricRequest, Card], list[MetricInputs]]
 LOADERS: Mapping[str, Loader] = {
-    "pairs": pairs, "lexicon": lexicons, "analogies": analogies, "word sets": word_sets,
+    "pairs": pairs,
+    "lexicon": lexicons,
+    "analogies": analogies,
+    "word sets": word_sets,
     "word contexts": word_sets,
-    "contexts": contexts, "order": order, "column": item_column, "labels": item_labels,
-}  # fmt: skip
+    "contexts": contexts,
+    "order": order,
+    "column": item_column,
+    "labels": item_labels,
+}
 """What a metric needs → the function that returns its sets of inputs for a space."""

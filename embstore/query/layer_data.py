@@ -67,9 +67,11 @@ class LayerMethods:
         """
         from embstore.index.exact_knn import nearest_rows
 
-        ids, vectors = (
-            _with_direction(*self.gather(only)) if distance == "cosine" else self.gather(only)
-        )
+        ids, vectors = self.gather(only)
+        if distance == "cosine":
+            is_kept = has_direction(vectors)
+            if not is_kept.all():
+                ids, vectors = ids[is_kept], vectors[is_kept]
         if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
             ids, vectors = ids[first], vectors[first]
         if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
@@ -103,28 +105,22 @@ class StoredLayer(LayerMethods):
     only: Ids | None = None  # ids of the selected items, ascending; None for all
     known_summary: Summary | None = None
 
-    @cached_property
-    def dim(self) -> int:
-        """Number of components of a vector."""
-        return self.card.dim
-
     @property
     def dims(self) -> Int64Array:
         """Index of each component in the stored vectors, int64 (dim,)."""
-        return np.arange(self.dim)
+        return np.arange(self.card.dim)
 
     @cached_property
     def summary(self) -> Summary:
         """The stored summary, or the sums over the selected vectors."""
-        return (
-            self.known_summary
-            if self.known_summary is not None
-            else self._vectors(self.only).summary
-        )
+        if self.known_summary is not None:
+            return self.known_summary
+        return self._vectors(self.only).summary
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block, and report to the current task."""
-        task, results = current_task(), self._vectors(self.only).map_with_ids(function)
+        task = current_task()
+        results = self._vectors(self.only).map_with_ids(function)
         return results if task is None else task.report_each(results)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
@@ -171,13 +167,11 @@ class TransformedLayer(LayerMethods):
         if self.known_summary is not None:
             return self.known_summary
 
-        def summarise(
-            block: Block,
-        ) -> Summary:  # in parts, of which the float64 vectors stay in a core's cache
+        def summarise(block: Block) -> Summary:
+            # In parts, of which the float64 vectors stay in a core's cache.
             parts = slices(len(block), max(1, _PART // block.shape[1]))
-            return Summary.sum_of(
-                (Summary.of(self.transform(block[rows])) for rows in parts), self.dim
-            )
+            sums = (Summary.of(self.transform(block[rows])) for rows in parts)
+            return Summary.sum_of(sums, self.dim)
 
         return Summary.sum_of(self.layer.map(summarise), self.dim)
 
@@ -225,11 +219,6 @@ def transformed(
         return NotComputable(str(error), data.summary.n), []
     notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
     return TransformedLayer(data, transform, transform.columns), notes
-
-
-def _with_direction(ids: Ids, vectors: Block) -> tuple[Ids, Block]:
-    keep = has_direction(vectors)
-    return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
 def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[Int64Array, Float64Array]:
@@ -287,14 +276,11 @@ def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> List
         return search(k)
     lists, most_bytes = kept
     key = (space, layer, hashlib.sha256(ids.tobytes()).digest())
-    found = lists.get(key)
-    if found is None or found[0].shape[1] < min(k, len(ids) - 1):
-        positions, cosines = search(max(k, _LEAST))
+    if key not in lists or lists[key][0].shape[1] < min(k, len(ids) - 1):
         lists.pop(key, None)
-        lists[key] = found = positions.astype(np.int32), cosines
-        while (
-            len(lists) > 1
-            and sum(array.nbytes for arrays in lists.values() for array in arrays) > most_bytes
-        ):
+        positions, cosines = search(max(k, _LEAST))
+        lists[key] = positions.astype(np.int32), cosines
+        while len(lists) > 1 and sum(p.nbytes + c.nbytes for p, c in lists.values()) > most_bytes:
             del lists[next(iter(lists))]  # the oldest
-    return found[0][:, :k].astype(np.int64), found[1][:, :k]
+    positions, cosines = lists[key]
+    return positions[:, :k].astype(np.int64), cosines[:, :k]

@@ -3,7 +3,7 @@ list stored maps.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,13 +55,13 @@ class MapRequest:
                 " `words`."
             )
 
+    def up_to(self, layer: Layer) -> tuple[Layer, ...]:
+        """Return the layers that are not above a layer."""
+        return tuple(other for other in self.layers if other.id <= layer.id)
+
     def key(self, layer: Layer) -> MapKey:
         """Return all that the map of a layer depends on: with ``tsne`` no layer above it."""
-        depends_on = (
-            self.layers
-            if self.method == "pca"
-            else [each for each in self.layers if each.id <= layer.id]
-        )
+        fitted_on = self.layers if self.method == "pca" else self.up_to(layer)
         selection = self.selection
         return MapKey(
             self.space,
@@ -69,7 +69,7 @@ class MapRequest:
             layer.name,
             self.method,
             METHODS[self.method],
-            tuple(each.name for each in depends_on),
+            tuple(other.name for other in fitted_on),
             selection.where,
             selection.sample,
             selection.seed,
@@ -78,9 +78,6 @@ class MapRequest:
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
         )
-
-
-MADE, FOUND = "made", "found"
 
 
 def map_spaces(
@@ -102,15 +99,16 @@ def map_spaces(
         card = catalog.cards[request.space]
         word_columns, word_notes = missing_words(catalog, selection.words, card)
         notes += word_notes
-        for found, did in _maps(catalog, request, store=True, force=force):
-            own = {"model": card.model, "did": did, **word_columns}
-            own |= {"revision": card.revision_name, "step": card.step}
-            rows.append(own | _row_of(found))
-            notes += _notes_on(found)
-    columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
+        for layer_map, did in _maps(catalog, request, request.layers, store=True, force=force):
+            columns = {"revision": card.revision_name, "step": card.step, **word_columns}
+            rows.append({"model": card.model, "did": did, **columns, **_row_of(layer_map)})
+            notes += _notes_on(layer_map)
+    settings = selection.columns()
+    if selection.words is not None:
+        settings["words_missing"] = None
     return table(
-        [columns | row for row in rows],
-        columns=[*provenance.columns_with_values(COLUMNS, rows), *columns],
+        [settings | row for row in rows],
+        columns=[*provenance.columns_with_values(COLUMNS, rows), *settings],
         notes=[*notes, _KEPT],
         shown=_SHOWN,
         types=_TYPES,
@@ -131,11 +129,14 @@ def map_points(
             " these."
         )
     request = MapRequest(card.space, together, method, selection)
-    maps = list(_maps(catalog, request, store=False, until=members[0]))
-    if not maps:
-        raise _nothing_selected([space])
-    found, _ = maps[-1]
-    return found.ids, found.positions
+    layer_map = _stored(catalog, request, members[0])
+    if layer_map is None:  # a map of t-SNE needs the map below
+        needed = members if method == "pca" else request.up_to(members[0])
+        maps = [*_maps(catalog, request, needed, store=False)]
+        if not maps:
+            raise _nothing_selected([space])
+        layer_map, _ = maps[-1]
+    return layer_map.ids, layer_map.positions
 
 
 def map_items(
@@ -177,69 +178,59 @@ def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection
 def _maps(
     catalog: Catalog,
     request: MapRequest,
+    layers: Sequence[Layer],
     *,
     store: bool,
     force: bool = False,
-    until: Layer | None = None,
 ) -> Iterator[tuple[LayerMap, str]]:
-    """Yield the map of each layer, and whether it was made or found; nothing if no item is
+    """Yield the map of each of some layers, and whether it was made or found; nothing if no item is
     selected.
 
     Args:
         catalog: Store to read.
-        request: Maps to return.
+        request: Maps that belong together.
+        layers: Layers whose maps are returned, ascending.
         store: Whether a map that cannot be stored is an error.
         force: Whether to make maps again that are stored.
-        until: Layer to end with, of whose maps below only those are made that it depends on; None
-            for all layers.
     """
-    if until is not None and (stored := _stored(catalog, request, until)) is not None:
-        yield stored, FOUND
-        return
-    needed = request.layers
-    if until is not None:  # a map of t-SNE needs the map below
-        needed = tuple(
-            each
-            for each in needed
-            if each == until or (request.method == "tsne" and each.id < until.id)
-        )
     below: LayerMap | None = None
     method: Method | None = None
     selected: Ids | None = None
-    with task("map", request.space, len(needed)) as mapping:
-        for layer in needed:
-            found, did = None if force else _stored(catalog, request, layer), FOUND
-            if found is None:
+    with task("map", request.space, len(layers)) as mapping:
+        for layer in layers:
+            layer_map = None if force else _stored(catalog, request, layer)
+            did = "found"
+            if layer_map is None:
                 if method is None or selected is None:
-                    if not len(selected := _selected(catalog, request.space, request.selection)):
+                    selected = _selected(catalog, request.space, request.selection)
+                    if not len(selected):
                         return
                     from embstore.query import map_methods  # which stored maps do not need
 
                     vectors = _vectors(catalog, request, selected)
                     method = map_methods.METHODS[request.method](vectors, request.selection.seed)
-                at = request.layers.index(layer)
-                ids, positions, kept = method.place(at, below, mapping.report)
-                n_zero = len(selected) - len(ids)
-                found = LayerMap(
+                place = request.layers.index(layer)
+                ids, positions, kept = method.place(place, below, mapping.report)
+                layer_map = LayerMap(
                     request.key(layer),
                     catalog.items_of(request.space),
                     ids,
                     positions,
-                    n_zero,
+                    len(selected) - len(ids),
                     *kept,
                     method.versions,
                 )
-                did = MADE
+                did = "made"
                 try:
-                    write_map(catalog.root, found)
+                    write_map(catalog.root, layer_map)
                 except (StoreError, OSError):
                     if store:
                         # else a read-only store, or a full disk: the next request computes the map
                         # again
                         raise
             mapping.finish()
-            below = found
-            yield found, did
+            below = layer_map
+            yield layer_map, did
 
 
 def _chosen(
@@ -292,11 +283,21 @@ COLUMNS = (
     "file",
 )
 LISTED_COLUMNS = (
-    "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256",
-    "sample", "seed", *_OF_MAP,
-    "state", "bytes",
+    "space",
+    "layer",
+    "layer_name",
+    "method",
+    "fitted_on",
+    "where",
+    "words",
+    "words_sha256",
+    "sample",
+    "seed",
+    *_OF_MAP,
+    "state",
+    "bytes",
     "file",
-)  # fmt: skip
+)
 _LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("method"))
 _NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
 _SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS)
@@ -333,18 +334,18 @@ def stored_maps(
     for space in (card.space for card in cards):
         for path in stored_map_files(catalog.root, space):
             try:
-                found = read_map(catalog.root, path)
+                layer_map = read_map(catalog.root, path)
                 size = os.path.getsize(path)
             except DamagedError as error:
                 notes.append(str(error))
                 continue
             except FileNotFoundError:
                 continue
-            key = found.key
+            key = layer_map.key
             is_chosen = any(layer.id == key.layer for layer in chosen.get(space, ()))
             if method not in (None, key.method) or not is_chosen:
                 continue
-            is_current = found.items == catalog.items_of(space) and (
+            is_current = layer_map.items == catalog.items_of(space) and (
                 key.version == METHODS.get(key.method)
                 and key.numpy in (None, minor_version(np.__version__))
                 and key.duckdb in (None, minor_version(connections.version()))
@@ -359,54 +360,54 @@ def stored_maps(
                     "seed": key.seed,
                     "state": "current" if is_current else "behind",
                     "bytes": size,
-                    **_row_of(found),
+                    **_row_of(layer_map),
                 }
             )
-    given = [name for name in ("where", "words", "sample") if any(row[name] for row in rows)]
+    settings = [name for name in ("where", "words", "sample") if any(row[name] for row in rows)]
     shown = (
         *_LAYER,
         ShownColumn("fitted_on", "with", "layers"),
-        *map(ShownColumn, given),
+        *map(ShownColumn, settings),
         *_NUMBERS,
+        ShownColumn("state"),
     )
-    shown = (*shown, ShownColumn("state"))
     return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=shown, types=_TYPES)
 
 
-def _row_of(found: LayerMap) -> Row:
+def _row_of(layer_map: LayerMap) -> Row:
     """Return the columns that describe a map."""
-    key = found.key
+    key = layer_map.key
     return {
         "space": key.space,
         "layer": key.layer,
         "layer_name": key.layer_name,
         "method": key.method,
-        "n": len(found.ids),
-        "n_zero": found.n_zero,
-        "kept": found.kept,
-        "n_kept": found.n_kept,
-        "reason": found.reason,
+        "n": len(layer_map.ids),
+        "n_zero": layer_map.n_zero,
+        "kept": layer_map.kept,
+        "n_kept": layer_map.n_kept,
+        "reason": layer_map.reason,
         "file": key.path(Path()).as_posix(),
     }
 
 
-def _notes_on(found: LayerMap) -> Iterator[str]:
+def _notes_on(layer_map: LayerMap) -> Iterator[str]:
     """Yield notes on a map: a small sample, items without a place, and how its share of kept
     neighbours is measured.
     """
-    key, n = found.key, len(found.ids)
+    key, n = layer_map.key, len(layer_map.ids)
     where = f"{key.space} layer {key.layer_name}"
-    if key.sample is not None and n + found.n_zero < key.sample:
-        yield f"{key.space}: the sample of {key.sample} is all {n + found.n_zero} items."
-    if found.n_zero:
+    if key.sample is not None and n + layer_map.n_zero < key.sample:
+        yield f"{key.space}: the sample of {key.sample} is all {n + layer_map.n_zero} items."
+    if layer_map.n_zero:
         yield (
-            f"{where}: n_zero = {found.n_zero} (items whose vector is zero: they have no place on"
-            " the map)."
+            f"{where}: n_zero = {layer_map.n_zero} (items whose vector is zero: they have no place"
+            " on the map)."
         )
-    if found.reason:
-        yield f"{where}: kept: {found.reason}."
-    elif found.n_kept < n:
+    if layer_map.reason:
+        yield f"{where}: kept: {layer_map.reason}."
+    elif layer_map.n_kept < n:
         yield (
-            f"{key.space}: kept is measured over {found.n_kept} items, a random sample (seed"
+            f"{key.space}: kept is measured over {layer_map.n_kept} items, a random sample (seed"
             f" {key.seed})"
         )

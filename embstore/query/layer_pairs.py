@@ -99,17 +99,9 @@ class LayerPairs:
                 f" {counts[1]:,}."
             )
 
-    def find(self, answers: Answers) -> tuple[Question | None, Answer | None]:
-        """Return the question to the store and its stored answer; None if incomplete."""
-        question = answers.question(self.card, self.layers, self.other, self.other_layers)
-        answer = answers.find(question)
-        if answer is None:
-            return question, None
-        groups = answers.groups(self.card, self.other)
-        n_groups = 1 if groups is None else len(groups.members)
-        n_rows = len(self.layers) * len(self.other_layers) * n_groups
-        is_whole = all("pair" in row for row in answer.rows) or len(answer.rows) == n_rows
-        return question, answer if is_whole else None
+    def question(self, answers: Answers) -> Question | None:
+        """Return the question to the store; None if answers are not stored."""
+        return answers.question(self.card, self.layers, self.other, self.other_layers)
 
     def compute(self, groups: Groups | None) -> Answer:
         """Compute the answer for all pairs of layers, of all items or of each group."""
@@ -140,8 +132,9 @@ class LayerPairs:
     ) -> tuple[list[LayerData | NotComputable], list[str]]:
         """Return the vectors of each layer, or the reason why there are none; and notes."""
         only = None if len(ids) == self.catalog.count(card.space) else ids
-        found = [*selected_layers(self.catalog, self.request.selection, card, layers, only)]
-        return [data for data, _ in found], [note for _, remarks in found for note in remarks]
+        selected = selected_layers(self.catalog, self.request.selection, card, layers, only)
+        vectors, remarks = zip(*selected, strict=True)
+        return [*vectors], [*chain(*remarks)]
 
     def _rows(self, down: Layers, across: Layers | None, ids: Ids) -> list[Row]:
         """Compute the metric's rows; if it is asked for, with what shuffled items give."""
@@ -179,7 +172,7 @@ class LayerPairs:
             item = items[row["item_id"]]
             row["text"], row["context"] = item.text, item.shown if item.context else None
             for name in ("lost", "gained"):
-                row[name] = [items[each].shown for each in row[name]]
+                row[name] = [items[neighbour].shown for neighbour in row[name]]
 
     def described(self, shared: Row, answer: Answer) -> Iterator[Row]:
         """Yield the rows of an answer with the columns that name their two layers, and their
@@ -214,7 +207,8 @@ def compare(
     shared = provenance.settings(request)
     answered: list[tuple[LayerPairs, Answer]] = []
     for pair in pairs:
-        question, answer = pair.find(answers)
+        question = pair.question(answers)
+        answer = answers.find(question)
         if answer is None and (reason := pair.disjoint_reason) is not None:
             missing.append(reason)
             continue
@@ -244,7 +238,7 @@ def compare(
         rows.extend(row | word_columns for row in pair.described(shared, answer))
     if not rows:
         raise QueryError(" ".join(missing))
-    return MetricRows(rows, drawn, missing, more=[*more, *shuffles(request, rows)])
+    return MetricRows(rows, drawn, missing, shared, more=[*more, *shuffles(request, rows)])
 
 
 def shuffles(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
@@ -274,7 +268,7 @@ def stored_pairs(
         pairs = _with_items(catalog, request, pairs)[0]
     for pair in pairs:
         names = tuple(layer.name for layer in pair.layers)
-        is_stored = pair.find(answers)[1] is not None
+        is_stored = answers.find(pair.question(answers)) is not None
         yield CacheLookup(pair.card.space, pair.other.space, names, is_stored)
 
 
@@ -311,19 +305,11 @@ def find_pairs(
                 f" {request.layers!r}. One of {against.space} alone is named as SPACE:LAYER."
             )
         others = {card.space: against for card in cards}
-    pairs = [
-        LayerPairs(
-            catalog,
-            request,
-            card,
-            chosen[card.space],
-            other,
-            other.layers.members if other.layers.are_named else chosen[other.space],
-        )
-        for card in cards
-        if card.space in chosen
-        for other in [others[card.space]]
-    ]
+    pairs = []
+    for card in (card for card in cards if card.space in chosen):
+        other = others[card.space]
+        layers = other.layers.members if other.layers.are_named else chosen[other.space]
+        pairs.append(LayerPairs(catalog, request, card, chosen[card.space], other, layers))
     return pairs, missing
 
 
@@ -334,15 +320,15 @@ def _with_items(
     which texts are missing in others.
     """
     queries = [parse_query(text) for text in request.parameters["text"]]
-    found = [look_up(catalog, pair.card, queries, pair.layers[:1], None) for pair in pairs]
+    spaces = [look_up(catalog, pair.card, queries, pair.layers[:1], None) for pair in pairs]
     missing = [
         note
         for query in queries
-        for note in missing_query_notes(catalog, query, found, can_embed=False)
+        for note in missing_query_notes(catalog, query, spaces, can_embed=False)
     ]
     with_items = [
         replace(pair, items=np.array([*space.stored.values()], np.int64))
-        for pair, space in zip(pairs, found, strict=True)
+        for pair, space in zip(pairs, spaces, strict=True)
         if space.stored
     ]
     return with_items, missing
@@ -380,20 +366,20 @@ def _matrix(
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:
         try:
-            found = rows_of(metric(left, right, ids, **arguments))
+            computed = rows_of(metric(left, right, ids, **arguments))
         except NotComputable as error:
             failure = str(error)
         else:
             n_pairs = len(left) * len(left if right is None else right)
-            if found and "pair" in found[0]:
-                yield from found
+            if computed and "pair" in computed[0]:
+                yield from computed
                 return
-            if len(found) != n_pairs:  # a plug-in may give others
+            if len(computed) != n_pairs:  # a plug-in may give others
                 raise QueryError(
-                    f"{metric.name} gave {len(found)} rows for {n_pairs} pairs of layers: see"
+                    f"{metric.name} gave {len(computed)} rows for {n_pairs} pairs of layers: see"
                     " Metric.function."
                 )
-            rows = iter(found)
+            rows = iter(computed)
     if failure and metric.is_of_items:
         yield metric.empty(len(ids), failure) | {"pair": [0, len(across or down) - 1]}
         return

@@ -109,13 +109,14 @@ def look_up(
     ambiguous: dict[Query, list[Item]] = {}
     matches = {query: query.items(catalog, card) for query in queries}
     single = [items[0].id for items in matches.values() if len(items) == 1]
-    found = catalog.vectors_of(card.space, [layer.id for layer in layers], single)
+    vectors_of = catalog.vectors_of(card.space, [layer.id for layer in layers], single)
     for query, items in matches.items():
         if len(items) > 1:
             ambiguous[query] = items
-        for item in items if len(items) == 1 else []:
-            if layer_vectors := found.get(item.id):
-                vectors[query], stored[query] = layer_vectors, item.id
+        elif items:
+            [item] = items
+            if item.id in vectors_of:
+                vectors[query], stored[query] = vectors_of[item.id], item.id
             elif embed is not None:
                 vectors[query] = embed(card, item)
     return FoundQueries(card, vectors, stored, ambiguous)
@@ -131,13 +132,13 @@ def look_up_all(
     """Find the items and vectors of queries in each space that has some of the layers; also return
     notes.
     """
-    found = [
+    spaces = [
         look_up(catalog, card, queries, layers[card.space], embed)
         for card in cards
         if card.space in layers
     ]
-    notes = [note for query in queries for note in missing_query_notes(catalog, query, found)]
-    return found, [*notes, *(note for space in found for note in space.notes())]
+    notes = [note for query in queries for note in missing_query_notes(catalog, query, spaces)]
+    return spaces, [*notes, *(note for space in spaces for note in space.notes())]
 
 
 def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
@@ -174,21 +175,21 @@ def ids_of_words(
 
 
 def missing_query_notes(
-    catalog: Catalog, query: Query, found: Sequence[FoundQueries], *, can_embed: bool = True
+    catalog: Catalog, query: Query, spaces: Sequence[FoundQueries], *, can_embed: bool = True
 ) -> list[str]:
     """Return a note on the spaces that have no vector of a query, if another of their unit has one.
 
     Without ``can_embed`` no text can be encoded for what is asked.
     """
-    missing = [space for space in found if query not in space.vectors]
+    missing = [space for space in spaces if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
-    if len(missing) < len(found):
-        units = {space.card.unit for space in found if query in space.vectors}
+    if len(missing) < len(spaces):
+        units = {space.card.unit for space in spaces if query in space.vectors}
         names = [space.card.space for space in missing if space.card.unit in units]
         return [f"{query.shown!r} is not in {first_of(names, MOST_NAMED)}."] if names else []
     if ambiguous:
         raise UsageError(f"{_absent(query, missing)}{ambiguous[0]}")
-    raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)
+    raise _not_stored(catalog, query, [space.card for space in spaces], can_embed=can_embed)
 
 
 def _not_stored(
@@ -245,10 +246,12 @@ def _not_stored(
 def _absent(query: Query, missing: Sequence[FoundQueries]) -> str:
     """Return that other spaces lack a word which occurs in sentences, if there are any."""
     others = [space.card.space for space in missing if query not in space.ambiguous]
+    if not others:
+        return ""
     where = ", ".join(others)
     if len(others) > _SHOWN_SPACES:
         where = f"any of the {len(others)} other spaces"
-    return f"{query.shown!r} is not by itself in {where}. " if others else ""
+    return f"{query.shown!r} is not by itself in {where}. "
 
 
 def _hint_for_several(query: Query) -> str:
@@ -261,19 +264,19 @@ def _hint_for_several(query: Query) -> str:
     terms = [*zip(words[::2], words[1::2], strict=False)]
     if query.marked or len(terms) < 2 or not {sign for sign, _ in terms} <= {"+", "-"}:
         return ""
-    positive, negative = ([word for sign, word in terms if sign == each] for each in "+-")
+    positive, negative = ([word for sign, word in terms if sign == wanted] for wanted in "+-")
     parts = f"{positive=} and {negative=}" if negative else f"{positive=}"
     return f" Words are combined by {parts} in place of a text."
 
 
-def _ambiguous(query: Query, found: FoundQueries) -> str:
+def _ambiguous(query: Query, space: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose
     one.
     """
-    items = found.ambiguous[query]
+    items = space.ambiguous[query]
     examples = "; ".join(f"marked={item.shown!r}" for item in items[:3])
     return (
-        f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in"
+        f"{query.shown!r} occurs in {len(items)} sentences of {space.card.space}. Choose one, as in"
         f" {examples}."
     )
 
@@ -284,21 +287,18 @@ def parse_vectors(vector: Any) -> dict[Query, Float64Array]:
     A single vector is called ``vector``, several are ``vector[0]``, ``vector[1]`` and so on.
     """
     try:
-        given = np.asarray(vector)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # ragged rows; a tensor on a GPU, or with a gradient
+        array = np.asarray(vector)
+    # Ragged rows; a tensor on a GPU, or with a gradient.
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"vector is not an array of numbers: {error}") from error
-    if given.dtype.kind not in "fiu":
-        raise UsageError(f"vector is an array of {given.dtype}, not of real numbers.")
-    if given.ndim not in (1, 2) or not given.size:
+    if array.dtype.kind not in "fiu":
+        raise UsageError(f"vector is an array of {array.dtype}, not of real numbers.")
+    if array.ndim not in (1, 2) or not array.size:
         raise UsageError(
-            f"vector has the shape {given.shape}: give one vector (dim,), or several (n, dim)."
+            f"vector has the shape {array.shape}: give one vector (dim,), or several (n, dim)."
         )
-    rows = np.atleast_2d(given).astype(np.float64)
-    names = ["vector"] if given.ndim == 1 else [f"vector[{row}]" for row in range(len(rows))]
+    rows = np.atleast_2d(array).astype(np.float64)
+    names = ["vector"] if array.ndim == 1 else [f"vector[{row}]" for row in range(len(rows))]
     for name, row in zip(names, rows, strict=True):
         if not np.isfinite(row).all():
             raise UsageError(
@@ -324,22 +324,17 @@ def look_up_vectors(
     """Return given vectors as what each space has for the queries: the same vector in each
     layer.
     """
+    cards = [card for card in cards if card.space in layers]
     dim = next(iter(vectors.values())).size
-    if others := [card for card in cards if card.space in layers and card.dim != dim]:
+    others = [card for card in cards if card.dim != dim]
+    if others:
         dims = ", ".join(f"{card.space} has {card.dim}" for card in others)
-        fitting = [card.space for card in cards if card.space in layers and card.dim == dim]
+        fitting = [card.space for card in cards if card.dim == dim]
         remedy = f" Choose spaces that fit: spaces={fitting!r}." if fitting else ""
         raise UsageError(f"vector has {dim} dimensions, and {dims}.{remedy}")
-    return [
-        FoundQueries(
-            card,
-            {
-                query: {layer.id: row for layer in layers[card.space]}
-                for query, row in vectors.items()
-            },
-            {},
-            {},
-        )
-        for card in cards
-        if card.space in layers
-    ]
+    spaces = []
+    for card in cards:
+        ids = [layer.id for layer in layers[card.space]]
+        rows = {query: dict.fromkeys(ids, row) for query, row in vectors.items()}
+        spaces.append(FoundQueries(card, rows, stored={}, ambiguous={}))
+    return spaces

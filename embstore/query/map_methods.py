@@ -63,14 +63,14 @@ class SharedBasis:
         # Some BLAS kernels raise the flag for nothing.
         with one_thread(), np.errstate(invalid="ignore"):
             for data in layers:
-                found = Moments.empty(dim)
+                moments = Moments.empty(dim)
                 for part in data.map(_moments_of_units):
-                    found += part
-                variance = float(np.trace(found.scatter)) / max(1, found.n)
+                    moments += part
+                variance = float(np.trace(moments.scatter)) / max(1, moments.n)
                 spread = variance**0.5 if variance > _ROUNDING**2 else 0.0
-                centres.append(Centre(found.mean, spread))
+                centres.append(Centre(moments.mean, spread))
                 if spread:
-                    pooled += found.scatter / (found.n * variance)
+                    pooled += moments.scatter / (moments.n * variance)
             return cls(tuple(layers), tuple(centres), _first_two(pooled))
 
     def project(self, place: int) -> tuple[Ids, Positions]:
@@ -240,7 +240,7 @@ def place_by_tsne(
     phases = FROM_LAYER_BELOW if below else FROM_COMPONENTS
     start = initial.astype(np.float64) if below else _spread(initial, seed)
     repulsion = "bh" if len(near) < _BARNES_HUT_ITEMS else "fft"
-    found = tsne.TSNEEmbedding(
+    embedding = tsne.TSNEEmbedding(
         start,
         affinities,
         negative_gradient_method=repulsion,
@@ -248,7 +248,7 @@ def place_by_tsne(
         learning_rate="auto",
     )
     for n, exaggeration in phases:
-        found.optimize(
+        embedding.optimize(
             n,
             exaggeration=exaggeration,
             momentum=MOMENTUM,
@@ -257,7 +257,7 @@ def place_by_tsne(
             callbacks=lambda *_state: report(),
             callbacks_every_iters=_REPORT_ITERATIONS,
         )
-    positions: Positions = np.asarray(found, np.float32)
+    positions: Positions = np.asarray(embedding, np.float32)
     if not np.isfinite(positions).all():
         raise QueryError(
             "openTSNE gave positions that are not finite. Map these items by the method pca."
@@ -302,10 +302,10 @@ def by_components(layers: Sequence[LayerData], seed: int) -> Method:
     basis = SharedBasis.of(layers)
 
     def place(
-        at: int, _below: LayerMap | None, _report: Report
+        number: int, _below: LayerMap | None, _report: Report
     ) -> Placed:  # reading the vectors reports itself
-        ids, positions = basis.project(at)
-        return ids, positions, kept_of_some(layers[at], ids, positions, seed)
+        ids, positions = basis.project(number)
+        return ids, positions, kept_of_some(layers[number], ids, positions, seed)
 
     return Method(place, {"numpy": np.__version__})
 
@@ -315,8 +315,8 @@ def by_tsne(layers: Sequence[LayerData], seed: int) -> Method:
     principal components.
     """
 
-    def place(at: int, below: LayerMap | None, report: Report) -> Placed:
-        data = layers[at]
+    def place(number: int, below: LayerMap | None, report: Report) -> Placed:
+        data = layers[number]
         ids, near, cosines = data.neighbours(N_NEIGHBOURS)
         if below is None or len(ids) < LEAST_ITEMS:
             positions = SharedBasis.of([data]).project(0)[1]
@@ -337,10 +337,10 @@ def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
     An item that is not on it, since its vector is zero there, starts among those of its neighbours
     that are, or else at the origin.
     """
-    at = positions_of(ids, below.ids)
-    is_there = at >= 0
+    places = positions_of(ids, below.ids)
+    is_there = places >= 0
     initial = np.zeros((len(ids), 2), np.float32)
-    initial[is_there] = below.positions[at[is_there]]
+    initial[is_there] = below.positions[places[is_there]]
     for row in np.flatnonzero(~is_there):
         if len(placed := near[row][is_there[near[row]]]):
             initial[row] = initial[placed].mean(axis=0)

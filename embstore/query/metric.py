@@ -19,7 +19,7 @@ from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import versus_columns
 from embstore.query import notes, provenance
 from embstore.query.cache import Answers
-from embstore.query.compute import MetricInputs, MetricRows, Scores, compute_layers
+from embstore.query.compute import MetricInputs, MetricRows, compute_layers
 from embstore.query.differences import differences, with_versus
 from embstore.query.grouping import check_column, item_column_types
 from embstore.query.inputs import LOADERS, check_datasets
@@ -36,55 +36,57 @@ def query(catalog: Catalog, request: MetricRequest, *, cache: bool = True) -> Ta
     several.
     """
     request, cards, left_out = _chosen(catalog, request)
+    # Stored rows are without the scores that `versus` compares.
+    use = cache and request.parameters.get("versus") is None
+    answers = Answers(catalog, request, use=use)
     if request.metric.compares_layers:
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
 
-        measured = compare(catalog, request, cards, Answers(catalog, request, use=cache))
+        measured = compare(catalog, request, cards, answers)
     else:
-        measured = _measure(catalog, request, cards, cache=cache)
+        measured = _measure(catalog, request, cards, answers)
     rows = measured.rows
     is_empty = not any(catalog.items_of(card.space).n for card in cards)
     if {row["reason"] for row in rows} == {NOTHING_SELECTED} and not is_empty:
         raise QueryError(f"{NOTHING_SELECTED}: none fits `where`, `words` and `word`.")
     if request.metric.best:
-        mark_best(request.metric, request.metric.best, rows)
+        _mark_best(request.metric, request.metric.best, rows)
     missing = notes.missing(request, rows)
     reasons = [sentence for sentence, is_reason in missing.items() if is_reason]
-    both = [
+    table_notes = [
         *notes.measured(request, rows, measured.drawn, measured.more),
         *notes.joined([*left_out, *measured.missing, *missing], reasons),
     ]
-    return _tabulate(request, measured, both)
+    return _tabulate(request, measured, table_notes)
 
 
 def _measure(
-    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], *, cache: bool
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], answers: Answers
 ) -> MetricRows:
     """Compute a metric of single layers."""
-    versus = request.parameters.get("versus")
-    # Stored rows are without the scores that are compared.
-    answers = Answers(catalog, request, use=cache and versus is None)
     chosen, missing = select_layers(cards, request.layers, request.spaces)
     cards = [*{card.space: card for card in cards if card.space in chosen}.values()]
-    found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
-    cards = [card for card in cards if card.space in found]
+    measured, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     rows_of = {
-        space: [row for answer, _ in of_space.values() for row in answer.rows]
-        for space, of_space in found.items()
+        space: [row for answer in layers.values() for row in answer.rows]
+        for space, layers in measured.items()
     }
+    cards = [card for card in cards if card.space in measured]
     cards, without_items = request.with_items(cards, rows_of)
     compared: dict[tuple[str, Layer, int], Row] = {}
+    no_columns: Row = {}
     more: list[str] = []
+    versus = request.parameters.get("versus")
     if versus is not None:
         other = parse_space(versus)[0]
-        if other in catalog.cards and other not in found:
+        if other in catalog.cards and other not in measured:
             raise QueryError(
                 f"{other} has nothing that {request.metric.name} could measure here: name another"
                 " space in `versus`."
             )
-        compared, more = differences(request, found)
+        compared, more = differences(request, measured)
+        no_columns = dict.fromkeys(versus_columns(request.metric))
     shared = provenance.settings(request)
-    no_columns = {} if versus is None else dict.fromkeys(versus_columns(request.metric))
     rows: list[Row] = []
     drawn: list[str] = []
     missing = [*missing, *left_out, *without_items]
@@ -92,16 +94,16 @@ def _measure(
     for card in cards:
         word_columns, word_notes = missing_words(catalog, request.selection.words, card)
         missing += word_notes
-        for layer, (answer, _) in found[card.space].items():
+        for layer, answer in measured[card.space].items():
             missing += answer.notes
             drawn.extend(notes.drawn(request, shared, answer.rows))
             across |= dict.fromkeys(answer.across)
-            named = provenance.describe(card, layer)
+            place = provenance.describe(card, layer)
             for number, row in enumerate(answer.rows):
                 difference = compared.get((card.space, layer, number), no_columns)
                 full = provenance.with_settings(request, shared, row)
-                rows.append(named | full | word_columns | difference)
-    return MetricRows(rows, drawn, missing, tuple(across), more)
+                rows.append(place | full | word_columns | difference)
+    return MetricRows(rows, drawn, missing, shared, tuple(across), more)
 
 
 def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
@@ -120,7 +122,7 @@ def cache_state(catalog: Catalog, request: MetricRequest) -> CacheState:
             CacheLookup(card.space, None, (layer.name,), answer is not None)
             for card in cards
             for layer in chosen.get(card.space, ())
-            for answer in [answers.find(answers.question(card, layer))]
+            for answer in [answers.find(answers.question(card, [layer]))]
         ]
     return CacheState(tuple(states), answers.uncached_reason)
 
@@ -173,7 +175,7 @@ def _over_common_items(
     return replace(request, selection=replace(request.selection, common=tuple(spaces)))
 
 
-_NEEDED_COLUMN = {"column": "column", "labels": "label"}  # by parameter
+_COLUMN_PARAMETERS = {"column": "column", "labels": "label"}  # by what a metric needs
 
 
 def _with_columns(
@@ -184,11 +186,12 @@ def _with_columns(
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out `by`.")
     names = [] if by is None else by.names(catalog, cards)
-    needed = _NEEDED_COLUMN.get(metric.needs)
     missing = "by" if metric.compares_groups and by is None else None
-    if needed is not None:
-        missing = missing or (None if request.parameters[needed] else needed)
-        names.append(request.parameters[needed])
+    parameter = _COLUMN_PARAMETERS.get(metric.needs)
+    if parameter is not None:
+        names.append(request.parameters[parameter])
+        if not request.parameters[parameter]:
+            missing = parameter
     if request.parameters.get("group") is not None:
         names.append(request.parameters["group"])
     if missing is not None:
@@ -210,44 +213,41 @@ def _with_columns(
     return kept, request.spaces.left_out(cards, errors)
 
 
-LayerAnswers = dict[Layer, tuple[Answer, Scores]]
-
-
 def _find_or_compute(
     catalog: Catalog,
     request: MetricRequest,
     cards: Sequence[Card],
     layers: Mapping[str, Sequence[Layer]],
     answers: Answers,
-) -> tuple[dict[str, LayerAnswers], list[str]]:
+) -> tuple[dict[str, dict[Layer, Answer]], list[str]]:
     """Return space → layer → answer, from the store or else computed and stored now; and why
     spaces without all of the metric's inputs are left out.
     """
-    metric, load = request.metric, LOADERS.get(request.metric.needs)
+    metric = request.metric
+    load = LOADERS.get(metric.needs)
     if metric.needs == "pairs":
         check_datasets(catalog, cards, request.parameters["dataset"])
-    found: dict[str, LayerAnswers] = {}
+    measured: dict[str, dict[Layer, Answer]] = {}
     errors: dict[str, QueryError] = {}
     for card in cards:
-        questions = {layer: answers.question(card, layer) for layer in layers[card.space]}
+        questions = {layer: answers.question(card, [layer]) for layer in layers[card.space]}
         stored = {layer: answers.find(question) for layer, question in questions.items()}
-        results = {layer: (answer, ()) for layer, answer in stored.items() if answer is not None}
-        if missing := [layer for layer in questions if layer not in results]:
+        results = {layer: answer for layer, answer in stored.items() if answer is not None}
+        missing = [layer for layer, answer in stored.items() if answer is None]
+        if missing:
             try:
-                cases = load(catalog, request, card) if load is not None else [MetricInputs()]
+                cases = [MetricInputs()] if load is None else load(catalog, request, card)
             except QueryError as error:
                 errors[card.space] = error
                 continue
             groups = answers.groups(card)
             with task("compute", f"{metric.name} of {card.space}", len(missing)) as computing:
-                for layer, answer, scores in compute_layers(
-                    catalog, request, card, missing, cases, groups
-                ):
+                for layer, answer in compute_layers(catalog, request, card, missing, cases, groups):
                     answers.store(questions[layer], answer)
-                    results[layer] = answer, scores
+                    results[layer] = answer
                     computing.finish()
-        found[card.space] = {layer: results[layer] for layer in questions}
-    if errors and not found:
+        measured[card.space] = {layer: results[layer] for layer in questions}
+    if errors and not measured:
         first = min(  # the error of the space that is most likely meant
             cards,
             key=lambda card: (
@@ -263,43 +263,45 @@ def _find_or_compute(
         for space, error in errors.items()
         if isinstance(error, NotStoredError)
     ]
-    return found, [*dict.fromkeys(left_out)]
+    return measured, [*dict.fromkeys(left_out)]
 
 
-def mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
+def _mark_best(metric: Metric, value: str, rows: Sequence[Row]) -> None:
     """Set the column ``best`` of each row: whether its layer has the highest value of its space
     (and dataset, and group).
     """
     compared = defaultdict[tuple[Any, ...], list[Row]](list)
     for row in rows:
-        row["best"] = None if row[value] is None else False
+        row["best"] = None
         if row[value] is not None:
+            row["best"] = False
             key = tuple(row.get(name) for name in ("space", *metric.key_names, "group"))
             compared[key].append(row)
     for members in compared.values():
         max(members, key=lambda row: row[value])["best"] = True
 
 
-def _tabulate(request: MetricRequest, measured: MetricRows, both: Sequence[str]) -> Table:
+def _tabulate(request: MetricRequest, measured: MetricRows, table_notes: Sequence[str]) -> Table:
     """Return the rows as a table with its printed layout."""
-    metric, by, rows = request.metric, request.grouping, measured.rows
-    group = () if by is None else ("group",)
-    names = [column.name for column in metric.columns if not column.is_key]
-    second: tuple[str, ...] = ()
+    metric, rows = request.metric, measured.rows
+    places: Sequence[str] = provenance.SPACE_COLUMNS
     if metric.compares_layers:
-        second = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
+        places, pivot = provenance.PAIR_COLUMNS, _pair_pivot(request, rows)
+    else:
+        pivot = _layer_pivot(request, measured)
+    group = () if request.grouping is None else ("group",)
     return table(
         rows,
         columns=[
-            *provenance.columns_with_values([*provenance.SPACE_COLUMNS, *second], rows),
+            *provenance.columns_with_values(places, rows),
             *group,
             *metric.key_names,
             "n",
-            *names,
+            *(column.name for column in metric.columns if not column.is_key),
             "reason",
-            *provenance.settings(request),
+            *measured.settings,
         ],
-        notes=both,
+        notes=table_notes,
         types={**provenance.REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
         chart=metric.chart,
         intervals={
@@ -307,42 +309,37 @@ def _tabulate(request: MetricRequest, measured: MetricRows, both: Sequence[str])
             for column in metric.columns
             if column.limits
         },
-        pivot=(
-            _pair_pivot(request, rows)
-            if metric.compares_layers
-            else _layer_pivot(request, measured)
-        ),
+        pivot=pivot,
     )
 
 
 def _layer_pivot(request: MetricRequest, measured: MetricRows) -> Pivot:
     """Return the layout with layers, groups and words down, spaces and datasets across."""
-    metric, by = request.metric, request.grouping
+    metric, by, rows = request.metric, request.grouping, measured.rows
     shown = [
         column.name
         for column in metric.columns
         if column.shown and not column.is_key and column.name != "best"
     ]
-    rows = measured.rows
+    printed = [name for name in shown if any(row[name] is not None for row in rows)]
+    if shown and (not printed or all(row["reason"] for row in rows)):
+        printed = [*dict.fromkeys([shown[0], *printed])]
     drawn = metric.chart.drawn(rows)
-    has_none = all(row["reason"] for row in rows)
-    printed = [
-        name
-        for name in shown
-        if any(row[name] is not None for row in rows) or (has_none and name == shown[0])
-    ]
-    printed = printed or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         compared = versus_columns(metric)
         printed = [name for name in printed if name in (drawn, *compared) and name != "p"]
     printed.sort(key=lambda name: (metric.types[name] != "string", name != drawn))
-    group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
-    down = tuple(key for key in metric.key_names if key not in measured.across)
+    keys = [key for key in metric.key_names if key not in measured.across]
+    down, heads = ["layer_name", *keys], ["layer", *keys]
+    if by is not None:
+        down.insert(1, "group")
+        heads.insert(1, by.column)
+        printed.insert(0, "n")
     return Pivot(
-        down=("layer_name", *group, *down),
+        down=tuple(down),
         across=("space", *measured.across),
-        values=(*n, *printed),
-        heads=("layer", *head, *down),
+        values=tuple(printed),
+        heads=tuple(heads),
         order="layer",
         mark="best" if metric.best else None,
     )

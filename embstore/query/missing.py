@@ -30,44 +30,31 @@ def missing(
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for source in sources:
-        sides, remarks = _sides(catalog, source, {card.unit for card in cards}, targets)
+        unit_texts, remarks = _texts_of(catalog, source, {card.unit for card in cards}, targets)
         notes += remarks
-        for card in cards:
-            if card.unit in sides:
-                missing_rows, note = _missing(catalog, card, source, sides[card.unit])
-                rows += missing_rows
-                notes.append(note)
+        for card in (card for card in cards if card.unit in unit_texts):
+            texts = unit_texts[card.unit]
+            ids = np.fromiter(texts, np.int64, len(texts))
+            missing_ids = ids[~np.isin(ids, catalog.ids(card.space))].tolist()
+            rows += [
+                {"source": source, "space": card.space, "item_id": item, "text": texts[item]}
+                for item in missing_ids
+            ]
+            n_missing = len(missing_ids) or "none"
+            notes.append(f"{card.space} lacks {n_missing} of the {len(texts)} texts of {source}.")
     return table(rows, columns=COLUMNS, notes=notes, types=_TYPES)
 
 
-def _missing(
-    catalog: Catalog, card: Card, source: str, sides: Sequence[Words]
-) -> tuple[list[dict[str, Any]], str]:
-    """Return a row for each text missing from a space, and a note with their count."""
-    texts = {
-        item: text
-        for words in sides
-        for item, text in zip(words.ids.tolist(), words.texts, strict=True)
-    }
-    ids = np.fromiter(texts, np.int64, len(texts))
-    missing_ids = ids[~np.isin(ids, catalog.ids(card.space))].tolist()
-    rows = [
-        {"source": source, "space": card.space, "item_id": item, "text": texts[item]}
-        for item in missing_ids
-    ]
-    return (
-        rows,
-        f"{card.space} lacks {len(missing_ids) or 'none'} of the {len(texts)} texts of {source}.",
-    )
+Texts = dict[int, str]  # item id → text
 
 
-def _sides(
+def _texts_of(
     catalog: Catalog, source: str, units: set[Unit], targets: "Targets | None"
-) -> tuple[dict[Unit, list[Words]], list[str]]:
-    """Return unit → texts of a source (two lists for pairs), and remarks on how it was read."""
+) -> tuple[dict[Unit, Texts], list[str]]:
+    """Return unit → texts of a source, and remarks on how it was read."""
     if source_name(source) not in catalog.datasets():
         return _read(source, units, targets)
-    unit_texts: dict[Unit, list[Words]] = {}
+    unit_texts: dict[Unit, Texts] = {}
     refused: list[QueryError] = []
     for unit in sorted(units):
         try:
@@ -75,11 +62,11 @@ def _sides(
         except QueryError as error:
             refused.append(error)
             continue
-        suffixes = [suffix for suffix in ("", "_2", "_3", "_4") if f"item_id{suffix}" in columns]
-        unit_texts[unit] = [
-            Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"]))
-            for suffix in suffixes
-        ]
+        unit_texts[unit] = {}
+        for suffix in ("", "_2", "_3", "_4"):
+            if f"item_id{suffix}" in columns:
+                ids, texts = columns[f"item_id{suffix}"], columns[f"text{suffix}"]
+                unit_texts[unit] |= zip(ids.tolist(), texts, strict=True)
     if not unit_texts:
         raise refused[0]
     return unit_texts, []
@@ -87,47 +74,41 @@ def _sides(
 
 def _read(
     source: str, units: set[Unit], targets: "Targets | None"
-) -> tuple[dict[Unit, list[Words]], list[str]]:
+) -> tuple[dict[Unit, Texts], list[str]]:
     """Read the texts of a source that is not in the store."""
     from embstore.sources.datasets import find_dataset
     from embstore.sources.opening import open_source
     from embstore.sources.rows import Row
 
     opened = open_source(source, targets=None if find_dataset(source) else targets)
-    own = opened.dataset.unit if opened.dataset else None if targets is None else Unit.OCCURRENCE
-    if own is None and units == {Unit.TOKEN}:
+    source_unit = None if targets is None else Unit.OCCURRENCE
+    if opened.dataset:
+        source_unit = opened.dataset.unit
+    if source_unit is None and units == {Unit.TOKEN}:
         raise QueryError(
             "which tokens a text has, only a build of it says, and every space that matches is of"
             " tokens. Choose other spaces with `spaces`, `unit` or `models`."
         )
-    if own is None and units <= {*IN_CONTEXT}:
+    if source_unit is None and units <= {*IN_CONTEXT}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say"
             " where the targets are with `span` or `targets`, or choose other spaces with `spaces`,"
             " `unit` or `models`."
         )
-    if own is not None and own not in units:
+    if source_unit is not None and source_unit not in units:
         raise QueryError(
-            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: embstore"
-            f" build {source}"
+            f"{source!r} is of {source_unit.value}s, and no space that matches is. Make one with:"
+            f" embstore build {source}"
         )
     rows = [row for row in opened.rows() if isinstance(row, Row)]
-    if own is Unit.OCCURRENCE:
-        items = [
-            Item.occurrence(*pair)
-            for row in rows
-            for pair in zip(row.texts, row.spans, strict=True)
-        ]
-        texts_of = {item.id: item.shown for item in items}
-        return {
-            own: [Words(np.fromiter(texts_of, np.int64), tuple(texts_of.values()))]
-        }, opened.remarks
-    texts = tuple(dict.fromkeys(text for row in rows for text in row.texts))
-    sides = {
-        unit: [Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)]
-        for unit in (units - {*IN_CONTEXT} if own is None else {own})
+    if source_unit is Unit.OCCURRENCE:
+        items = [item for row in rows for item in map(Item.occurrence, row.texts, row.spans)]
+        return {source_unit: {item.id: item.shown for item in items}}, opened.remarks
+    unit_texts = {
+        unit: {item_id(unit, text): text for row in rows for text in row.texts}
+        for unit in (units - {*IN_CONTEXT} if source_unit is None else {source_unit})
     }
-    return sides, opened.remarks
+    return unit_texts, opened.remarks
 
 
 _MAX_IN_COMMAND = 50  # the 25 + 25 attribute words of ValNorm fit
@@ -135,8 +116,11 @@ _MAX_IN_COMMAND = 50  # the 25 + 25 attribute words of ValNorm fit
 
 def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
     """Return the distinct texts of some words whose ids are not among the stored ones."""
-    missing = ((each, np.flatnonzero(~np.isin(each.ids, stored)).tolist()) for each in words)
-    return tuple(dict.fromkeys(each.texts[i] for each, positions in missing for i in positions))
+    texts: dict[str, None] = {}
+    for side in words:
+        positions = np.flatnonzero(~np.isin(side.ids, stored)).tolist()
+        texts |= dict.fromkeys(side.texts[i] for i in positions)
+    return tuple(texts)
 
 
 def missing_note(card: Card, missing: Sequence[str], total: str) -> str:
@@ -184,10 +168,10 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
     parts = ["embstore", "build"]
     for source in sources:
         file = find_file(source)
-        if file is None or not file.columns:
-            parts.append(source)
-        else:
+        if file is not None and file.columns:
             parts += [str(file.path), "--column", ",".join(file.columns[:-1])]
+        else:
+            parts.append(source)
     parts += ["--model", model_argument(card)]
     if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
@@ -205,8 +189,9 @@ def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = Fals
         ("--adapter", card.adapter, None),
         ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
     ):
-        parts += [] if value == default else [option, str(value)]
-    return f"{shlex.join(parts)}"
+        if value != default:
+            parts += [option, str(value)]
+    return shlex.join(parts)
 
 
 def model_argument(card: Card) -> str:
@@ -219,11 +204,12 @@ def model_argument(card: Card) -> str:
 
     short = {address.partition("@")[0]: name for name, address in SHORT_NAMES.items()}
     if card.checkpoint.startswith("pypi:"):
-        target = own = "minilm"
+        name = target = "minilm"
     elif card.revision_name is None and card.checkpoint in short:
-        target = own = short[card.checkpoint]
+        name = target = short[card.checkpoint]
     else:
-        own = as_name(card.checkpoint.rpartition("/")[2])
-        is_named = card.revision is not None and card.revision_name is not None
-        target = f"{card.checkpoint}@{card.revision_name}" if is_named else card.checkpoint
-    return target if own == card.model else f"{card.model}={target}"
+        name = as_name(card.checkpoint.rpartition("/")[2])
+        target = card.checkpoint
+        if card.revision is not None and card.revision_name is not None:
+            target = f"{card.checkpoint}@{card.revision_name}"
+    return target if name == card.model else f"{card.model}={target}"

@@ -41,18 +41,18 @@ class LayerSearch:
     combination: "Combination | None" = None
 
     def rows(
-        self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
+        self, space_queries: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[Row], list[str]]:
         """Search the neighbours of queries in one layer of a space; return them as rows, and
         notes.
         """
-        queries, vectors, notes = self._with_direction(found, layer, transformed)
-        hits, search_notes = self._hits(found, layer, transformed, queries, vectors)
+        queries, vectors, notes = self._with_direction(space_queries, layer, transformed)
+        hits, search_notes = self._hits(space_queries, layer, transformed, queries, vectors)
         notes += search_notes
-        card, rows = found.card, []
+        card, rows = space_queries.card, []
         described = describe(card, layer)
-        for query, own, near in hits:
-            others = [hit for hit in near if hit[0] not in own]
+        for query, own_ids, near in hits:
+            others = [hit for hit in near if hit[0] not in own_ids]
             rows += [
                 {**described, "query": query, "rank": rank, "item_id": item, self.value: number}
                 for rank, (item, number) in enumerate(others[: self.k], 1)
@@ -66,15 +66,12 @@ class LayerSearch:
         """Name of the column by which neighbours are ordered: a product of cosines is none
         itself.
         """
-        return (
-            "score"
-            if self.combination is not None and self.combination.method == "3cosmul"
-            else "cosine"
-        )
+        is_product = self.combination is not None and self.combination.method == "3cosmul"
+        return "score" if is_product else "cosine"
 
     def _hits(
         self,
-        found: FoundQueries,
+        space_queries: FoundQueries,
         layer: Layer,
         transformed: TransformedLayer | None,
         queries: list[Query],
@@ -83,16 +80,19 @@ class LayerSearch:
         """Return the text, own item ids and nearest items of each query, with more items than
         requested; and notes.
         """
-        combination, card = self.combination, found.card
+        combination, card = self.combination, space_queries.card
         # A note names zero vectors.
         if len(queries) < (1 if combination is None else len(combination.queries)):
             return [], []
-        stored = [{found.stored[query]} if query in found.stored else set() for query in queries]
-        targets = [(query.shown, own) for query, own in zip(queries, stored, strict=True)]
+        stored = [
+            {space_queries.stored[query]} if query in space_queries.stored else set()
+            for query in queries
+        ]
+        targets = [(query.shown, own_ids) for query, own_ids in zip(queries, stored, strict=True)]
         if combination is not None:
             targets = [(combination.shown, set[int]().union(*stored))]
-        k = self.k + max(len(own) for _, own in targets)
-        if combination is not None and combination.method == "3cosmul":
+        k = self.k + max(len(own_ids) for _, own_ids in targets)
+        if combination is not None and self.value == "score":
             data = transformed or StoredLayer(self.catalog, card, layer, self.only)
             blocks = data.map_with_ids(lambda ids, block: (ids, block))
             ids, values = search_products(blocks, vectors, *combination.signed(queries), k)
@@ -112,28 +112,28 @@ class LayerSearch:
         return [(*target, hits) for target, hits in zip(targets, near, strict=True)], notes
 
     def _with_direction(
-        self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
+        self, space_queries: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[Query], Vectors, list[str]]:
         """Return the queries with a non-zero vector in the layer, these vectors, and a note for
         each zero vector.
         """
-        queries = [query for query in found.vectors if layer.id in found.vectors[query]]
+        queries = [
+            query for query in space_queries.vectors if layer.id in space_queries.vectors[query]
+        ]
         if not queries:
             return [], np.empty((0, 0), np.float32), []
-        vectors: Vectors = np.stack([found.vectors[query][layer.id] for query in queries])
+        vectors: Vectors = np.stack([space_queries.vectors[query][layer.id] for query in queries])
         if transformed is not None:
             vectors = transformed.transform(vectors)
-        after = "" if transformed is None else ", transformed"
-        has_direction = (vectors != 0).any(axis=1)
+        place = f"{space_queries.card.space} layer {layer.name}"
+        if transformed is not None:
+            place += ", transformed"
+        has_direction = vectors.any(axis=1)
         notes = [
-            f"{query.shown!r} is the zero vector in {found.card.space} layer {layer.name}{after}:"
-            " no direction."
-            for query, is_nonzero in zip(queries, has_direction, strict=True)
-            if not is_nonzero
+            f"{queries[i].shown!r} is the zero vector in {place}: no direction."
+            for i in np.flatnonzero(~has_direction).tolist()
         ]
-        kept = [
-            query for query, is_nonzero in zip(queries, has_direction, strict=True) if is_nonzero
-        ]
+        kept = [queries[i] for i in np.flatnonzero(has_direction).tolist()]
         return kept, vectors[has_direction], notes
 
     def _search(
@@ -178,9 +178,8 @@ def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, Float64Array
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best
     first.
     """
-    return index.search_exact(
-        index.with_squares(data.map_with_ids(lambda ids, block: (ids, block))), vectors, k
-    )
+    blocks = data.map_with_ids(lambda ids, block: (ids, block))
+    return index.search_exact(index.with_squares(blocks), vectors, k)
 
 
 def _pairs(ids: Ids, values: NDArray[np.floating]) -> list[list[Hit]]:
@@ -229,8 +228,10 @@ class Combination(NamedTuple):
 
     def signed(self, queries: Sequence[Query]) -> tuple[list[int], list[int]]:
         """Return the position in the queries of each positive word, and of each negative word."""
-        at = {query: position for position, query in enumerate(queries)}
-        return [at[query] for query in self.positive], [at[query] for query in self.negative]
+        places = {query: position for position, query in enumerate(queries)}
+        return [places[query] for query in self.positive], [
+            places[query] for query in self.negative
+        ]
 
     def mean(self, queries: Sequence[Query], vectors: Vectors) -> Float64Array | None:
         """Return the mean of the signed unit vectors, float64 (dim,); None if it is zero up to
@@ -255,17 +256,17 @@ def parse_combination(positive: Iterable[str], negative: Iterable[str], method: 
 
 
 def with_all_words(
-    found: Sequence[FoundQueries], combination: Combination
+    spaces: Sequence[FoundQueries], combination: Combination
 ) -> tuple[list[FoundQueries], list[str]]:
     """Return the spaces that have all words of a combination, and a note for each of the others."""
     missing = [
         [query.shown for query in combination.queries if query not in space.vectors]
-        for space in found
+        for space in spaces
     ]
     incomplete = {
-        space.card.space: words for space, words in zip(found, missing, strict=True) if words
+        space.card.space: words for space, words in zip(spaces, missing, strict=True) if words
     }
-    if len(incomplete) == len(found):
+    if len(incomplete) == len(spaces):
         words = "; ".join(
             f"{space} lacks {', '.join(map(repr, words))}" for space, words in incomplete.items()
         )
@@ -273,7 +274,7 @@ def with_all_words(
             f"no space has all words of {combination.shown!r}: {words}. To encode them, add"
             " embed=True."
         )
-    complete = [space for space in found if space.card.space not in incomplete]
+    complete = [space for space in spaces if space.card.space not in incomplete]
     return complete, [
         f"{space} is left out: it does not have all of the words." for space in incomplete
     ]

@@ -25,7 +25,7 @@ def joined(sentences: Iterable[str], reasons: Iterable[str] = ()) -> list[str]:
     if not distinct:
         return []
     note, always = Note(" ".join(distinct)), {*reasons}
-    shown = [text for at, text in enumerate(distinct) if at < _MAX_SENTENCES or text in always]
+    shown = [text for i, text in enumerate(distinct) if i < _MAX_SENTENCES or text in always]
     n_more = len(distinct) - len(shown)
     note.brief = " ".join([*shown, f"And {n_more} more."]) if n_more > 1 else str(note)
     return [note]
@@ -118,17 +118,17 @@ def missing(request: "MetricRequest", rows: Sequence[Row]) -> dict[str, bool]:
         for column in request.metric.columns
         if column.name in _COUNTS or column.name.endswith("_left_out")
     ]
-    found: dict[str, list[Row]] = {}
+    rows_with: dict[str, list[Row]] = {}
     for row in rows:
         if row["reason"]:
-            found.setdefault(str(row["reason"]), []).append(row)
+            rows_with.setdefault(str(row["reason"]), []).append(row)
         for column in columns:
             if row[column.name]:
                 text = f"{column.name} = {row[column.name]} ({column.help})"
-                found.setdefault(text, []).append(row)
+                rows_with.setdefault(text, []).append(row)
     reasons, sentences = {row["reason"] for row in rows}, {}
     keys = ["group", *request.metric.key_names]
-    for text, members in found.items():
+    for text, members in rows_with.items():
         first = members[0]
         names = [str(first[key]) for key in keys if first.get(key) is not None]
         layers = [first[name] for name in ("layer_name", "layer_name_2") if name in first]

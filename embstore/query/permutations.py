@@ -1,9 +1,10 @@
-"""Hold similarities of layers against those of shuffled items."""
+"""Compare similarities of layers with those of shuffled items."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,38 +28,40 @@ _MIN_ITEMS = 4  # of fewer no p is below .05
 _TOO_FEW = "too few items with a direction in all layers to shuffle"
 
 
+Neighbours = tuple[Ids, Positions, Float64Array]
+
+
 @dataclass(frozen=True)
 class ShuffledLayer(GroupLayer):
     """The vectors of a layer in some order; its nearest neighbours are searched for once for all
     orders.
     """
 
-    order: Positions | None = (
-        None  # positions (n,) of the items that the vectors are of; None: their own
-    )
-    original: "ShuffledLayer | None" = None
-    found: dict[Any, Any] = field(default_factory=dict)
+    order: Positions  # positions (n,) of the items that the vectors are of
+    search: Callable[[int, str], Neighbours]  # of the items in their own order
+
+    @classmethod
+    def of(cls, layer: LayerData, ids: Ids) -> "ShuffledLayer":
+        """Return the vectors of some items of a layer, in their own order."""
+        group = GroupLayer(ids, layer.gather(ids)[1], layer.dims)
+        search = cache(group.neighbours)
+        return cls(ids, group.vectors, group.dims, np.arange(len(ids)), search)
 
     def in_order(self, order: Positions) -> "ShuffledLayer":
-        """Return the layer with the items' vectors in another order."""
-        return ShuffledLayer(self.ids, self.vectors[order], self.dims, order, self)
+        """Return the layer, which is in the original order, in another one."""
+        return replace(self, vectors=self.vectors[order], order=order)
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, Positions, Float64Array]:
+    ) -> Neighbours:
         """Return the k nearest others, with the ties of the original order: see
         :class:`LayerData`.
         """
-        is_whole = not distinct and (only is None or len(only) == len(self.ids))
-        if self.order is not None and self.original is not None and is_whole:
-            ids, positions, values = self.original.neighbours(k, distance)
+        if not distinct and (only is None or len(only) == len(self.ids)):
+            ids, positions, values = self.search(k, distance)
             if len(ids) == len(self.ids):  # else zero vectors were left out
                 return ids, np.argsort(self.order)[positions[self.order]], values[self.order]
-        if not is_whole:
-            return super().neighbours(k, distance, distinct=distinct, only=only)
-        if (k, distance) not in self.found:
-            self.found[k, distance] = super().neighbours(k, distance)
-        return cast("tuple[Ids, Positions, Float64Array]", self.found[k, distance])
+        return super().neighbours(k, distance, distinct=distinct, only=only)
 
 
 def calibrated(
@@ -80,9 +83,9 @@ def calibrated(
     assert similarity is not None
     others, is_over_max = left if right is None else right, parameters["over"] == "max"
     scores = similarity.scores(rows).reshape(len(left), len(others))
-    is_candidate = (
-        np.ones(scores.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
-    )
+    is_candidate = np.ones(scores.shape, bool)
+    if right is None:
+        np.fill_diagonal(is_candidate, val=False)
     values, n_shuffled = np.full((4, *scores.shape), np.nan), None
     for excluded, pairs in _pairs_by_zeros(
         similarity, arguments, left, others, together=is_over_max
@@ -94,14 +97,15 @@ def calibrated(
         if np.isnan(scores[pairs]).all() or is_kept.sum() < _MIN_ITEMS:
             continue
         kept_blocks = None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
-        sides = [left[at] for at in used], [others[at] for at in used_2]
+        sides = [left[i] for i in used], [others[j] for j in used_2]
         observed, shuffled = _shuffled_similarities(
             request, arguments, *sides, ids[is_kept], kept_blocks
         )
         shuffled[:, np.isnan(scores[grid])] = np.nan
-        found = statistics.calibrate(observed, shuffled, is_candidate if is_over_max else None)
+        result = statistics.calibrate(observed, shuffled, is_candidate if is_over_max else None)
         means = similarity.value_of(shuffled.mean(axis=0))
-        part = np.stack([means, found.p, similarity.value_of(found.threshold), found.calibrated])
+        threshold = similarity.value_of(result.threshold)
+        part = np.stack([means, result.p, threshold, result.calibrated])
         values[:, pairs] = part[:, pairs[grid]]
     for row, (mean, p, threshold, score) in zip(rows, values.reshape(4, -1).T, strict=True):
         has_value = row[similarity.column] is not None and np.isfinite(threshold)
@@ -171,20 +175,17 @@ def _shuffled_similarities(
         return statistics.permuted_products(
             firsts, seconds, statistics.draw_permutations(*drawn, blocks)
         )
-    layers = {
-        id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *right)
-    }
-    own, shown = ([layers[id(each)] for each in side] for side in (left, right))
+    layers = {id(layer): ShuffledLayer.of(layer, ids) for layer in (*left, *right)}
+    down, across = ([layers[id(layer)] for layer in side] for side in (left, right))
 
-    def similarities(second: Sequence[LayerData]) -> Float64Array:
-        found = similarity.scores(rows_of(request.metric(own, second, ids, **arguments)))
-        return found.reshape(len(left), len(right))
+    def similarities(order: Positions) -> Float64Array:
+        reordered = [layer.in_order(order) for layer in across]
+        scores = similarity.scores(rows_of(request.metric(down, reordered, ids, **arguments)))
+        return scores.reshape(len(left), len(right))
 
     orders = statistics.draw_permutations(*drawn, blocks)
-    shuffled = np.array(
-        [similarities([each.in_order(order) for each in shown]) for order in orders]
-    )
-    return similarities(shown), shuffled
+    shuffled = np.array([similarities(order) for order in orders])
+    return similarities(np.arange(len(ids))), shuffled
 
 
 def _matrices(

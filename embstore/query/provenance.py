@@ -29,6 +29,8 @@ SPACE_COLUMNS = (
     "layer_name",
 )
 
+PAIR_COLUMNS = (*SPACE_COLUMNS, "space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
+
 
 def columns_with_values(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return columns without those about revisions that have no value in any row."""
@@ -56,24 +58,19 @@ def describe(card: Card, layer: "Layer") -> Row:
 
 def describe_second(card: Card, layer: "Layer") -> Row:
     """Return the columns that name the second space and layer of a row."""
-    return {
-        "space_2": card.space,
-        "revision_2": card.revision_name,
-        "step_2": card.step,
-        "layer_2": layer.id,
-        "layer_name_2": layer.name,
-    }
+    columns = describe(card, layer)
+    names = ("space", *REVISION_COLUMNS, "layer", "layer_name")
+    return {f"{name}_2": columns[name] for name in names}
 
 
 def settings(request: "MetricRequest") -> Row:
     """Return the columns that are equal in all rows: the parameters, the random seed, and the
     selection; ``words_missing``, if there is a list of words, as None.
     """
-    given = request.parameters
     values: Row = {}
     for parameter in request.metric.row_parameters:
-        is_used = not parameter.is_words and parameter.has_effect(given)
-        value = given[parameter.name] if is_used else None
+        is_used = not parameter.is_words and parameter.has_effect(request.parameters)
+        value = request.parameters[parameter.name] if is_used else None
         values[parameter.name] = list(value) if isinstance(value, tuple) else value
     is_seeded = request.metric.is_seeded or request.is_estimated
     seed = {"seed": request.selection.seed} if is_seeded else {}
@@ -88,15 +85,11 @@ def with_settings(request: "MetricRequest", shared: Row, row: Row) -> Row:
     Values that the row itself has are those that had an effect. The seed, and a parameter that
     counts draws, are None if nothing was drawn.
     """
-    columns = row | shared
-    for parameter in request.metric.row_parameters:
-        if parameter.name in row:
-            columns[parameter.name] = row[parameter.name]
+    columns = shared | row
     if "seed" in shared and not is_drawn(request, row):
-        if request.selection.sample is None:
-            columns["seed"] = None
+        columns["seed"] = None if request.selection.sample is None else shared["seed"]
         for parameter in request.metric.row_parameters:
-            if parameter.counts_draws and columns[parameter.name]:
+            if parameter.counts_draws:
                 columns[parameter.name] = None
     return columns
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore.base.arrays import distinct
+from embstore.base.arrays import Int64Array, distinct
 from embstore.base.errors import UsageError
 from embstore.base.space import Layer, Unit
 from embstore.base.text import OF_SPACE, item_id, sha256_of_words
@@ -70,15 +70,15 @@ class Selection:
         Ids may be among them that a space does not have. Of a single space, columns that depend on
         the space, as ``n_tokens``, are columns of ``where``; of items in common, those of each.
         """
-        spaces = {card.space: card.unit for card in cards}
+        units = {card.space: card.unit for card in cards}
         kept: list[Ids] = []
         if self.where is not None:
-            own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
+            spaces: tuple[str | None, ...] = tuple(units) if len(units) == 1 else (None,)
             if self.common and any(name in self.where for name in OF_SPACE):
-                own = self.common
-            kept += [catalog.select(self.where, self.limits, space) for space in own]
+                spaces = self.common
+            kept += [catalog.select(self.where, self.limits, space) for space in spaces]
         if self.words is not None:
-            listed = [ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
+            listed = [ids_of_words(catalog, unit, self.words) for unit in set(units.values())]
             # Those of digits may be ids, which have 63 bits and so at most 19 digits.
             ids = [int(text[:19]) % 2**63 for text in self.words.texts if text.isdecimal()]
             listed.append(np.array(ids, np.int64))
@@ -125,15 +125,22 @@ class Selection:
         """Return the columns that describe the selection in each row; none if all items are used
         untransformed.
         """
-        columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
-        columns |= {"common": ",".join(self.common)} if self.common else {}
+        columns: dict[str, Any] = {}
+        if self.where is not None:
+            columns["where"] = self.where
+        if self.common:
+            columns["common"] = ",".join(self.common)
         if self.words is not None:
             columns |= {"words": self.words.name, "words_sha256": sha256_of_words(self.words.texts)}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
-        columns |= {"transform": " ".join(self.transforms)} if self.transforms else {}
-        columns |= {"fit": "group"} if self.transforms and self.fits_groups else {}
-        return columns if self.by is None else columns | self.by.columns()
+        if self.transforms:
+            columns["transform"] = " ".join(self.transforms)
+            if self.fits_groups:
+                columns["fit"] = "group"
+        if self.by is not None:
+            columns |= self.by.columns()
+        return columns
 
 
 SpaceLayer = tuple[str, Layer]
@@ -192,9 +199,14 @@ class MetricRequest:
         """Keyword arguments of the metric's function besides its inputs, with the seed if it takes
         one.
         """
-        names = [each.name for each in self.metric.parameters if not each.is_input]
-        arguments = {name: self.parameters[name] for name in names}
-        return arguments | ({"seed": self.selection.seed} if self.metric.is_seeded else {})
+        arguments = {
+            parameter.name: self.parameters[parameter.name]
+            for parameter in self.metric.parameters
+            if not parameter.is_input
+        }
+        if self.metric.is_seeded:
+            arguments["seed"] = self.selection.seed
+        return arguments
 
     @property
     def is_from_sums(self) -> bool:
@@ -203,7 +215,10 @@ class MetricRequest:
         """
         if self.metric.needs != "summary" or self.selection.columns():
             return False
-        return all(self.parameters[each.name] == each.default for each in self.metric.parameters)
+        return all(
+            self.parameters[parameter.name] == parameter.default
+            for parameter in self.metric.parameters
+        )
 
     def with_items(
         self, cards: Sequence[Card], rows: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -237,11 +252,19 @@ def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
 
 def ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
     """Return the ids of the items of a unit that belong to the words of a list, stored or not."""
+    return _with_positions(catalog, unit, words)[0]
+
+
+def _with_positions(catalog: Catalog, unit: Unit, words: WordList) -> tuple[Ids, Int64Array]:
+    """Return the ids of the items of a unit that belong to the words of a list, and the position of
+    the word of each.
+    """
     if unit.has_context:
         from embstore.storage.item_lookup import occurrences_of_words
 
-        return occurrences_of_words(catalog, unit, words.texts)[0]
-    return np.array([item_id(unit, text) for text in words.texts], np.int64)
+        return occurrences_of_words(catalog, unit, words.texts)
+    ids = np.array([item_id(unit, text) for text in words.texts], np.int64)
+    return ids, np.arange(len(ids))
 
 
 def missing_words(
@@ -267,12 +290,6 @@ def missing_words(
 
 def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, ...]:
     """Return the words of a list without an item in a space."""
-    stored = catalog.ids(card.space)
-    if card.unit.has_context:
-        from embstore.storage.item_lookup import occurrences_of_words
-
-        ids, positions = occurrences_of_words(catalog, card.unit, words.texts)
-        found = set(positions[np.isin(ids, stored, assume_unique=True)].tolist())
-        return tuple(word for i, word in enumerate(words.texts) if i not in found)
-    is_stored = np.isin(ids_of_words(catalog, card.unit, words), stored)
-    return tuple(words.texts[i] for i in np.flatnonzero(~is_stored).tolist())
+    ids, positions = _with_positions(catalog, card.unit, words)
+    stored = set(positions[np.isin(ids, catalog.ids(card.space), assume_unique=True)].tolist())
+    return tuple(word for i, word in enumerate(words.texts) if i not in stored)

@@ -17,11 +17,16 @@ STDIN = "-"
 _MAX_SHOWN = 20  # words that a row names; the others are counted
 
 SETS = {
-    "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B",
+    "x": "words of X",
+    "y": "words of Y",
+    "a": "words of A",
+    "b": "words of B",
     "words": "target words",
-    "pleasant": "pleasant words", "unpleasant": "unpleasant words",
-    "positive": "positive words", "negative": "negative words",
-}  # fmt: skip
+    "pleasant": "pleasant words",
+    "unpleasant": "unpleasant words",
+    "positive": "positive words",
+    "negative": "negative words",
+}
 """Parameters of metrics that are word files or lists of words → their names in messages."""
 _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 HAVE_DEFAULTS = (*_PLEASANT, *_UNPLEASANT)
@@ -52,7 +57,7 @@ class WordList:
         """Return a list of some words; raise UsageError for none."""
         distinct = tuple(dict.fromkeys(texts))
         if not distinct:
-            raise UsageError(f"{name}: there is no word. Give at least one.")
+            raise UsageError(f"{name}: there is no word in the list. Give at least one.")
         return cls(distinct, os.fspath(source) if is_file(source) else None, name)
 
 
@@ -112,13 +117,12 @@ def _read_file(file: str, name: str) -> tuple[str, ...]:
 def word_list(words: WordSource | None, single: Iterable[str] = ()) -> WordList:
     """Return the list of the words to restrict a request to: of a source, and single ones."""
     single = read_texts(single, "words")
-    texts = (*single, *(() if words is None else read_texts(words, "words")))
-    named = [os.fspath(words), *single] if is_file(words) else list(texts)
-    named = list(dict.fromkeys(named))
-    more = f" and {len(named) - _MAX_SHOWN} more" if len(named) > _MAX_SHOWN else ""
-    if not texts:
-        raise UsageError("words: there is no word in the list. Give at least one.")
-    return WordList.of(texts, words, ",".join(named[:_MAX_SHOWN]) + more)
+    texts = _texts(words, single, "words")
+    names = list(dict.fromkeys([os.fspath(words), *single] if is_file(words) else texts))
+    name = ",".join(names[:_MAX_SHOWN])
+    if len(names) > _MAX_SHOWN:
+        name += f" and {len(names) - _MAX_SHOWN} more"
+    return WordList.of(texts, words, name or "words")
 
 
 def read_sets(metric: str, values: Mapping[str, Any]) -> dict[str, WordList]:
@@ -127,11 +131,11 @@ def read_sets(metric: str, values: Mapping[str, Any]) -> dict[str, WordList]:
     Raises:
         UsageError: A set is missing or empty, or two are read from standard input.
     """
-    given = {key: values[key] for key in SETS if key in values}
-    single = tuple(values.get("word", ()) if "words" in given else ())
+    sources = {key: values[key] for key in SETS if key in values}
+    single = tuple(values.get("word", ())) if "words" in sources else ()
     missing = [
         key
-        for key, words in given.items()
+        for key, words in sources.items()
         if words is None and key not in HAVE_DEFAULTS and not (key == "words" and single)
     ]
     if missing:
@@ -140,18 +144,26 @@ def read_sets(metric: str, values: Mapping[str, Any]) -> dict[str, WordList]:
             f"{metric} needs {names}: words with commas, as in rose,tulip, or a file with one a"
             " line."
         )
-    if sum(isinstance(words, str) and words == STDIN for words in given.values()) > 1:
+    if sum(isinstance(words, str) and words == STDIN for words in sources.values()) > 1:
         raise UsageError(
             f"{metric}: standard input (-) is one set of words. Give the others as files or words."
         )
     return {
-        key: _read_set(key, words, single if key == "words" else ()) for key, words in given.items()
+        key: _read_set(key, words, single if key == "words" else ())
+        for key, words in sources.items()
     }
+
+
+def _texts(words: WordSource | None, single: Iterable[str], name: str) -> tuple[str, ...]:
+    """Return single words, and those of a source if there is one."""
+    if words is None:
+        return tuple(single)
+    return (*single, *read_texts(words, name))
 
 
 def _read_set(key: str, words: WordSource | None, single: tuple[str, ...]) -> WordList:
     if words is not None or single:
-        texts = (*single, *(() if words is None else read_texts(words, SETS[key])))
+        texts = _texts(words, single, SETS[key])
     else:
         from embstore.sources.datasets import PLEASANT, UNPLEASANT
 

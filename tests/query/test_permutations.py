@@ -362,7 +362,7 @@ def test_neighbours_in_another_order_are_those_of_a_new_search(distance):
     vectors = rng.standard_normal((80, 6)).astype(np.float32)
     for zeros in ([], [5, 9]):
         vectors[zeros] = 0
-        shuffled = ShuffledLayer(ids, vectors, np.arange(6)).in_order(order)
+        shuffled = ShuffledLayer.of(GroupLayer(ids, vectors, np.arange(6)), ids).in_order(order)
         anew = GroupLayer(ids, vectors[order], np.arange(6))
         for only in (None, ids, ids[:50]):
             found = shuffled.neighbours(4, distance, only=only)

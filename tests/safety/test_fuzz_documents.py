@@ -58,7 +58,7 @@ def cases(tmp_path_factory):
     question = {
         "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {"k": 3,
         "names": ["a"]},
-        "rows": {"where": None, "sample": None, "transforms": []}, "seed": None,
+        "rows": {}, "seed": None,
         "inputs": {"a": "b"}, "numpy": "2.3",
         "of": [made.space, "0 0"],
     }  # fmt: skip
