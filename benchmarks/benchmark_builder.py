@@ -1,7 +1,7 @@
 """A process that builds stores when it is told to.
 
-It is one of its own because embstore sets how the process keeps freed memory: the peers keep the
-default. Each line of standard input is a folder, a source and options of a build, as JSON; the
+It is one of its own so that its threads, memory and collector settings are not those of the peers.
+Each line of standard input is a folder, a source and options of a build, as JSON; the
 seconds of the build go out.
 """
 
