@@ -23,6 +23,17 @@ from embstore.storage.web import Hub
 
 _BATCH = 64
 _README = "README.md"
+_SPACE_COLUMNS = (
+    "space",
+    "checkpoint",
+    "unit",
+    "pooling",
+    "template",
+    "layers",
+    "dim",
+    "dtype",
+    "items",
+)
 MARK = "<!-- Written by embstore push, which replaces this file as long as this line is in it. -->"
 
 
@@ -83,10 +94,19 @@ def dataset_card(cards: Mapping[str, Card], named: Manifest, url: str) -> str:
     datasets = named.names_of(keys.DATASETS)
     shown = [cards[space] for space in sorted(cards) if named.layers_of(keys.VECTORS, space)]
     spaces = [
-        (card.space, card.checkpoint, card.unit.value, card.pooling.value, card.template.pattern,
-         ", ".join(card.layers.names), card.dim, card.dtype, f"{named.items_of(card.space, card.layers.ids[0]).n:,}")  # noqa: E501
+        (
+            card.space,
+            card.checkpoint,
+            card.unit.value,
+            card.pooling.value,
+            card.template.pattern,
+            ", ".join(card.layers.names),
+            card.dim,
+            card.dtype,
+            f"{named.items_of(card.space, card.layers.ids[0]).n:,}",
+        )
         for card in shown
-    ]  # fmt: skip
+    ]
     address = url.removeprefix("hf://datasets/").partition("@")[0]
     of_known = {name: spec.licence for name, spec in DATASETS.items()}
     licences = [
@@ -99,19 +119,25 @@ def dataset_card(cards: Mapping[str, Card], named: Manifest, url: str) -> str:
         for column in named.files[key]["columns"].items()
     }
     parts = [
-        _header(shown, named), MARK, f"# Embeddings: {address}",
-        "A store of [embstore](https://github.com/embstore/embstore): vectors of every layer of language models, in "  # noqa: E501
-        "Parquet, with FAISS indexes.",
+        _header(shown, named),
+        MARK,
+        f"# Embeddings: {address}",
+        "A store of [embstore](https://github.com/embstore/embstore): vectors of every layer of"
+        " language models, in Parquet, with FAISS indexes.",
         "## Spaces",
-        _table(("space", "checkpoint", "unit", "pooling", "template", "layers", "dim", "dtype", "items"), spaces),  # noqa: E501
-        "The layers are numbered as Hugging Face's `hidden_states` are: 0 is the embedding output. Each space has a "  # noqa: E501
-        "card with its whole provenance in `spaces/`.",
-        "## Checkpoints", _checkpoints(shown),
-        "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the page of each.",  # noqa: E501
-        *(["## Columns of the items", _table(("column", "type"), sorted(columns))] if columns else []),  # noqa: E501
-        *(["## Datasets", "\n".join(licences)] if datasets else []),
-        "## Use", _use(url, shown[0] if shown else None, address),
-    ]  # fmt: skip
+        _table(_SPACE_COLUMNS, spaces),
+        "The layers are numbered as Hugging Face's `hidden_states` are: 0 is the embedding output."
+        " Each space has a card with its whole provenance in `spaces/`.",
+        "## Checkpoints",
+        _checkpoints(shown),
+        "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the"
+        " page of each.",
+    ]
+    if columns:
+        parts += ["## Columns of the items", _table(("column", "type"), sorted(columns))]
+    if datasets:
+        parts += ["## Datasets", "\n".join(licences)]
+    parts += ["## Use", _use(url, shown[0] if shown else None, address)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
 from embstore.base.arrays import Float32Array, Ids
@@ -26,7 +25,7 @@ from embstore.storage.staging.staging import Staging
 from embstore.storage.vectors import FLOAT16_MAX
 
 _SHOWN = 80
-_N_BITS = 5  # 32 times two files: far below the least limit of open files (256, macOS)
+_N_BITS = 5  # 32 files: far below the least limit of open files (256, macOS)
 _SHIFT = 63 - _N_BITS  # keys have 63 bits
 _BLOCK_BYTES = 4 << 20
 
@@ -37,7 +36,8 @@ class Spool:
     def __init__(self, folder: Path, n_layers: int, dim: int) -> None:
         self._folder = atomic.temporary_path(folder)
         self._n_layers, self._dim = n_layers, dim
-        self._files: dict[Path, Any] = {}
+        self._files: dict[int, Any] = {}  # of vectors, by number
+        self._ids: dict[int, list[Ids]] = {}  # of the items in each, in its order
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -61,8 +61,12 @@ class Spool:
         numbers = keys >> _SHIFT
         for number in np.unique(numbers).tolist():
             rows = np.flatnonzero(numbers == number)
-            self._write(self._id_file(number), ids[rows])
-            self._write(self._vector_file(number), vectors[:, rows].transpose(1, 0, 2))
+            if number not in self._files:
+                file = self._open.enter_context(disk.writing(self._vector_file(number)))
+                self._files[number] = file
+            self._ids.setdefault(number, []).append(ids[rows])
+            of_rows = np.ascontiguousarray(vectors[:, rows].transpose(1, 0, 2))
+            self._files[number].write(of_rows.data)
 
     def finish(self) -> None:
         """End the writing; called before the first :meth:`read`."""
@@ -78,7 +82,7 @@ class Spool:
         numbers, places = keys >> _SHIFT, np.empty(len(ids), np.int64)
         for number in np.unique(numbers).tolist():
             rows = np.flatnonzero(numbers == number)
-            stored = np.frombuffer(disk.read(self._id_file(number)), np.int64)
+            stored = np.concatenate(self._ids[number])
             order = np.argsort(stored)
             places[rows] = order[np.searchsorted(stored, ids[rows], sorter=order)]
         for layer in range(self._n_layers):
@@ -100,15 +104,6 @@ class Spool:
                     if stream.readinto(target[row * size : (row + 1) * size]) != size:
                         raise OSError(f"{file} is too short")
         return vectors
-
-    def _write(self, file: Path, values: NDArray[Any]) -> None:
-        """Append values to a file."""
-        if file not in self._files:
-            self._files[file] = self._open.enter_context(disk.writing(file))
-        self._files[file].write(np.ascontiguousarray(values).view(np.uint8).reshape(-1).data)
-
-    def _id_file(self, number: int) -> Path:
-        return self._folder / f"{number:02d}.ids"
 
     def _vector_file(self, number: int) -> Path:
         return self._folder / f"{number:02d}.vectors"

@@ -40,8 +40,9 @@ def _write_long(file: Path, selected: Selected, open_writer: Callable[..., Any])
     and vector.
     """
     layer_fields = [pa.field("layer", pa.int16()), pa.field("layer_name", pa.string())]
-    fields = [*layer_fields, *item_fields(selected), pa.field("vector", _vector_type(selected))]
-    schema = pa.schema(fields, metadata=metadata(selected))
+    vector = pa.list_(pa.from_numpy_dtype(selected.dtype), selected.dim)
+    fields = [*layer_fields, *item_schema(selected), pa.field("vector", vector)]
+    schema = pa.schema(fields, metadata={METADATA_KEY: record_text(selected.record)})
     with disk.writing(file) as stream, open_writer(stream, schema) as writer:
         for rows in selected.rows():
             n, columns = len(rows.items), item_columns(rows.items, selected)
@@ -58,7 +59,7 @@ def write_csv(file: Path, selected: Selected) -> None:
     from pyarrow.csv import CSVWriter
 
     components = [pa.field(f"v{number}", pa.float32()) for number in range(selected.dim)]
-    schema = pa.schema([pa.field("layer", pa.string()), *item_fields(selected), *components])
+    schema = pa.schema([pa.field("layer", pa.string()), *item_schema(selected), *components])
     with disk.writing(file) as stream, CSVWriter(stream, schema) as writer:
         for rows in selected.rows():
             columns = item_columns(rows.items, selected)
@@ -96,11 +97,6 @@ checkpoint and items.
 """  # noqa: E501
 
 
-def metadata(selected: Selected) -> dict[str, str]:
-    """Return the metadata of a file that has room for the record of the export."""
-    return {METADATA_KEY: record_text(selected.record)}
-
-
 def _vector_column(vectors: Vectors) -> pa.Array:
     """Return vectors (n, dim) as a column."""
     return pa.FixedSizeListArray.from_arrays(
@@ -108,43 +104,28 @@ def _vector_column(vectors: Vectors) -> pa.Array:
     )
 
 
-def _vector_type(selected: Selected) -> pa.DataType:
-    return pa.list_(pa.from_numpy_dtype(selected.dtype), selected.dim)
-
-
-def item_fields(selected: Selected) -> list[pa.Field]:
-    """Return the fields of an item: item_id and text, of occurrences also context, start and end;
+def item_schema(selected: Selected) -> pa.Schema:
+    """Return the schema of an item: item_id and text, of occurrences also context, start and end;
     then the columns.
     """
-    fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
+    kinds = {"text": "string"}
     if selected.card.unit.has_context:
-        fields += [
-            pa.field("context", pa.string()),
-            pa.field("start", pa.int64()),
-            pa.field("end", pa.int64()),
-        ]
-    taken = {field.name for field in fields}
-    for name, kind in selected.columns.items():
-        if name in taken or _RESERVED.fullmatch(name):
+        kinds |= {"context": "string", "start": "int64", "end": "int64"}
+    for name in selected.columns:
+        if name in ("item_id", *kinds) or _RESERVED.fullmatch(name):
             raise UsageError(
                 f"the column {name!r} has the name of a column of this format. Leave it out of"
                 " `keep`."
             )
-        fields.append(pa.field(name, column_schema({name: kind}).field(name).type))
-    return fields
+    return column_schema({**kinds, **selected.columns})
 
 
 def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
-    """Return the columns of :func:`item_fields`."""
-    columns = [
-        pa.array([item.id for item in items], pa.int64()),
-        pa.array([item.text for item in items], pa.string()),
-    ]
+    """Return the columns of :func:`item_schema`."""
+    columns: list[list[Any]] = [[item.id for item in items], [item.text for item in items]]
     if selected.card.unit.has_context:
-        columns.append(pa.array([item.context for item in items], pa.string()))
-        columns += [
-            pa.array([item.span and item.span[end] for item in items], pa.int64()) for end in (0, 1)
-        ]
-    return columns + [
+        columns.append([item.context for item in items])
+        columns += [[item.span and item.span[end] for item in items] for end in (0, 1)]
+    return [*map(pa.array, columns)] + [
         pa.array(column.values, mask=column.is_null) for column in selected.values(items)
     ]

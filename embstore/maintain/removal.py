@@ -243,11 +243,13 @@ def _missing(catalog: Catalog, ids: Ids, texts: Sequence[str]) -> list[str]:
     return [name for name in names if (name,) not in present]
 
 
-def _without_items(catalog: Catalog, items: Mapping[str, Ids], held: Ids, base: Manifest) -> Change:
+def _without_items(
+    catalog: Catalog, items: Mapping[str, Ids], remaining: Ids, base: Manifest
+) -> Change:
     """Write shards without the items that go out of their spaces, and tables without those that
     nothing needs then, and return the change that puts them in place of the old ones.
 
-    ``held`` are the items that spaces still have then. Raises StoreError if the state that was
+    ``remaining`` are the items that spaces still have then. Raises StoreError if the state that was
     listed is the newest no more.
     """
     if base.number != catalog.manifest.number:
@@ -258,7 +260,7 @@ def _without_items(catalog: Catalog, items: Mapping[str, Ids], held: Ids, base: 
     reader, removed = catalog.reader, np.concatenate([*items.values()])
     with (
         connections.with_ids(reader.connection, "removed", removed),
-        connections.with_ids(reader.connection, "held", held),
+        connections.with_ids(reader.connection, "held", remaining),
     ):
         unused = {item for (item,) in reader.rows(_UNUSED, catalog.checked_item_tables())}
     changes = [_without_rows(catalog.files, base, kind, "item_id", unused) for kind in keys.TABLES]

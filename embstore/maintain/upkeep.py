@@ -39,10 +39,19 @@ from embstore.storage.manifest import Entry, ItemSet, Manifest
 from embstore.storage.writer import commit_sums
 
 COLUMNS = (
-    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall",
-    "wanted_recall", "parameters",
+    "space",
+    "model",
+    "layer",
+    "layer_name",
+    "did",
+    "index",
+    "n",
+    "bytes",
+    "recall",
+    "wanted_recall",
+    "parameters",
     "seconds",
-)  # fmt: skip
+)
 _SHOWN = (
     ShownColumn("space"),
     ShownColumn("layer_name", "layer"),

@@ -120,7 +120,7 @@ def verify(place: Path | StoreFiles, *, quick: bool = False) -> Verification:
     Other processes may write to the store during the check.
     """
     files = StoreFiles.of_folder(place)
-    store = files.root if files.is_local else files.name
+    store = files.place
     while True:
         irregular, foreign = unexpected_entries(files)
         if irregular:  # nothing else is read then

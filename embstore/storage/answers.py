@@ -51,11 +51,11 @@ def read_answer(root: Path, question: Question) -> Answer | None:
 
 def stored_metrics(root: Path) -> set[str]:
     """Return the names of the metrics that have stored answers; damaged ones do not count."""
-    found = set()
+    names = set()
     for path in stored_answers(root):
         with suppress(DamagedError, FileNotFoundError):
-            found.add(_read(path)[0]["metric"]["name"])
-    return found
+            names.add(_read(path)[0]["metric"]["name"])
+    return names
 
 
 def _read(path: Path) -> tuple[Document, Answer]:
@@ -68,9 +68,12 @@ def _read(path: Path) -> tuple[Document, Answer]:
 def write_answer(root: Path, question: Question, answer: Answer) -> None:
     """Store the answer to a question, unless it is very large."""
     document = {
-        "format": ANSWERS_FORMAT, "question": question, "rows": answer.rows, "notes": answer.notes,
+        "format": ANSWERS_FORMAT,
+        "question": question,
+        "rows": answer.rows,
+        "notes": answer.notes,
         "across": answer.across,
-    }  # fmt: skip
+    }
     path = _path(root, question)
     disk.check_inside(root, path.parent)
     data = atomic.checked_bytes(path, document, "answer")

@@ -38,8 +38,8 @@ def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Arra
         if values.dtype == np.bool_
         else np.ascontiguousarray(values)
     )
-    found = pa.from_numpy_dtype(values.dtype) if type is None else type
-    return pa.Array.from_buffers(found, len(values), [None, pa.py_buffer(data)])
+    arrow_type = pa.from_numpy_dtype(values.dtype) if type is None else type
+    return pa.Array.from_buffers(arrow_type, len(values), [None, pa.py_buffer(data)])
 
 
 def numpy_type(type: pa.DataType) -> np.dtype[Any]:

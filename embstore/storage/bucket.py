@@ -32,10 +32,18 @@ _PREFIXES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 SCHEMES = tuple(_PREFIXES)
 
 _CLIENT_OPTIONS = (
-    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only",
+    "allow_http",
+    "allow_invalid_certificates",
+    "connect_timeout",
+    "http1_only",
+    "http2_only",
     "pool_idle_timeout",
-    "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
-)  # fmt: skip
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "timeout",
+    "user_agent",
+)
 RETRIES = {"max_retries": 7}  # of a timeout or an error of the server; some two seconds
 TIMEOUT = timedelta(minutes=5)  # of a whole file
 _N_UPLOADS = 8
@@ -149,10 +157,10 @@ class ServedObjects(Objects):
         """Return the server's own code and message if it gave any, else the first line of the
         error.
         """
-        given = {
+        parts = {
             name: text.partition("\n")[0] for name, text in re.findall(_FROM_SERVER, str(error))
         }
-        text = ": ".join(given[name] for name in ("Code", "Message") if given.get(name))
+        text = ": ".join(parts[name] for name in ("Code", "Message") if parts.get(name))
         return (
             self._without_secrets(text).rstrip(".") if text else self._first_line(error).rstrip(".")
         )
@@ -193,8 +201,8 @@ class Bucket(ServedObjects):
 
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
-        found = (info for info in self.list(keys.MANIFESTS.folder) if keys.parse(info.key))
-        return max(found, default=None, key=lambda info: info.key)
+        manifests = (info for info in self.list(keys.MANIFESTS.folder) if keys.parse(info.key))
+        return max(manifests, default=None, key=lambda info: info.key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below a folder, by ascending key; a reply that was cut is requested
@@ -267,13 +275,14 @@ class Bucket(ServedObjects):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; missing ones do not matter, which Google and Azure take for an error."""
-        if not (found := [*keys]):
+        names = [*keys]
+        if not names:
             return
         try:
-            with self._errors("deleted", found[0]):
-                self._obstore.delete(self._store, found)
+            with self._errors("deleted", names[0]):
+                self._obstore.delete(self._store, names)
         except MissingObjectError:
-            for key in found:
+            for key in names:
                 with suppress(MissingObjectError), self._errors("deleted", key):
                     self._obstore.delete(self._store, key)
 
@@ -316,8 +325,8 @@ def is_loopback(address: str) -> bool:
     return re.match(_LOOPBACK, address) is not None
 
 
-def _info(found: Mapping[str, Any]) -> ObjectInfo:
-    return ObjectInfo(found["path"], found["size"], found["last_modified"], found["e_tag"] or "")
+def _info(entry: Mapping[str, Any]) -> ObjectInfo:
+    return ObjectInfo(entry["path"], entry["size"], entry["last_modified"], entry["e_tag"] or "")
 
 
 def _configuration(url: str, options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -361,8 +370,8 @@ def _credentials(url: str, options: Mapping[str, str]) -> Any:
 
     obstore itself reads the environment and asks the metadata services of clouds.
     """
-    given = {*options, *(name.lower().removeprefix("aws_") for name in os.environ)}
-    if not url.startswith("s3://") or given & {
+    configured = {*options, *(name.lower().removeprefix("aws_") for name in os.environ)}
+    if not url.startswith("s3://") or configured & {
         "access_key_id",
         "aws_access_key_id",
         "skip_signature",

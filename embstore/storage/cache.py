@@ -90,10 +90,10 @@ class StoreFiles:
 
     def manifest(self) -> Manifest:
         """Return the newest manifest; raise StoreError if there is no store."""
-        found = self.find_manifest()
-        if found is None:
+        newest = self.find_manifest()
+        if newest is None:
             raise manifest.no_store(self.name, is_url=not self.is_local)
-        return found
+        return newest
 
     def _check_other_files(self) -> None:
         """Raise StoreError if the folder has files, but no manifest."""
@@ -103,10 +103,7 @@ class StoreFiles:
         others = [
             name for name in names if not name.startswith(".") and name != keys.MANIFESTS.folder
         ]
-        if any(
-            (self.root / kind.folder).name in others
-            for kind in (keys.VECTORS, keys.CARDS, keys.ITEMS)
-        ):
+        if {keys.VECTORS.folder, keys.CARDS.folder, keys.ITEMS.folder} & {*others}:
             raise DamagedError(
                 f"{self.root}/{keys.MANIFESTS.folder} is damaged: it has no manifest, and the rest"
                 " of a store is there. Restore it from a copy; or build the store anew, in another"
@@ -131,9 +128,9 @@ class StoreFiles:
         """Return a file that a manifest names."""
         return StoredFile(self, key, entry)
 
-    def files_of(self, named: Manifest, found: Iterable[str]) -> "list[StoredFile]":
+    def files_of(self, named: Manifest, stored_keys: Iterable[str]) -> "list[StoredFile]":
         """Return files that a manifest names, by key."""
-        return [StoredFile(self, key, named.files[key]) for key in found]
+        return [StoredFile(self, key, named.files[key]) for key in stored_keys]
 
     def fetch(self, files: "Iterable[StoredFile]") -> list[Path]:
         """Return the paths of files on this machine; those of a store at a URL are fetched at the
@@ -423,7 +420,7 @@ def make_room(n_bytes: int, kept: set[Path]) -> None:
             if keys.parse(key) is not None:  # what is being written, too, is below the folder
                 statuses.append((path, os.lstat(path)))
     above = sum(status.st_size for _, status in statuses) + n_bytes - max_bytes()
-    for path, status in sorted(statuses, key=lambda found: found[1].st_atime_ns):
+    for path, status in sorted(statuses, key=lambda entry: entry[1].st_atime_ns):
         if above <= 0:
             break
         if path not in kept:

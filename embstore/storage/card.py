@@ -196,10 +196,10 @@ class Card:
         """Checkpoint with its revision, or with the first digits of its weights' hash; and the
         adapter with those of its own.
         """
-        own = f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
+        checkpoint = f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
         if self.adapter is None:
-            return own
-        return f"{own} + {self.adapter}@sha256:{(self.adapter_sha256 or '')[:12]}"
+            return checkpoint
+        return f"{checkpoint} + {self.adapter}@sha256:{(self.adapter_sha256 or '')[:12]}"
 
     @property
     def fingerprint(self) -> tuple[str | None, ...]:
@@ -210,9 +210,9 @@ class Card:
         """Return the fields that differ and must agree for one space: field → (own value, value of
         the other).
         """
-        own, others = self._comparable, other._comparable
+        values, others = self._comparable, other._comparable
         different = {
-            name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]
+            name: (values[name], others[name]) for name in _IDENTITY if values[name] != others[name]
         }
         for field in _NESTED:
             mine, theirs = getattr(self, field) or {}, getattr(other, field) or {}
@@ -220,9 +220,9 @@ class Card:
                 if mine.get(name) != theirs.get(name):
                     different[f"{field}.{name}"] = (mine.get(name), theirs.get(name))
         if word_rule(self.word_boundaries) != word_rule(other.word_boundaries):
-            different["word_boundaries"] = (own["word_boundaries"], others["word_boundaries"])
-        if own["checkpoint"] != others["checkpoint"] and different.keys() & {*_FINGERPRINT}:
-            return {"checkpoint": (own["checkpoint"], others["checkpoint"])} | different
+            different["word_boundaries"] = (values["word_boundaries"], others["word_boundaries"])
+        if values["checkpoint"] != others["checkpoint"] and different.keys() & {*_FINGERPRINT}:
+            return {"checkpoint": (values["checkpoint"], others["checkpoint"])} | different
         return different
 
     def check_same_space(self, card: Self) -> None:
@@ -247,8 +247,8 @@ class Card:
         """Return a hash of what the vectors of the space are, in any of its layers, given the facts
         of its set of items.
         """
-        own = {name: self._comparable[name] for name in _IDENTITY if name != "layers"}
-        facts = [own, self.recipe, self.pooled, items]
+        identity = {name: self._comparable[name] for name in _IDENTITY if name != "layers"}
+        facts = [identity, self.recipe, self.pooled, items]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -382,7 +382,7 @@ class SpaceFilter:
         if self.template is not None:
             Template(self.template)
         self._check_names(cards)
-        found = [
+        matching = [
             card
             for card in cards.values()
             if (not self.models or self.names(card) & {*self.models})
@@ -392,7 +392,7 @@ class SpaceFilter:
             and self.template in (None, card.template.pattern)
             and (not self.revisions or {card.revision_name, card.revision} & set(self.revisions))
         ]
-        if not found:
+        if not matching:
             parts = {
                 "model": ",".join(self.models),
                 "space": ",".join(self.spaces),
@@ -403,7 +403,7 @@ class SpaceFilter:
             }
             described = ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
             raise QueryError(f"no space matches {described}. The store holds: {', '.join(cards)}.")
-        return found
+        return matching
 
     def select_with_layers(self, cards: Mapping[str, Card]) -> list[Card]:
         """Return the cards that match the filter; of ``SPACE:LAYER`` with this layer alone."""
@@ -447,18 +447,14 @@ class SpaceFilter:
                 raise UnknownNameError("space", space, cards)
         for model in self.models:
             if model not in known:
+                models = dict.fromkeys(card.model for card in cards.values())
                 hint = f"Another checkpoint is added by: embstore build --model {model}"
-                raise UnknownNameError(
-                    "model", model, dict.fromkeys(card.model for card in cards.values()), hint
-                )
-
-        named = dict.fromkeys(
-            card.revision_name for card in cards.values() if card.revision_name is not None
-        )
+                raise UnknownNameError("model", model, models, hint)
+        revisions = dict.fromkeys(card.revision_name for card in cards.values())
         commits = {card.revision for card in cards.values()}
         for revision in self.revisions:
-            if revision not in named and revision not in commits:
-                raise UnknownNameError("revision", revision, named)
+            if revision not in revisions and revision not in commits:
+                raise UnknownNameError("revision", revision, filter(None, revisions))
 
 
 def compared_space(cards: Mapping[str, Card], name: str) -> Card:

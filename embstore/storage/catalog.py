@@ -129,18 +129,18 @@ class Catalog:
 
     def shards(self, space: str, layer: int) -> tuple[Shard, ...]:
         """Return the shards of a layer of a space."""
-        found = self._shards.get((space, layer))
-        if found is None:
+        shards = self._shards.get((space, layer))
+        if shards is None:
             card = self.cards[space]
             named = self._named(keys.VECTORS, space, layer)
-            found = tuple(Shard(file, card.dim, card.dtype) for file in named)
+            shards = tuple(Shard(file, card.dim, card.dtype) for file in named)
             if self.items_of(space) != ItemSet.of_entries(file.entry for file in named):
                 raise DamagedError(
                     f"{self.name} is damaged: layer {layer} of {space} has other items than its"
                     " first layer. Run: embstore repair"
                 )
-            self._shards[space, layer] = found
-        return found
+            self._shards[space, layer] = shards
+        return shards
 
     def vectors(self, space: str, layer: int, only: Ids | None = None) -> LayerVectors:
         """Return the vectors of a layer of a space, optionally only of items with some ids,
@@ -164,8 +164,8 @@ class Catalog:
 
     def index(self, space: str, layer: int) -> StoredFile | None:
         """Return the file of the index of a layer; None if there is none."""
-        found = self._named(keys.INDEXES, space, layer)
-        return found[-1] if found else None
+        indexes = self._named(keys.INDEXES, space, layer)
+        return indexes[-1] if indexes else None
 
     def items_of(self, space: str) -> ItemSet:
         """Return the items of a space by their number and digest; nothing is read."""
@@ -209,16 +209,16 @@ class Catalog:
         """Return a note for each space that was pooled from a stored one which has changed since,
         by its name.
         """
-        found = {}
+        notes = {}
         for card in self.cards.values():
             pooled = card.pooled or {"space": None}
             parent = pooled["space"]
             if parent in self.cards and self.state(parent) != pooled["sha256"]:
-                found[card.space] = (
+                notes[card.space] = (
                     f"{card.space} is stale: {parent}, from which it was pooled, has changed since."
                     f" Make it again: {card.pool_command}"
                 )
-        return found
+        return notes
 
     def space_hash(self, space: str) -> str:
         """Return a hash of the card and the vectors of a space, on which answers depend."""
@@ -258,8 +258,8 @@ class Catalog:
 
     def occurrences(self, unit: Unit, text: str) -> list[Item]:
         """Return the occurrences of a word, or of a token, by ascending id."""
-        found = self._tables.occurrences(unit, text)
-        return [found[item] for item in sorted(found)]
+        items = self._tables.occurrences(unit, text)
+        return [items[item] for item in sorted(items)]
 
     def tokens_at(self, space: str, marked: Item) -> list[Item]:
         """Return the tokens of a space that have some of the characters of an occurrence, in
@@ -268,10 +268,10 @@ class Catalog:
         context_id, span = marked.context_id, marked.span
         if context_id is None or span is None:
             return []
-        found = self._tables.tokens_at(context_id, span)
+        tokens = self._tables.tokens_at(context_id, span)
         stored = self.ids(space)
         return sorted(
-            (item for item in found.values() if is_among(np.array([item.id]), stored)[0]),
+            (item for item in tokens.values() if is_among(np.array([item.id]), stored)[0]),
             key=lambda item: (item.span, item.id),
         )
 
@@ -296,12 +296,12 @@ class Catalog:
     ) -> dict[int, dict[int, Float32Array]]:
         """Return the stored vectors of items, by item and layer id: float32 (dim,)."""
         ids = distinct(np.array([*items], np.int64))
-        found: dict[int, dict[int, Float32Array]] = {}
+        vectors: dict[int, dict[int, Float32Array]] = {}
         for layer in layers:
             for part, rows in self.read_items(space, layer, ids):
                 for item, row in zip(part.tolist(), rows, strict=True):
-                    found.setdefault(item, {})[layer] = row
-        return found
+                    vectors.setdefault(item, {})[layer] = row
+        return vectors
 
     def skipped(self) -> Rows:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those

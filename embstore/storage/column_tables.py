@@ -64,17 +64,19 @@ def new_columns(
     ids = _ids_of(Reader(theirs.files[0].files.root), theirs.files)
     ids = ids if requested is None else np.intersect1d(ids, requested)
     new = theirs.values([*kinds], ids)
-    for name, own in ours.values([name for name in kinds if name in known], ids).items():
-        value, given = own.values, new[name].values
-        differs = (value != given) & ((value == value) | (given == given))  # unless both are NaN
-        if len(places := np.flatnonzero(differs & ~own.is_null & ~new[name].is_null)):
-            shown = value[places[:1]].tolist()[0], given[places[:1]].tolist()[0]
+    for name, stored in ours.values([name for name in kinds if name in known], ids).items():
+        values, other_values = stored.values, new[name].values
+        differs = (values != other_values) & (
+            (values == values) | (other_values == other_values)
+        )  # unless both are NaN
+        if len(places := np.flatnonzero(differs & ~stored.is_null & ~new[name].is_null)):
+            shown = values[places[:1]].tolist()[0], other_values[places[:1]].tolist()[0]
             problem = (
                 f"item {ids[places[0]]} has the value {shown[0]!r} of the column {name!r} in"
                 f" {here}, and "
             )
             raise _conflict(f"{problem}{shown[1]!r} in", there, name)
-        new[name] = replace(new[name], is_null=new[name].is_null | ~own.is_null)
+        new[name] = replace(new[name], is_null=new[name].is_null | ~stored.is_null)
     has_value = ~np.all([column.is_null for column in new.values()], axis=0)
     if has_value.any():
         yield _table(ids, new).filter(pa.array(has_value))

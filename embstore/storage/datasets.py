@@ -30,8 +30,8 @@ def name_of(file: StoredFile) -> str:
 
 def stored_kinds(files: Sequence[StoredFile], kinds: Collection[str] = ()) -> dict[str, str]:
     """Return the kind of each dataset, by name; only the given kinds, or all if none is given."""
-    found = {source_name(name_of(file)): file.entry.get("kind", "") for file in files}
-    return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
+    stored = {source_name(name_of(file)): file.entry.get("kind", "") for file in files}
+    return {name: kind for name, kind in stored.items() if not kinds or kind in kinds}
 
 
 def stored_rows(reader: Reader, files: Sequence[StoredFile], name: str, unit: Unit) -> Columns:

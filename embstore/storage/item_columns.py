@@ -166,10 +166,10 @@ def joined_items(sql: str, stored: Container[str], space: str | None) -> tuple[s
     The columns that depend on the space are those of the given one, as in ``n_tokens``.
     """
     source, views = "items", ["items"]
-    own = {} if space is None else space_columns(space)
+    stored_names = {} if space is None else space_columns(space)
     aliases = ", ".join(
         f"{connections.quote_name(column)} AS {name}"
-        for column, name in own.items()
+        for column, name in stored_names.items()
         if column in stored and mentions(sql, [name])
     )
     if aliases:
@@ -210,15 +210,15 @@ class ColumnTables:
     @cached_property
     def types(self) -> dict[str, str]:
         """Type of each stored column, by name, sorted; no table is read."""
-        found: dict[str, tuple[str, StoredFile]] = {}
+        kinds: dict[str, tuple[str, StoredFile]] = {}
         for file in self.files:
             for name, kind in file.entry["columns"].items():
-                known, other = found.setdefault(name, (kind, file))
+                known, other = kinds.setdefault(name, (kind, file))
                 if kind != known:
                     raise file.damage(
                         f"its column {name!r} is of type {kind}, and of type {known} in {other.key}"
                     )
-        return {name: found[name][0] for name in sorted(found)}
+        return {name: kinds[name][0] for name in sorted(kinds)}
 
     def counts(self) -> dict[str, int]:
         """Return the number of items with a value of each stored column, by name."""
@@ -245,11 +245,12 @@ class ColumnTables:
             f"any_value({connections.quote_name(name)}) AS c{number}"
             for number, name in enumerate(names)
         )
-        sql = f"""SELECT item_id, {quoted} FROM {COLUMN_FILES} SEMI JOIN wanted USING (item_id) GROUP BY item_id"""  # noqa: E501
+        sql = f"""SELECT item_id, {quoted} FROM {COLUMN_FILES} SEMI JOIN wanted USING (item_id)
+                  GROUP BY item_id"""
         with connections.with_ids(self._reader.connection, "wanted", np.unique(ids)):
-            found = self._reader.columns(sql, self.files)
+            columns = self._reader.columns(sql, self.files)
         return {
-            name: _aligned(name, kind, ids, found["item_id"], found[f"c{number}"])
+            name: _aligned(name, kind, ids, columns["item_id"], columns[f"c{number}"])
             for number, (name, kind) in enumerate(zip(names, kinds, strict=True))
         }
 
@@ -258,7 +259,7 @@ COLUMN_FILES = "read_parquet($files, hive_partitioning = false, union_by_name = 
 """SQL for tables that may have different columns, with the files as a parameter."""
 
 
-def _aligned(name: str, kind: str, ids: Ids, found_ids: Ids, found: NDArray[Any]) -> ColumnValues:
+def _aligned(name: str, kind: str, ids: Ids, stored_ids: Ids, stored: NDArray[Any]) -> ColumnValues:
     """Return the values of a column for ids (n,), from the values found for some ids, both
     (n_found,).
 
@@ -266,11 +267,11 @@ def _aligned(name: str, kind: str, ids: Ids, found_ids: Ids, found: NDArray[Any]
     """
     is_null = np.ones(len(ids), np.bool_)
     values = np.full(len(ids), "" if kind == "string" else 0, DTYPES[kind])
-    if len(found_ids):
-        order = np.argsort(found_ids)
-        places = np.searchsorted(found_ids, ids, sorter=order).clip(max=len(found_ids) - 1)
+    if len(stored_ids):
+        order = np.argsort(stored_ids)
+        places = np.searchsorted(stored_ids, ids, sorter=order).clip(max=len(stored_ids) - 1)
         chosen = order[places]
-        mask = np.broadcast_to(getattr(found, "mask", False), found.shape)
-        is_null = (np.asarray(found_ids)[chosen] != ids) | mask[chosen]
-        values[~is_null] = np.asarray(getattr(found, "data", found))[chosen[~is_null]]
+        mask = np.broadcast_to(getattr(stored, "mask", False), stored.shape)
+        is_null = (np.asarray(stored_ids)[chosen] != ids) | mask[chosen]
+        values[~is_null] = np.asarray(getattr(stored, "data", stored))[chosen[~is_null]]
     return ColumnValues(name, kind, values, is_null)

@@ -36,10 +36,10 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
     """
     unit = catalog.cards[space].unit
     stored = catalog.columns.types
-    found = {name: kind for name, kind in stored.items() if not is_space_column(name)}
-    own = space_columns(space).items()
-    found |= {name: stored[column] for column, name in own if column in stored}
-    return found | {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
+    types = {name: kind for name, kind in stored.items() if not is_space_column(name)}
+    of_space = space_columns(space).items()
+    types |= {name: stored[column] for column, name in of_space if column in stored}
+    return types | {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
 
 
 def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[str, str]:
@@ -64,17 +64,17 @@ def column_values(
     """
     requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
-    own = {name: column for column, name in space_columns(space).items()}
-    stored = {own.get(name, name): name for name in requested if name not in BUILT_IN}
-    found = {
+    stored_names = {name: column for column, name in space_columns(space).items()}
+    stored = {stored_names.get(name, name): name for name in requested if name not in BUILT_IN}
+    columns = {
         stored[name]: replace(values, name=stored[name])
         for name, values in catalog.columns.values([*stored], ids).items()
     }
     if built_in:
         items = catalog.items(ids.tolist())
         ordered = [items[item] for item in ids.tolist()]
-        found |= {name: computed(name, ordered) for name in built_in}
-    return {name: found[name] for name in requested}
+        columns |= {name: computed(name, ordered) for name in built_in}
+    return {name: columns[name] for name in requested}
 
 
 GroupBy = Literal["word", "folded word", "sentence"]
@@ -84,11 +84,13 @@ _KEYS: dict[GroupBy, str] = {"word": "text", "folded word": "lower(text)", "sent
 # would take far more memory.
 _GROUPS = """CREATE OR REPLACE TEMP TABLE groups AS
              SELECT key, name, {place} - 1 AS place
-             FROM (SELECT DISTINCT {key} AS key FROM {files} SEMI JOIN wanted USING (item_id)) {names} {condition}"""  # noqa: E501
+             FROM (SELECT DISTINCT {key} AS key FROM {files} SEMI JOIN wanted USING (item_id))
+                  {names} {condition}"""
 _SENTENCES = f"""LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM {FILES}
                             WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
-_PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM {files} SEMI JOIN wanted USING (item_id))
-             JOIN groups USING (key)"""  # noqa: E501
+_PLACES = """SELECT item_id, place
+             FROM (SELECT item_id, {key} AS key FROM {files} SEMI JOIN wanted USING (item_id))
+             JOIN groups USING (key)"""
 
 
 _OF_WORDS = f"""SELECT item_id, list_position($words, text) - 1 AS place FROM {FILES}
@@ -118,8 +120,8 @@ def _by_id(columns: Columns) -> tuple[Ids, Positions]:
     An item may be in several files: after builds that were interrupted, or stores that were copied
     together.
     """
-    found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
-    return found, np.asarray(columns["place"], np.int64)[first]
+    ids, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
+    return ids, np.asarray(columns["place"], np.int64)[first]
 
 
 def group_occurrences(

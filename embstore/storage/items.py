@@ -52,15 +52,15 @@ class ItemTables:
         """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         requested = set(ids)  # not np.unique, which would import numpy.ma
         if len(requested) <= _MAX_LISTED:
-            found = self._listed_items(requested)
+            items = self._listed_items(requested)
         else:
             self.check()
             array = np.fromiter(requested, np.int64, len(requested))
             with connections.with_ids(self._reader.connection, "wanted", array):
-                found = self._items_where("item_id IN (SELECT item_id FROM wanted)")
-        if missing := sorted(requested - found.keys()):
+                items = self._items_where("item_id IN (SELECT item_id FROM wanted)")
+        if missing := sorted(requested - items.keys()):
             raise self.missing_text_error(missing[0])
-        return found
+        return items
 
     def texts(self, ids: Ids) -> list[str]:
         """Return the texts of the stored items with some ids (n,), in their order."""
@@ -94,9 +94,11 @@ class ItemTables:
         """
         self.check()
         sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
-                                    WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_MAX_CHARS})
+                                    WHERE item_id IN (SELECT item_id FROM wanted)
+                                    AND length(text) <= {_MAX_CHARS})
                   ORDER BY {connections.by_spelling("text")},
-                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""  # noqa: E501
+                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text
+                  LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
             return [
                 row[0]
@@ -113,8 +115,9 @@ class ItemTables:
                   FROM item JOIN {FILES} AS context ON context.item_id = item.context_id
                   WHERE length(item.text) <= {_MAX_CHARS} AND length(context.text) <= {_MAX_CHARS}
                   ORDER BY {connections.by_spelling("item.text")},
-                           jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
-                  LIMIT $n"""  # noqa: E501
+                           jaro_winkler_similarity(lower(context.text), lower($context)) DESC,
+                           context.text, item.start
+                  LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
             texts = {
                 "text": escaped(item.text)[:_MAX_CHARS],

@@ -99,11 +99,11 @@ class Manifest:
     @cached_property
     def _groups(self) -> Mapping[tuple[str, str, int | None], tuple[str, ...]]:
         """Keys by folder, name and layer, ascending."""
-        found: dict[tuple[str, str, int | None], list[str]] = {}
+        groups: dict[tuple[str, str, int | None], list[str]] = {}
         for text, key in self.parsed.items():
             if key is not None:
-                found.setdefault((key.kind.folder, key.name, key.layer), []).append(text)
-        return {group: tuple(members) for group, members in found.items()}
+                groups.setdefault((key.kind.folder, key.name, key.layer), []).append(text)
+        return {group: tuple(members) for group, members in groups.items()}
 
     def keys_of(self, kind: Kind, name: str = "", layer: int | None = None) -> tuple[str, ...]:
         """Return the keys of a kind, ascending: of a space or dataset, and of a layer of it."""
@@ -175,26 +175,26 @@ def read(objects: Objects, known: Manifest | None = None) -> Manifest | None:
                 raise
             continue  # another process has committed since, and deleted it
         place = f"{objects.url}/{info.key}"
-        found = parse(data, place, info.tag)
-        if info.key not in (keys.manifest_key(found.number), keys.PUBLISHED):
+        manifest = parse(data, place, info.tag)
+        if info.key not in (keys.manifest_key(manifest.number), keys.PUBLISHED):
             raise DamagedError(
-                f"{place} is damaged: it is the manifest of another number, {found.number}."
+                f"{place} is damaged: it is the manifest of another number, {manifest.number}."
                 f" {_REMEDY}"
             )
-        return found
+        return manifest
 
 
 def parse(data: bytes, place: str, tag: str = "") -> Manifest:
     """Return the manifest in a document; its hash is checked before anything else."""
     checksum.check(place, data, _REMEDY)
     document = documents.read_bytes(data, place, "manifest", _REMEDY, is_sealed=False)
-    found = Manifest(document["number"], document["files"], document["removed"], tag, len(data))
-    for key, parts in found.parsed.items():
+    manifest = Manifest(document["number"], document["files"], document["removed"], tag, len(data))
+    for key, parts in manifest.parsed.items():
         if parts is None or parts.kind.is_derived or parts.kind is keys.MANIFESTS:
             raise DamagedError(
                 f"{place} is damaged: {key[:300]!r} is no file of a store. {_REMEDY}"
             )
-    return found
+    return manifest
 
 
 def to_bytes(manifest: Manifest) -> bytes:

@@ -165,10 +165,10 @@ def find_map(root: Path, key: MapKey, items: ItemSet) -> LayerMap | None:
     other items.
     """
     try:
-        found = read_map(root, key.path(root))
+        stored = read_map(root, key.path(root))
     except (DamagedError, FileNotFoundError):
         return None
-    return found if found.key == key and found.items == items else None
+    return stored if stored.key == key and stored.items == items else None
 
 
 def read_map(root: Path, path: Path) -> LayerMap:

@@ -151,12 +151,12 @@ class Folder(Objects):
     def newest_manifest(self) -> ObjectInfo | None:
         """Return the manifest of the highest number."""
         folder = self.root / keys.MANIFESTS.folder
-        while found := [
+        while names := [
             entry.name
             for entry in disk.entries(folder)
             if keys.parse(f"{keys.MANIFESTS.folder}/{entry.name}")
         ]:
-            for name in reversed(found):
+            for name in reversed(names):
                 with suppress(FileNotFoundError):  # deleted meanwhile, for a newer one
                     return _info(f"{keys.MANIFESTS.folder}/{name}", os.lstat(folder / name))
         return None

@@ -118,10 +118,10 @@ def write(
 
 def write_all(files: StoreFiles, kind: Kind, parts: Iterable[pa.Table]) -> Files:
     """Write rows as tables of bounded size; see :func:`write`."""
-    found: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     for table in bounded(part for part in parts if part.num_rows):
-        found |= write(files, kind, table)
-    return found
+        written |= write(files, kind, table)
+    return written
 
 
 def read(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:

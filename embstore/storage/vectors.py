@@ -341,10 +341,8 @@ class LayerVectors:
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""
         self.fetch()
-        found = np.sort(concatenated(shard.ids for shard in self._shards))
-        return (
-            found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
-        )
+        ids = np.sort(concatenated(shard.ids for shard in self._shards))
+        return ids if self._only is None else np.intersect1d(ids, self._only, assume_unique=True)
 
     def gather(self) -> tuple[Ids, Block]:
         """Return all item ids (n,), ascending, and their vectors (n, dim)."""
@@ -425,8 +423,8 @@ def is_among(ids: Ids, ascending: Ids) -> Mask:
     """Return which of some ids (n,) are among others, ascending, bool (n,)."""
     if not len(ascending):
         return np.zeros(len(ids), np.bool_)
-    found: Mask = ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
-    return found
+    is_member: Mask = ascending[np.searchsorted(ascending, ids).clip(max=len(ascending) - 1)] == ids
+    return is_member
 
 
 def _has_any(ascending: Ids, first: int, last: int) -> bool:
@@ -461,9 +459,9 @@ class Places:
         """Yield the ids (m,) and the vectors (m, dim) of some items, given by ascending ids, shard
         by shard.
         """
-        at = self._order[self.ids.searchsorted(ids[is_among(ids, self.ids)])]
-        numbers = self._starts.searchsorted(at, side="right") - 1
+        positions = self._order[self.ids.searchsorted(ids[is_among(ids, self.ids)])]
+        numbers = self._starts.searchsorted(positions, side="right") - 1
         _fetch([shards[number] for number in distinct(numbers)])
         for number in distinct(numbers):
-            shard, rows = shards[number], at[numbers == number] - self._starts[number]
+            shard, rows = shards[number], positions[numbers == number] - self._starts[number]
             yield shard.ids[rows], shard.rows(rows)

@@ -86,20 +86,20 @@ def write_batch(
     def write(layer: Layer, vectors: Float32Array) -> tuple[Files, Summary]:
         return write_layer(files, card, layer, ascending, vectors if in_order else vectors[order])
 
-    found: list[tuple[Files, Summary]] = []
+    parts: list[tuple[Files, Summary]] = []
     with ThreadPoolExecutor(_LAYERS_AT_ONCE, "embstore-shard") as pool:
         writing: list[Future[tuple[Files, Summary]]] = []
         for layer, vectors in zip(card.layers, layers, strict=True):
             if len(writing) >= _LAYERS_AT_ONCE:
-                found.append(writing.pop(0).result())
+                parts.append(writing.pop(0).result())
             writing.append(pool.submit(write, layer, vectors))
-        found += [done.result() for done in writing]
-    written = {key: entry for of_layer, _ in found for key, entry in of_layer.items()}
+        parts += [done.result() for done in writing]
+    written = {key: entry for of_layer, _ in parts for key, entry in of_layer.items()}
     return Batch(
         card,
         ascending,
         written,
-        dict(zip(card.layers.ids, (summary for _, summary in found), strict=True)),
+        dict(zip(card.layers.ids, (summary for _, summary in parts), strict=True)),
     )
 
 
@@ -157,8 +157,8 @@ class StoreWriter:
             if created:
                 stack.push(lambda kind, *_: self._remove_empty(created) if kind else None)
             stack.push(self._finish)
-            found = self.files.find_manifest()
-            self._known = {*found.files} if found is not None else set()
+            newest = self.files.find_manifest()
+            self._known = {*newest.files} if newest is not None else set()
             self._stack = stack.pop_all()
         return self
 

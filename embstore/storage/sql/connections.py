@@ -64,12 +64,12 @@ def open_shared() -> "duckdb.DuckDBPyConnection":
     Opening an instance takes 20 ms, and a ``cursor()`` of it a few µs: a connection with its own
     temporary tables and registered names.
     """
-    found = _instances.get(os.getpid())
-    if found is None:
-        found = _open(temp_directory="")
-        interruptible.execute(found, _KEPT_FOOTERS)
-        found = _instances.setdefault(os.getpid(), found)
-    return found
+    instance = _instances.get(os.getpid())
+    if instance is None:
+        instance = _open(temp_directory="")
+        interruptible.execute(instance, _KEPT_FOOTERS)
+        instance = _instances.setdefault(os.getpid(), instance)
+    return instance
 
 
 def connect(root: Path) -> "duckdb.DuckDBPyConnection":

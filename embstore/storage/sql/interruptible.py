@@ -95,5 +95,5 @@ def columns(connection: Connection, sql: str, values: Any = None) -> Columns:
     """Return the columns of a query by name, as masked arrays where they have nulls; see
     :func:`run`.
     """
-    found = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
-    return cast("Columns", found)
+    arrays = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
+    return cast("Columns", arrays)

@@ -79,9 +79,9 @@ class Reader:
 
         named = files if isinstance(files, Mapping) else {"files": files}
         values |= {
-            name: connections.literal(fetch(found)) for name, found in named.items() if found
+            name: connections.literal(fetch(stored)) for name, stored in named.items() if stored
         }
-        files = [file for found in named.values() for file in found]
+        files = [file for stored in named.values() for file in stored]
         check_readable(files)
         try:
             return function(self.connection, sql, values)

@@ -133,18 +133,18 @@ class StagedColumns:
         self._staging.flush()
         if not self._names:
             return []
-        found: list[StoredColumn] = []
+        columns: list[StoredColumn] = []
 
         def new_values(base: Manifest) -> Change:
-            nonlocal found
-            found, tables = self._compared(files, base, dry_run=dry_run)
+            nonlocal columns
+            columns, tables = self._compared(files, base, dry_run=dry_run)
             return Change(tables)
 
         if dry_run:
             new_values(files.find_manifest() or EMPTY)
         else:
             files.commit(new_values)
-        return found
+        return columns
 
     def _compared(
         self, files: StoreFiles, base: Manifest, *, dry_run: bool
@@ -177,7 +177,7 @@ class StagedColumns:
     def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return the type of each column that has a value."""
         by_case = {name.lower(): name for name in stored}
-        found = {}
+        types = {}
         for name, kinds in self._kinds.items():
             if not kinds or (kinds.keys() == {"-"} and name not in stored):
                 continue
@@ -206,8 +206,8 @@ class StagedColumns:
                     f"the column {name!r} has values of several types: {shown}. Write them with one"
                     " type, or leave the column out of `keep`."
                 )
-            found[name] = fitting[0]
-        return found
+            types[name] = fitting[0]
+        return types
 
     def _oddity(self, name: str) -> str | None:
         """Return why a column of strings is none of numbers or booleans, if most of its cells look
@@ -258,15 +258,18 @@ class StagedColumns:
         """Raise SourceError if an item has several values of a column (``other`` is d), or another
         in the store (s).
         """
-        found = self._of_columns(len(kinds), f"bool_or(c{{0}} <> {other}{{0}})", source)
-        for number, name in ((number, name) for number, name in enumerate(kinds) if found[number]):
+        has_conflict = self._of_columns(len(kinds), f"bool_or(c{{0}} <> {other}{{0}})", source)
+        for number, name in (
+            (number, name) for number, name in enumerate(kinds) if has_conflict[number]
+        ):
             [(item, stored, n)] = self._staging.rows(
                 f"""SELECT item_id, {other}{number}, count(*) OVER () FROM {source}
                     WHERE c{number} <> {other}{number} ORDER BY item_id LIMIT 1"""
             )
             rows = self._staging.rows(
-                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-                   WHERE item_id = $item AND place = $place ORDER BY row""",  # noqa: E501
+                """SELECT value, origin
+                   FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
+                   WHERE item_id = $item AND place = $place ORDER BY row""",
                 item=item,
                 place=self._names[name],
             )
@@ -293,13 +296,13 @@ class StagedColumns:
         """Return an aggregate of each column of a source; a query has few, since its planning takes
         their square.
         """
-        found: list[Any] = []
+        aggregates: list[Any] = []
         for first in range(0, n, _QUERY_COLUMNS):
             selected = ", ".join(
                 map(aggregate.format, range(first, min(n, first + _QUERY_COLUMNS)))
             )
-            found += self._staging.rows(f"SELECT {selected} FROM {source}")[0]
-        return found
+            aggregates += self._staging.rows(f"SELECT {selected} FROM {source}")[0]
+        return aggregates
 
     def _load_stored(
         self,
@@ -334,23 +337,22 @@ class StagedColumns:
             f"CASE WHEN s{number} IS NULL THEN c{number} END AS {connections.quote_name(name)}"
             for number, name in enumerate(kinds)
         )
-        names = ", ".join(map(connections.quote_name, kinds))
-        sql = f"""FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
-                  WHERE {" OR ".join(f"{connections.quote_name(name)} IS NOT NULL" for name in kinds)}
-                  ORDER BY item_id"""  # noqa: E501
-        return self._staging.stream(
-            f"SELECT item_id, {names} {sql}", column_schema(kinds), _BATCH_ROWS
-        )
+        names = [*map(connections.quote_name, kinds)]
+        sql = f"""SELECT item_id, {", ".join(names)}
+                  FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
+                  WHERE coalesce({", ".join(f"{name}::VARCHAR" for name in names)}) IS NOT NULL
+                  ORDER BY item_id"""
+        return self._staging.stream(sql, column_schema(kinds), _BATCH_ROWS)
 
     def _counts(self, kinds: Mapping[str, str]) -> list[StoredColumn]:
         source = "kept LEFT JOIN kept_before USING (item_id)"
         n_values = self._of_columns(len(kinds), "count(c{0})", source)
         n_new = self._of_columns(len(kinds), "count(c{0}) FILTER (WHERE s{0} IS NULL)", source)
-        found = []
+        columns = []
         for number, (name, kind) in enumerate(kinds.items()):
             of_strings = (self._oddity(name), self._missing(name)) if kind == "string" else ()
-            found.append(StoredColumn(name, kind, n_values[number], n_new[number], *of_strings))
-        return found
+            columns.append(StoredColumn(name, kind, n_values[number], n_new[number], *of_strings))
+        return columns
 
 
 class SpaceColumn:
@@ -363,8 +365,8 @@ class SpaceColumn:
     def _tables(self, base: Manifest) -> ColumnTables:
         """Return the tables that a manifest names and that have the column."""
         tables = self._files.files_of(base, base.keys_of(keys.COLUMNS))
-        found = [file for file in tables if self.name in file.entry["columns"]]
-        return ColumnTables(Reader(self._files.root), found)
+        with_column = [file for file in tables if self.name in file.entry["columns"]]
+        return ColumnTables(Reader(self._files.root), with_column)
 
     def without_value(self, ids: Ids, base: Manifest | None = None) -> Ids:
         """Return those of some items (n,) without a value, in the same order."""
@@ -373,12 +375,12 @@ class SpaceColumn:
             return ids
         return ids[tables.values([self.name], ids)[self.name].is_null]
 
-    def write(self, ids: Ids, given: NDArray[Any]) -> None:
+    def write(self, ids: Ids, numbers: NDArray[Any]) -> None:
         """Commit the values (n,) of items, by ascending ids (n,), without one."""
 
         def new_values(base: Manifest) -> Change:
             is_new = np.isin(ids, self.without_value(ids, base))
-            values = [from_numpy(ids[is_new]), from_numpy(given[is_new])]
+            values = [from_numpy(ids[is_new]), from_numpy(numbers[is_new])]
             table = pa.table(values, schema=column_schema({self.name: self._kind}))
             return Change(write_all(self._files, keys.COLUMNS, [table]))
 

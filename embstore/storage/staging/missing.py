@@ -35,9 +35,11 @@ INSERT INTO resolved SELECT $space, item_id, true FROM stored_ids SEMI JOIN item
 """
 _PREVIOUSLY_SKIPPED = f"""
 SELECT item_id, key FROM item
-SEMI JOIN (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipped') AS listed USING (item_id)
-ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WHERE valid ORDER BY key, item_id
-"""  # noqa: E501
+SEMI JOIN (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipped') AS listed
+    USING (item_id)
+ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id)
+WHERE valid ORDER BY key, item_id
+"""
 _WINDOW = (
     'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key,'
     " start, item.item_id"
@@ -128,11 +130,11 @@ class MissingItems:
         """Return the ids (n,) of the items present in any of the spaces, in the parts of this
         build, ascending.
         """
-        found = (
+        stored = (
             "SELECT item_id FROM resolved WHERE present AND space IN"
             f" ({', '.join(map(connections.quote, spaces))})"
         )
-        rows = f"item SEMI JOIN ({found}) USING (item_id) WHERE {parts_condition(parts)}"
+        rows = f"item SEMI JOIN ({stored}) USING (item_id) WHERE {parts_condition(parts)}"
         return to_numpy(
             self.staging.table(f"SELECT item_id FROM {rows} ORDER BY item_id")["item_id"]
         )
@@ -241,10 +243,11 @@ SELECT item_id, $unit AS unit, text, context_id, start, "end" FROM item
 SEMI JOIN requested USING (item_id) ANTI JOIN stored_text USING (item_id)
 UNION ALL
 SELECT item_id, 'sentence', text, NULL, NULL, NULL FROM sentence
-SEMI JOIN (SELECT context_id AS item_id FROM item SEMI JOIN requested USING (item_id)) USING (item_id)
+SEMI JOIN (SELECT context_id AS item_id FROM item SEMI JOIN requested USING (item_id))
+    USING (item_id)
 ANTI JOIN stored_text USING (item_id)
 ORDER BY item_id
-"""  # noqa: E501
+"""
 
 
 class StoredTexts:
@@ -347,6 +350,6 @@ class SkipList:
         create = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run(lambda _, query, values: self._staging.rows(query, **values), create, files)
         unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)
-        found = write_all(self._files, SKIPPED, unlisted)
+        written = write_all(self._files, SKIPPED, unlisted)
         interruptible.execute(connection, "DROP TABLE unlisted")
-        return found
+        return written

@@ -31,12 +31,13 @@ SHOWN = 300
 
 
 _TABLES = """
-CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGINT, start BIGINT, "end" BIGINT,
-                  origin VARCHAR, valid BOOLEAN, content UBIGINT);
-CREATE TABLE raw_sentence (ordinal BIGINT, item_id BIGINT, text VARCHAR, origin VARCHAR, content UBIGINT);
+CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGINT, start BIGINT,
+                  "end" BIGINT, origin VARCHAR, valid BOOLEAN, content UBIGINT);
+CREATE TABLE raw_sentence (ordinal BIGINT, item_id BIGINT, text VARCHAR, origin VARCHAR,
+                           content UBIGINT);
 CREATE TABLE blank (reason VARCHAR, origin VARCHAR);
 CREATE TABLE token (space VARCHAR, item_id BIGINT, position BIGINT, special BIGINT);
-"""  # noqa: E501
+"""
 # The first row of each id is kept. The key of an item is its id; of an occurrence, the id of its
 # sentence.
 _DEDUPLICATE = """
@@ -44,16 +45,18 @@ CREATE TABLE item AS
 SELECT {key} AS key, * FROM raw {first} ORDER BY key, item_id;
 CREATE TABLE sentence AS
 SELECT * FROM raw_sentence
-SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw_sentence GROUP BY item_id) USING (ordinal) ORDER BY item_id;
+SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw_sentence GROUP BY item_id) USING (ordinal)
+ORDER BY item_id;
 DROP TABLE raw;
 DROP TABLE raw_sentence;
-"""  # noqa: E501
+"""
 _FIRST = "SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw GROUP BY item_id) USING (ordinal)"
 _COLLIDING = """
 SELECT text, origin FROM {table} WHERE item_id =
-    (SELECT item_id FROM {table} GROUP BY item_id HAVING min(content) <> max(content) ORDER BY item_id LIMIT 1)
+    (SELECT item_id FROM {table} GROUP BY item_id HAVING min(content) <> max(content)
+     ORDER BY item_id LIMIT 1)
 ORDER BY ordinal
-"""  # noqa: E501
+"""
 _COUNTS = """
 SELECT (SELECT count(*) FROM item), (SELECT coalesce(sum(length(text)), 0) FROM {texts}),
        (SELECT count(*) FROM item WHERE NOT valid),

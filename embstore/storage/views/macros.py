@@ -28,7 +28,8 @@ class Macro(NamedTuple):
 
 VIEWS = frozenset(("embeddings", "items", "spaces"))
 """Views that macros read."""
-_VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector" FROM embeddings)"""  # noqa: E501
+_VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector"
+                FROM embeddings)"""
 _ITEMS = """(SELECT item_id AS "-id", text AS "-text", unit AS "-unit" FROM items)"""
 
 MACROS: Mapping[str, Macro] = {
@@ -47,9 +48,10 @@ MACROS: Mapping[str, Macro] = {
         "vec(space, layer, text)",
         "Vector of a text in a layer (its number); NULL if it is not stored.",
         f"""vec(_space, _layer, _text) AS (
-            SELECT "-vector" FROM {_VECTORS}, {_ITEMS}, (SELECT space AS "-name", unit AS "-its" FROM spaces)
+            SELECT "-vector" FROM {_VECTORS}, {_ITEMS},
+                   (SELECT space AS "-name", unit AS "-its" FROM spaces)
             WHERE "-item" = "-id" AND "-space" = _space AND "-name" = _space AND "-layer" = _layer
-            AND "-text" = _text AND "-unit" = "-its")""",  # noqa: E501
+            AND "-text" = _text AND "-unit" = "-its")""",
         reads_views=True,
     ),
     "neighbours": Macro(
@@ -58,12 +60,16 @@ MACROS: Mapping[str, Macro] = {
         " is not stored.",
         f"""neighbours(_space, _layer, _text, k := 10) AS TABLE
             WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
-            SELECT row_number() OVER (ORDER BY cosine DESC, item_id) AS rank, item_id, text, cosine FROM (
+            SELECT row_number() OVER (ORDER BY cosine DESC, item_id) AS rank, item_id, text, cosine
+            FROM (
                 SELECT "-item" AS item_id, "-text" AS text, cosine("-vector", "-given") AS cosine
                 FROM {_VECTORS}, {_ITEMS}, "-query"
-                WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text
-                UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {_FAILURE}::DOUBLE END FROM "-query")
-            WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",  # noqa: E501
+                WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer
+                AND "-text" <> _text
+                UNION ALL
+                SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {_FAILURE}::DOUBLE END
+                FROM "-query")
+            WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
         reads_views=True,
     ),
 }
@@ -90,7 +96,7 @@ def not_stored(
     if layer not in ids:
         return UnknownNameError("layer", layer, ids, "In SQL a layer is its number.")
     near = nearest_texts(text, [space])
-    found = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+    hint = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
     return NotStoredError(
-        f"{shortened(text)!r} is not in {space}.{found} Add it with embstore build."
+        f"{shortened(text)!r} is not in {space}.{hint} Add it with embstore build."
     )

@@ -119,13 +119,13 @@ class UsersSql:
         checked = session.run(lambda connection: check(connection, sql, readable))
         self._prepare(views, checked.views, has_columns=has_columns)
         try:
-            found = session.run(
+            ids = session.run(
                 lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"]
             )
         except UnknownNameError:
             self.columns.check()  # an altered table may have lost the column
             raise
-        return distinct(np.asarray(found, dtype=np.int64))
+        return distinct(np.asarray(ids, dtype=np.int64))
 
     def rows(self, sql: str, limits: Limits, parameters: Mapping[str, Any]) -> "SqlResult":
         """Return the rows of one SELECT over the views; see :meth:`.catalog.Catalog.sql`."""
@@ -390,9 +390,16 @@ class Session:
 def _row(card: Card) -> list[Any]:
     """Return the row of a space in the view ``spaces``."""
     return [
-        card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value,
-        card.template.pattern, card.dim, card.revision_name, card.step,
-    ]  # fmt: skip
+        card.space,
+        card.model,
+        card.checkpoint,
+        card.unit.value,
+        card.pooling.value,
+        card.template.pattern,
+        card.dim,
+        card.revision_name,
+        card.step,
+    ]
 
 
 class SqlResult:
