@@ -182,7 +182,7 @@ class Catalog:
         card = self.cards[space]
         current = self.manifest.keys_with(self.items_of(space), keys.SUMS, space)
         for file in self.files.files_of(self.manifest, current):
-            return sums.read(file, card.layers.ids)
+            return sums.read(file, card.layers.ids, card.dim)
         return {layer: self.vectors(space, layer).summary for layer in card.layers.ids}
 
     def count(self, space: str) -> int:

@@ -5,6 +5,7 @@ They are kept in one file of NumPy arrays, with a row for each layer. Sums of di
 are added.
 """
 
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -41,15 +42,30 @@ def write(path: Path, sums: Sums) -> None:
         np.savez(file, **arrays)
 
 
-def read(file: StoredFile, layers: Iterable[int]) -> Sums:
-    """Return the sums in a file, of these layers, after a check of its hash."""
-    file.check()
-    with file.opened() as path, np.load(path, allow_pickle=False) as arrays:
-        rows = zip(*(arrays[name] for name in _NAMES), strict=True)
-        return {
-            layer: Summary(*map(_value, row))
-            for layer, row in zip(sorted(layers), rows, strict=True)
-        }
+def read(file: StoredFile, layers: Iterable[int], dim: int) -> Sums:
+    """Return the sums in a file, of these layers and of vectors of ``dim`` components."""
+    expected = sorted(layers)
+    with file.opened() as path:
+        data = disk.read(path)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in ("layer", *_NAMES)}
+    except (
+        Exception
+    ) as error:  # zipfile and NumPy raise many kinds, and nothing is read from the disk here
+        raise file.damage(f"it is no file of sums ({str(error)[:100]})") from error
+    shapes = {name: (len(expected), dim) if name in _ROWS else (len(expected),) for name in columns}
+    if (
+        any(columns[name].shape != shape for name, shape in shapes.items())
+        or columns["layer"].tolist() != expected
+    ):
+        raise file.damage("its layers or dimensions are not those of the space")
+    if any(columns[name].dtype.kind not in "if" for name in columns):
+        raise file.damage("its values are no numbers")
+    return {
+        layer: Summary(*(_value(columns[name][row]) for name in _NAMES))
+        for row, layer in enumerate(expected)
+    }
 
 
 def _value(value: Any) -> Any:

@@ -3,6 +3,7 @@ datasets.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embstore.base import disk
+from embstore.base.space import Unit
 from embstore.storage import keys
 from embstore.storage.arrow import readable, to_numpy
 from embstore.storage.cache import StoredFile, StoreFiles, fetch
@@ -130,22 +132,19 @@ def read(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
     ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed:
     half a second.
     """
-    file.check()
-    with readable(file.damage), file.opened() as path, pq.ParquetFile(path) as parquet:
-        check_schema(file, parquet.schema_arrow)
-        table = parquet.read(columns)
-        table.validate(full=True)  # of texts, that they are UTF-8
-        return table
+    check(file)
+    return read_unchecked(file, columns)
 
 
 def check(file: StoredFile) -> None:
-    """Raise DamagedError unless a table has its hash and the columns of its kind, once until the
-    file changes.
+    """Raise DamagedError unless a table has its hash, columns of its kind, and units, once until
+    the file changes.
     """
 
     def check_columns() -> None:
-        with readable(file.damage), file.opened() as path:
-            check_schema(file, pq.read_schema(path))
+        with _opened(file) as parquet:
+            if "unit" in parquet.schema_arrow.names:
+                _check_units(file, parquet.read(["unit"]))
 
     file.files.check(file, check_columns)
 
@@ -155,6 +154,32 @@ def check_all(files: Sequence[StoredFile]) -> None:
     fetch(files)
     for file in files:
         check(file)
+
+
+def read_unchecked(file: StoredFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or some of its columns, after a check of its columns."""
+    with _opened(file) as parquet:
+        table = parquet.read(columns)
+        table.validate(full=True)
+        if "unit" in table.column_names:
+            _check_units(file, table)
+    return table
+
+
+def _check_units(file: StoredFile, table: pa.Table) -> None:
+    """Raise DamagedError if a row has a unit that there is not."""
+    if not {*Unit}.issuperset(table["unit"].to_pylist()):
+        raise file.damage("a row has a unit that there is not")
+
+
+@contextmanager
+def _opened(file: StoredFile) -> Iterator[pq.ParquetFile]:
+    """Open a table within the context, and check its columns; raise DamagedError for what pyarrow
+    cannot read.
+    """
+    with readable(file.damage), file.opened() as path, pq.ParquetFile(path) as parquet:
+        check_schema(file, parquet.schema_arrow)
+        yield parquet
 
 
 def check_schema(file: StoredFile, schema: pa.Schema) -> None:

@@ -272,7 +272,7 @@ class StoreWriter:
             current = self.files.files_of(base, base.keys_with(items, keys.SUMS, card.space))
             if not current:
                 return {}, stored
-            total = sums.add(sums.read(current[0], card.layers.ids), total)
+            total = sums.add(sums.read(current[0], card.layers.ids, card.dim), total)
         for batch in batches:
             items = items + items_with(batch.item_ids)
         return write_sums(self.files, card.space, total, items), stored
