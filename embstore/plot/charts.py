@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, Colormap
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
     MaxNLocator,
-    NullFormatter,
     NullLocator,
     StrMethodFormatter,
 )
@@ -22,11 +19,10 @@ from matplotlib.transforms import Bbox
 
 from embstore.base.errors import UsageError
 from embstore.base.messages import first_of, printable
-from embstore.base.table import Row
 from embstore.plot.caption import BASELINE_STYLES
 from embstore.plot.look import Look, is_light, looks_of, mark_colours, sequence, type_size
 from embstore.plot.options import PlotOptions
-from embstore.plot.plan import CURVE, SAME, Plan, layer_places, varies
+from embstore.plot.plan import CURVE, SAME, Plan, Rows, layer_places, varies
 
 _MOST_ITEMS = 40
 _LONGEST_NAME = 60  # of a curve
@@ -34,13 +30,13 @@ _MOST_NAMED = 60  # items of a map with their texts
 _NEAR_ZERO = -0.05  # lowest similarity that a scale from 0 shows as 0
 
 
-def draw_panel(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+def draw_panel(ax: Axes, plan: Plan, rows: Rows, options: PlotOptions) -> list[str]:
     """Draw the rows of a panel; return notes on what is not drawn."""
     draw = {"curves": _curves, "strip": _strip, "bars": _bars, "heat map": _heat_map, "map": _map}
     return draw[plan.kind](ax, plan, rows, options)
 
 
-def layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
+def layer_names(rows: Rows, suffix: str = "") -> list[str]:
     """Return the names of the layers of rows, in order."""
     ordered = sorted(rows, key=lambda row: row[f"layer{suffix}"])
     places = layer_places(row[f"layer_name{suffix}"] for row in ordered)
@@ -52,11 +48,11 @@ def places_of(plan: Plan) -> dict[str, int]:
     rows = sorted(plan.rows, key=lambda row: row[plan.layer])
     names = [row[plan.layer_name] for row in rows]
     if plan.x == "groups":
-        return {name: at for at, name in enumerate(dict.fromkeys(names))}
+        return {name: place for place, name in enumerate(dict.fromkeys(names))}
     return layer_places(names)
 
 
-def _curves(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+def _curves(ax: Axes, plan: Plan, rows: Rows, options: PlotOptions) -> list[str]:
     places, looks = places_of(plan), looks_of(plan, options)
     # The names of layers, such as raw, stand apart from the numbers.
     joins = plan.x != "layers" or sum(map(str.isdecimal, places)) > 1
@@ -79,7 +75,7 @@ def _curves(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> 
     if options.range is None:
         return []
     low, high = options.range
-    values = [row[plan.value] for row in rows if row[plan.value] is not None]
+    values = [row[plan.value] for row in plan.with_value(rows)]
     n_outside = sum(not low <= value <= high for value in values)
     note = f"{n_outside} of {len(values)} values are outside the range and not drawn."
     return [note] if n_outside else []
@@ -89,7 +85,7 @@ def _curve(
     ax: Axes,
     plan: Plan,
     places: Mapping[str, int],
-    rows: Sequence[Row],
+    rows: Rows,
     look: Look,
     label: str,
     *,
@@ -120,8 +116,14 @@ def _curve(
     for mark, (flag, size) in marks.items():
         points = [(a, b) for a, b, row in zip(x, y, rows, strict=True) if flag and row.get(flag)]
         if points:
-            ax.plot(*zip(*points, strict=True), mark, color=colour, markerfacecolor="none",
-                    markersize=size, markeredgewidth=0.8)  # fmt: skip
+            ax.plot(
+                *zip(*points, strict=True),
+                mark,
+                color=colour,
+                markerfacecolor="none",
+                markersize=size,
+                markeredgewidth=0.8,
+            )
 
 
 def _value_axis(axis: Any, options: PlotOptions, values: Sequence[float]) -> None:
@@ -146,16 +148,15 @@ def _place_axis(ax: Axes, plan: Plan, places: Mapping[str, int], options: PlotOp
     low, high = ordered[0], ordered[-1]
     axis = ax.xaxis
     if plan.x in ("steps", "scales"):
-        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         if plan.x == "scales":
             ax.set_xscale("log", base=2)
-            ax.set_xticks(ordered, [f"{place:,}" for place in ordered])
         elif options.logx:
             ax.set_xscale("symlog", linthresh=1)
-            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         else:
             axis.set_major_locator(MaxNLocator(5, integer=True))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        if plan.x == "scales":
+            ax.set_xticks(ordered)
         axis.set_minor_locator(NullLocator())
         return
     room = 0.5 if low == high else 0.03 * (high - low)
@@ -170,17 +171,15 @@ def _place_axis(ax: Axes, plan: Plan, places: Mapping[str, int], options: PlotOp
         ax.tick_params(axis="x", rotation=30)
 
 
-def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+def _strip(ax: Axes, plan: Plan, rows: Rows, options: PlotOptions) -> list[str]:
     items, n_items = strip_items(plan, rows)
     layers, colours = layer_names(plan.rows), mark_colours(options)
     lines = {item: line for line, item in enumerate(items)}
     for number, layer in enumerate(layers):
         drawn = [
             row
-            for row in rows
-            if row["layer_name"] == layer
-            and row[plan.items] in lines
-            and row[plan.value] is not None
+            for row in plan.with_value(rows)
+            if row["layer_name"] == layer and row[plan.items] in lines
         ]
         colour = colours(share_of(number, len(layers)))
         for is_same in (False, True):
@@ -191,8 +190,14 @@ def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> l
             ]
             if points:
                 face = "none" if is_same else colour
-                ax.plot(*zip(*points, strict=True), "o", color=colour, markerfacecolor=face,
-                        markersize=4.2, markeredgewidth=0.9)  # fmt: skip
+                ax.plot(
+                    *zip(*points, strict=True),
+                    "o",
+                    color=colour,
+                    markerfacecolor=face,
+                    markersize=4.2,
+                    markeredgewidth=0.9,
+                )
     size = type_size("ytick.labelsize") / 72 * ax.figure.dpi
     most = max(8, int(0.4 * ax.get_window_extent().width / (0.55 * size)))
     ax.set_yticks([*lines.values()], [cut(item, most) for item in lines])
@@ -205,11 +210,11 @@ def _strip(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> l
     return [f"the {half} lowest and the {half} highest of {n_items:,} in the last layer are drawn."]
 
 
-def strip_items(plan: Plan, rows: Sequence[Row]) -> tuple[list[str], int]:
+def strip_items(plan: Plan, rows: Rows) -> tuple[list[str], int]:
     """Return the items to draw, highest in the last layer first, and the number of all."""
     last: dict[str, float] = {}
-    for row in sorted(rows, key=lambda row: row["layer"]):
-        if row[plan.items] is not None and row[plan.value] is not None:
+    for row in sorted(plan.with_value(rows), key=lambda row: row["layer"]):
+        if row[plan.items] is not None:
             last[row[plan.items]] = row[plan.value]
     order = sorted(last, key=lambda item: (-last[item], item))
     if len(order) <= _MOST_ITEMS:
@@ -217,7 +222,7 @@ def strip_items(plan: Plan, rows: Sequence[Row]) -> tuple[list[str], int]:
     return [*order[: _MOST_ITEMS // 2], *order[-_MOST_ITEMS // 2 :]], len(order)
 
 
-def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+def _bars(ax: Axes, plan: Plan, rows: Rows, options: PlotOptions) -> list[str]:
     layers, colours, n_bars = layer_names(rows), mark_colours(options), count_bars(plan)
     stacked = 0.0
     for row in rows:
@@ -228,12 +233,18 @@ def _bars(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> li
             start = tops[value >= 0]
             tops[value >= 0] += value
             colour = colours(share_of(rank, n_bars))
-            [bar] = ax.bar(layers.index(row["layer_name"]), value, bottom=start, color=colour,
-                           edgecolor=ax.get_facecolor(), linewidth=0.4)  # fmt: skip
+            [bar] = ax.bar(
+                layers.index(row["layer_name"]),
+                value,
+                bottom=start,
+                color=colour,
+                edgecolor=ax.get_facecolor(),
+                linewidth=0.4,
+            )
             if name != "":
                 bar.set_label(str(name))
         stacked = max(stacked, tops[True], -tops[False])
-    ticks = _ticks(len(layers))
+    ticks = ticks_of(len(layers))
     ax.set_xticks(ticks, [cut(layers[place], 16) for place in ticks])
     ax.tick_params(axis="x", length=0)
     _value_axis(ax.yaxis, options, plan.values and [stacked])
@@ -262,7 +273,7 @@ def count_bars(plan: Plan) -> int:
     return max((len(row[plan.value] or ()) for row in plan.rows), default=0)
 
 
-def _ticks(n: int) -> list[int]:
+def ticks_of(n: int) -> list[int]:
     """Return the places of n things that have a tick, at most 13."""
     return list(range(0, n, math.ceil(n / 13)))
 
@@ -272,53 +283,37 @@ def share_of(place: int, n: int) -> float:
     return place / (n - 1) if n > 1 else 0.3
 
 
-def discrete_scale(names: Sequence[str], colours: Colormap) -> tuple[ScalarMappable, list[int]]:
-    """Return the scale of discrete colours for a colour bar, and the ticks that it has room for."""
-    n = len(names)
-    norm = BoundaryNorm(np.arange(n + 1) - 0.5, n)
-    shades = colours.resampled(n) if n > 1 else colours
-    return ScalarMappable(norm, shades), _ticks(n)
-
-
-def heat_limits(plan: Plan, options: PlotOptions) -> tuple[float, float]:
-    """Return the ends of the scale of a heat map: of a similarity 0 and 1, unless values go
-    beyond.
-    """
-    if options.range is not None:
-        low, high = options.range
-        return low, high
-    low, high = min(plan.values), max(plan.values)
-    return (low if low < _NEAR_ZERO else 0.0), max(high, 1.0)
-
-
-def heat_colours(plan: Plan, options: PlotOptions) -> Colormap:
-    """Return the colours of a heat map, which are the lighter the more two layers are alike."""
-    colours = sequence(options)
-    is_distance = plan.value in plan.chart.distances and not options.colours
-    return colours.reversed() if is_distance else colours
-
-
-def _heat_map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+def _heat_map(ax: Axes, plan: Plan, rows: Rows, options: PlotOptions) -> list[str]:
     down, across = layer_names(rows), layer_names(rows, "_2")
     values = np.full((len(down), len(across)), np.nan)
-    for row in rows:
-        if row[plan.value] is not None:
-            values[down.index(row["layer_name"]), across.index(row["layer_name_2"])] = row[
-                plan.value
-            ]
-    colours, limits = heat_colours(plan, options), heat_limits(plan, options)
-    ax.pcolormesh(values, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolors="face",
-                  linewidth=0.2, zorder=0)  # fmt: skip
+    for row in plan.with_value(rows):
+        cell = down.index(row["layer_name"]), across.index(row["layer_name_2"])
+        values[cell] = row[plan.value]
+    colours = sequence(options)
+    if plan.value in plan.chart.distances and not options.colours:
+        colours = colours.reversed()  # the lighter, the more two layers are alike
+    low, high = min(plan.values), max(plan.values)
+    # The ends of a similarity are 0 and 1, unless values go beyond.
+    limits = options.range or (low if low < _NEAR_ZERO else 0.0, max(high, 1.0))
+    ax.pcolormesh(
+        values,
+        cmap=colours,
+        vmin=limits[0],
+        vmax=limits[1],
+        edgecolors="face",
+        linewidth=0.2,
+        zorder=0,
+    )
     for set_ticks, names in ((ax.set_xticks, across), (ax.set_yticks, down)):
-        shown = _ticks(len(names))
-        set_ticks([at + 0.5 for at in shown], [cut(names[at], 16) for at in shown])
+        shown = ticks_of(len(names))
+        set_ticks([place + 0.5 for place in shown], [cut(names[place], 16) for place in shown])
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     first, second = rows[0]["space"], rows[0]["space_2"]
     if first != second:
         n = max(len(down), len(across))
-        for depth in (at / max(n - 1, 1) for at in range(n)):
+        for depth in (place / max(n - 1, 1) for place in range(n)):
             corner = (round(depth * (len(across) - 1)), round(depth * (len(down) - 1)))
             ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="white", linewidth=1.2))
     sides = ("from layer", "to layer") if plan.chart.is_directed else ("layer", "layer")
@@ -349,19 +344,25 @@ def write_cells(ax: Axes) -> None:
         return
     for text, ((row, column), value) in zip(texts, np.ndenumerate(values), strict=True):
         if not math.isnan(value):
-            ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=size,
-                    color="black" if is_light(mesh.to_rgba(value)) else "white")  # fmt: skip
+            ax.text(
+                column + 0.5,
+                row + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="black" if is_light(mesh.to_rgba(value)) else "white",
+            )
 
 
-def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> list[str]:
+def _map(ax: Axes, plan: Plan, rows: Rows, options: PlotOptions) -> list[str]:
     x, y = ([row[name] for row in rows] for name in ("x", "y"))
     colour = next(iter(looks_of(plan, options).values())).color
     size = max(1.0, min(12.0, 2000 / len(rows)))
     words, notes = options.label_words, []
     has_label = [not words or row["text"] in words for row in rows]
     alpha: Any = np.where(has_label, 1.0, 0.3)
-    ax.scatter(x, y, s=size, color=colour, alpha=alpha, linewidths=0,
-               rasterized=len(rows) > 20_000)  # fmt: skip
+    ax.scatter(x, y, s=size, color=colour, alpha=alpha, linewidths=0, rasterized=len(rows) > 20_000)
     named = [*compress(rows, has_label)]
     if missing := {*words} - {row["text"] for row in named}:
         notes = [f"not on the map: {first_of(map(repr, sorted(missing)))}."]
@@ -372,8 +373,13 @@ def _map(ax: Axes, plan: Plan, rows: Sequence[Row], options: PlotOptions) -> lis
             " some."
         ]
     for row in named:
-        ax.annotate(cut(row["text"], 40), (row["x"], row["y"]), xytext=(2, 2),
-                    textcoords="offset points", fontsize="small")  # fmt: skip
+        ax.annotate(
+            cut(row["text"], 40),
+            (row["x"], row["y"]),
+            xytext=(2, 2),
+            textcoords="offset points",
+            fontsize="small",
+        )
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
@@ -394,8 +400,8 @@ def separate_labels(ax: Axes) -> list[str]:
     points = [Bbox([place, place]).padded(3) for place in places]
     boxes: list[Any] = []
     removed = []
-    for at, label in enumerate(labels):
-        others = [*points[:at], *points[at + 1 :]]
+    for number, label in enumerate(labels):
+        others = [*points[:number], *points[number + 1 :]]
         for away, ((right, ha), (up, va)) in product(_AWAY, _SIDES):
             label.set(ha=ha, va=va)
             label.set_position((away * right, away * up))
@@ -405,9 +411,14 @@ def separate_labels(ax: Axes) -> list[str]:
             if box.x0 >= 0 and not box.count_overlaps(boxes) + room.count_overlaps(others):
                 boxes.append(box)
                 if away > _AWAY[0]:
-                    end = ax.transData.inverted().transform(places[at].clip(box.min, box.max))
-                    ax.plot(*zip(label.xy, end, strict=True), color="gray", linewidth=0.5,
-                            scalex=False, scaley=False)  # fmt: skip
+                    end = ax.transData.inverted().transform(places[number].clip(box.min, box.max))
+                    ax.plot(
+                        *zip(label.xy, end, strict=True),
+                        color="gray",
+                        linewidth=0.5,
+                        scalex=False,
+                        scaley=False,
+                    )
                 break
         else:
             removed.append(label.get_text())

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Annotation, Text
 
@@ -33,6 +36,8 @@ _LONGEST_PART = 50  # characters of a part of the caption that stays on a line
 _BETWEEN = "\u00a0· "
 _SAVED = ("pdf.fonttype", "svg.fonttype", "svg.hashsalt", "savefig.dpi")
 
+Part = Figure | SubFigure
+"""A figure, or the part of it that one table has."""
 Panels = list[tuple[str, list[Row]]]
 """The title and the rows of each panel."""
 
@@ -116,9 +121,11 @@ def draw_figure(tables: Sequence[Table], options: PlotOptions) -> Picture:
                 )
                 texts_height += written.get_window_extent().height / figure.dpi + _MARGIN
         heights = [_natural_height(plan, options, width) for plan in plans]
-        rows = [max(heights[at : at + n_columns]) for at in range(0, len(heights), n_columns)]
+        rows = [
+            max(heights[start : start + n_columns]) for start in range(0, len(heights), n_columns)
+        ]
         figure.set_figheight(options.height or sum(rows) + texts_height)
-        parts: list[Figure | SubFigure] = [figure]
+        parts: list[Part] = [figure]
         if len(plans) > 1:
             grid = figure.subfigures(len(rows), n_columns, squeeze=False, height_ratios=rows)
             parts = list(grid.flat)
@@ -254,7 +261,7 @@ def _natural_height(plan: Plan, options: PlotOptions, width: float) -> float:
 
 
 def _fill(
-    part: Figure | SubFigure, plan: Plan, options: PlotOptions, width: float, height: float
+    part: Part, plan: Plan, options: PlotOptions, width: float, height: float
 ) -> tuple[list[Axes], list[str]]:
     """Draw the panels of a plan; return their Axes, and notes."""
     if not plan.values:
@@ -312,7 +319,7 @@ def _value_title(plan: Plan, options: PlotOptions) -> str:
     return plan.value_title if options.title == "" else name + plan.unit
 
 
-def _draw_empty_panel(part: Figure | SubFigure, plan: Plan) -> Axes:
+def _draw_empty_panel(part: Part, plan: Plan) -> Axes:
     """Write into an empty panel why there are no values."""
     ax = part.subplots()
     why = reasons(plan) or ["no rows"]
@@ -324,7 +331,7 @@ def _draw_empty_panel(part: Figure | SubFigure, plan: Plan) -> Axes:
 
 
 def _add_key(
-    figure: Figure | SubFigure, axes: list[Axes], plan: Plan, options: PlotOptions, height: float
+    figure: Part, axes: list[Axes], plan: Plan, options: PlotOptions, height: float
 ) -> None:
     """Add the scale of colours of a heat map, of the layers of a strip, or of ranks of bars."""
     if not plan.values:
@@ -348,9 +355,17 @@ def _add_key(
         names = ranks or charts.layer_names(plan.rows)
         if len(names) < 2 or "layer_name" in plan.panels:
             return
-        scale, ticks = charts.discrete_scale(names, mark_colours(options))
-        bar = figure.colorbar(scale, ax=axes, label="rank" if ranks else "layer", ticks=ticks,
-                              shrink=min(1.0, 2.2 / height), anchor=(0, 1))  # fmt: skip
+        n, colours = len(names), mark_colours(options)
+        scale = ScalarMappable(BoundaryNorm(np.arange(n + 1) - 0.5, n), colours.resampled(n))
+        ticks = charts.ticks_of(n)
+        bar = figure.colorbar(
+            scale,
+            ax=axes,
+            label="rank" if ranks else "layer",
+            ticks=ticks,
+            shrink=min(1.0, 2.2 / height),
+            anchor=(0, 1),
+        )
         bar.ax.set_yticklabels([charts.cut(names[tick], 16) for tick in ticks])
     else:
         return
@@ -359,24 +374,25 @@ def _add_key(
     bar.ax.tick_params(length=0)
 
 
-def _finish(part: Figure | SubFigure, plan: Plan, options: PlotOptions) -> dict[str, Any]:
+def _finish(part: Part, plan: Plan, options: PlotOptions) -> dict[str, Any]:
     """Add what depends on the room that the layout gives: labels of curves, numbers in cells.
 
     Returns:
         Name → line of the curves whose labels have no room.
     """
+    if not plan.values:
+        return {}
     axes = [ax for ax in part.axes if ax.get_label() != "<colorbar>"]
-    for ax in axes if plan.values else ():
+    for ax in axes:
         if plan.kind == "heat map":
             charts.write_cells(ax)
         elif plan.kind == "bars":
             charts.name_bars(ax)
-    if not plan.values or plan.kind != "curves" or not charts.is_labelled(plan):
+    has_names = plan.kind == "curves" and charts.is_labelled(plan)
+    if not has_names or _label_curves(axes, plan, options):
         return {}
-    if _label_curves(axes, plan, options):
-        return {}
-    named = [ax.get_legend_handles_labels() for ax in axes]
-    return {name: line for lines, names in named for line, name in zip(lines, names, strict=True)}
+    named = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes]
+    return {name: line for lines in named for line, name in lines}
 
 
 def _label_curves(axes: Sequence[Axes], plan: Plan, options: PlotOptions) -> bool:
@@ -384,19 +400,24 @@ def _label_curves(axes: Sequence[Axes], plan: Plan, options: PlotOptions) -> boo
     looks, places = looks_of(plan, options), charts.places_of(plan)
     labels: list[Annotation] = []
     for ax, (_, rows) in zip(axes, split(plan), strict=True):
-        drawn = [row for row in rows if row[plan.value] is not None]
+        drawn = plan.with_value(rows)
         drawn.sort(key=lambda row: places[row[plan.layer_name]])
         low, high = sorted(ax.get_ylim())
         for name, value in {row[plan.series]: row[plan.value] for row in drawn}.items():
             if low <= value <= high:
                 labels.append(
                     ax.annotate(
-                        charts.cut(str(name), 60), (1, value), xycoords=("axes fraction", "data"),
-                        xytext=(5, 0), textcoords="offset points", va="center",
-                        fontsize=type_size("legend.fontsize"), color=looks[name].color,
+                        charts.cut(str(name), 60),
+                        (1, value),
+                        xycoords=("axes fraction", "data"),
+                        xytext=(5, 0),
+                        textcoords="offset points",
+                        va="center",
+                        fontsize=type_size("legend.fontsize"),
+                        color=looks[name].color,
                         annotation_clip=False,
                     )
-                )  # fmt: skip
+                )
     boxes = [label.get_window_extent() for label in labels]
     widest = _LABEL_SHARE * min(ax.get_window_extent().width for ax in axes)
     has_room = len(looks) <= _MOST_LABELS and all(box.width <= widest for box in boxes)

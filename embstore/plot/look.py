@@ -109,13 +109,8 @@ def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
         owners.setdefault(place, space)
     for space, place in wanted.items():
         if owners[place] != space:
-            free = next(
-                at
-                for turn in count()
-                for step in range(n)
-                if (at := n * turn + (place + step) % n) not in owners
-            )
-            owners[free] = space
+            in_order = (n * turn + (place + step) % n for turn in count() for step in range(n))
+            owners[next(free for free in in_order if free not in owners)] = space
     return {space: place for place, space in owners.items()}
 
 

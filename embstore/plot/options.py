@@ -70,16 +70,14 @@ class PlotOptions:
 
 def read_length(name: str, text: object) -> float:
     """Return a width or height on paper, such as ``80mm``, ``12cm`` or ``3.3in``, in inches."""
-    match = re.fullmatch(r"\s*(-?\d*\.?\d*)\s*(mm|cm|in|pt)\s*", str(text).lower())
-    try:
-        length = float(match[1]) * _INCHES[match[2]] if match else math.nan
-    except ValueError:
-        length = math.nan
-    if math.isnan(length):
+    pattern = r"\s*(-?(?:\d+\.?\d*|\.\d+))\s*(mm|cm|in|pt)\s*"
+    match = re.fullmatch(pattern, str(text).lower())
+    if match is None:
         raise UsageError(
             f"{text!r} is no length with a unit: write it as in {name}='80mm'; cm, in and pt are"
             " known too."
         )
+    length = float(match[1]) * _INCHES[match[2]]
     if not _SMALLEST <= length <= _LARGEST:
         raise UsageError(f"{name} must be from 20mm to 1200mm, not {str(text).strip()}.")
     return length

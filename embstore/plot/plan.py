@@ -22,6 +22,7 @@ _GROUPS = ("group_1", "group_2")
 _ITEMS = ("word", "sentence", "text")
 _MOST_CURVES = 8  # words that have a curve each
 
+Rows = Sequence[Row]
 Kind = Literal["curves", "strip", "bars", "heat map", "map"]
 
 
@@ -72,7 +73,11 @@ class Plan:
     @property
     def values(self) -> list[float]:
         """The values drawn."""
-        return [row[self.value] for row in self.rows if row[self.value] is not None]
+        return [row[self.value] for row in self.with_value(self.rows)]
+
+    def with_value(self, rows: Iterable[Row]) -> list[Row]:
+        """Return the rows that have a value to draw."""
+        return [row for row in rows if row[self.value] is not None]
 
     @property
     def unit(self) -> str:
@@ -134,7 +139,7 @@ def layer_places(names: Iterable[str]) -> dict[str, int]:
     numbers = sorted({int(name) for name in known if name.isdecimal()})
     end = numbers[-1] + 1 if numbers else 0
     named = [name for name in known if not name.isdecimal()]
-    return {str(n): n for n in numbers} | {name: end + at for at, name in enumerate(named)}
+    return {str(n): n for n in numbers} | {name: end + place for place, name in enumerate(named)}
 
 
 def make_plan(table: Table, options: PlotOptions) -> Plan:
@@ -354,6 +359,10 @@ def _with_run(row: Row) -> dict[str, Any]:
     layer = str(row["layer_name"]) + ("" if second == row["layer_name"] else f"–{second}")
     against = None if other == row["space"] else other
     return {
-        **row, RUN: run, "space": run, "layer": layer, STEP_NAME: str(row["step"]),
+        **row,
+        RUN: run,
+        "space": run,
+        "layer": layer,
+        STEP_NAME: str(row["step"]),
         "against": against,
-    }  # fmt: skip
+    }

@@ -15,8 +15,11 @@ from embstore.metrics import Metric, all_metrics, get_metric
 _REMEDY = "Write one: embstore query METRIC --format json -o result.json"
 _NUMBER = int | float
 _TYPE_NAMES: Mapping[Any, str] = {
-    str: "text", int: "a whole number", _NUMBER: "a number", list: "an array",
-}  # fmt: skip
+    str: "text",
+    int: "a whole number",
+    _NUMBER: "a number",
+    list: "an array",
+}
 
 
 def read_result(path: str | Path, metric: str | None = None) -> Table:
@@ -31,10 +34,9 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
         _check(path, rows, {"cosine": _NUMBER})
         return Table(columns, tuple(rows), chart=COSINE)
     declared = _metric(path, rows[0], metric)
-    numbers = [column for column in declared.columns if column.type == "number"]
-    arrays = [column for column in declared.columns if column.type.startswith("array")]
-    _check(path, rows, {column.name: _NUMBER for column in numbers})
-    _check(path, rows, {column.name: list for column in arrays})
+    kinds = {"number": _NUMBER, "array": list}
+    types = {column.name: kinds.get(column.type.partition(" ")[0]) for column in declared.columns}
+    _check(path, rows, {name: kind for name, kind in types.items() if kind})
     optional = (column for column in declared.optional if column.name in columns)
     chart = replace(declared, columns=(*declared.columns, *optional)).chart
     return Table(columns, tuple(rows), chart=chart, types=declared.types)
