@@ -93,11 +93,14 @@ class Reader:
         one that the error names, was altered.
         """
         named = named_file(files, str(error))
-        for file in files if named is None else [named]:
+        if named is not None:
+            files = [named]
+        for file in files:
             file.compare()  # a system error shows itself
+        place = files[0].place if len(files) == 1 else self._root
         return StoreError(
-            f"{self._root} cannot be read: {connections.first_line(error).rstrip('.')}. Run the"
-            " command again; embstore verify checks all files."
+            f"{place} cannot be read: {connections.first_line(error).rstrip('.')}. Run the command"
+            " again; embstore verify checks all files."
         )
 
 
