@@ -32,6 +32,8 @@ MAX_BYTES: dict[Kind, int] = {
     "map-header": 32 * _MIB,
 }
 
+_MAX_DEPTH = 64  # of documents of other programs
+
 _MAX_MESSAGE_CHARS = 300
 _RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
@@ -107,11 +109,22 @@ def parse_foreign(data: bytes | str, max_bytes: int | None = None) -> Any:
     if max_bytes is not None and len(data) > max_bytes:
         raise InvalidDocument(f"it is larger than {max_bytes // _KIB:,} KiB")
     try:
-        return json.loads(data if isinstance(data, str) else data.decode())
+        content = json.loads(data if isinstance(data, str) else data.decode())
     except RecursionError:
         raise InvalidDocument("it is nested too deeply") from None
     except ValueError as error:
         raise InvalidDocument(str(error)) from error
+    level = [content]
+    for _ in range(_MAX_DEPTH):
+        parts = (
+            part.values() if isinstance(part, dict) else part
+            for part in level
+            if isinstance(part, dict | list)
+        )
+        level = [inner for part in parts for inner in part]
+    if any(isinstance(part, dict | list) for part in level):
+        raise InvalidDocument("it is nested too deeply")
+    return content
 
 
 def check(document: Document, kind: Kind) -> None:
