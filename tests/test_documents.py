@@ -145,6 +145,7 @@ def test_a_manifest_of_a_hundred_thousand_files_is_read():
         "ids": "0" * 16,
         "first": 1 << 61,
         "last": 1 << 62,
+        "offsets": [4, 65_600],
     }
     files = {
         f"vectors/space={'a' * 60}/layer=00/{number:032x}.parquet": entry
