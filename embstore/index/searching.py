@@ -25,7 +25,7 @@ TUNED_K = 10
 _SLACK = 32  # candidates beside the k nearest: nearly always enough to prove that none is missed
 # Above so many candidates, or such a part of all items, a scan is faster.
 _FEW, _ONE_IN = 2000, 20
-_MANY_QUERIES = 12  # above, a scan is faster: it compares each vector with all queries at once
+_MANY_QUERIES = 8  # above, a scan is faster: it compares each vector with all queries at once
 # A graph search computes about 16 distances per candidate; searching all members may need fewer.
 _DISTANCES_PER_CANDIDATE = 16
 # Maximum number of open indexes. They are memory-mapped; each has its ids in memory.

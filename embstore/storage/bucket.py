@@ -99,16 +99,20 @@ class ServedObjects(Objects):
         """Return the content of an object."""
         with self._errors("read", key):
             try:
-                reply = self._obstore.get(self._first_try, key)
+                return self._content(self._first_try, key, max_bytes)
             except self._obstore.exceptions.GenericError as error:
                 if _NO_SERVER in str(error):
                     raise
-                reply = self._obstore.get(self._store, key)
-            if max_bytes is not None and reply.meta["size"] > max_bytes:
-                raise DamagedError(
-                    f"{self.url}/{key} is damaged: it is larger than {max_bytes >> 10:,} KiB."
-                )
-            return bytes(reply.bytes())
+                return self._content(self._store, key, max_bytes)
+
+    def _content(self, store: Any, key: str, max_bytes: int | None) -> bytes:
+        """Return the content of an object in one of the two stores of obstore."""
+        reply = self._obstore.get(store, key)
+        if max_bytes is not None and reply.meta["size"] > max_bytes:
+            raise DamagedError(
+                f"{self.url}/{key} is damaged: it is larger than {max_bytes >> 10:,} KiB."
+            )
+        return bytes(reply.bytes())
 
     def download(self, key: str, target: Path) -> None:
         """Write the content of an object to a file."""

@@ -127,7 +127,9 @@ def test_mistakes_are_told_with_the_remedy(store, tmp_path):
         SourceError, match=r"pears\.csv does not exist\. Check the path, or name a da"
     ):
         store.query("similarity", dataset="pears.csv")
-    with pytest.raises(UnknownNameError, match=r"Pairs of your own are stored by: embstore datasets add"):
+    with pytest.raises(
+        UnknownNameError, match=r"Pairs of your own are stored by: embstore datasets add"
+    ):
         store.store_datasets(str(tmp_path / "pairs.csv"))
     with pytest.raises(StoreError):
         Store(tmp_path / "none").store_datasets("words:5")
