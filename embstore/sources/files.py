@@ -21,7 +21,17 @@ from typing import IO, Any
 from embstore.base import disk
 from embstore.base.errors import SourceError, system_reason
 from embstore.base.messages import count
-from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows, row_or_blank
+from embstore.sources.rows import (
+    EMPTY_LINE,
+    NO_COLUMNS,
+    NO_VALUES,
+    Blank,
+    Keep,
+    Row,
+    Rows,
+    place_values,
+    row_or_blank,
+)
 
 GZIP_SUFFIX = ".gz"
 
@@ -167,10 +177,16 @@ def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
         yield from decode_lines(stream, name, newline=newline)
 
 
-def text_reader(lines: Lines, name: str, *, refuse_tables: bool = False) -> Rows:
+def text_reader(
+    lines: Lines, name: str, *, keep: Keep = NO_COLUMNS, refuse_tables: bool = False
+) -> Rows:
     """Return a function that yields the rows of a text source, one text per line.
 
-    ``refuse_tables``: whether to raise SourceError where nearly all lines have as many tabs.
+    Args:
+        lines: Function that yields the lines.
+        name: Name of the source.
+        keep: Which of the columns ``file`` and ``line`` to keep.
+        refuse_tables: Whether to raise SourceError where nearly all lines have as many tabs.
     """
 
     def read() -> Iterator[Row | Blank]:
@@ -180,7 +196,8 @@ def text_reader(lines: Lines, name: str, *, refuse_tables: bool = False) -> Rows
                 tabs[line.count("\t")] += 1
                 if tabs.total() == _FIRST_LINES:
                     _refuse_table(name, tabs)
-            yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
+            values = place_values(keep.names, name, number) if keep else NO_VALUES
+            yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE, values)
         if tabs:
             _refuse_table(name, tabs)
 

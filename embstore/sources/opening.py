@@ -89,9 +89,10 @@ def open_source(
             why = f"header=False does not fit {spec!r}: only {kinds} have a header"
         raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
-        _refuse_columns(_STDIN_NAME, columns, keep, targets)
+        _refuse_columns(_STDIN_NAME, columns, _without_place(keep), targets)
         return Source(
-            _STDIN_NAME, rows.in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets)
+            _STDIN_NAME,
+            rows.in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME, keep=keep), targets),
         )
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
@@ -110,9 +111,10 @@ def open_source(
     file = File.at(path)
     suffix = _check_file(path, spec)
     if suffix == TEXT_SUFFIX:
-        _refuse_columns(spec, columns, keep, targets)
-        reader = text_reader(partial(file_lines, path, spec), spec, refuse_tables=True)
+        _refuse_columns(spec, columns, _without_place(keep), targets)
+        reader = text_reader(partial(file_lines, path, spec), spec, keep=keep, refuse_tables=True)
         if next(file_lines(path, spec), "").startswith(": "):  # of a section of analogies
+            _refuse_columns(spec, (), keep)
             reader = partial(_words_of_questions, path, spec)
     else:
         reader = open_table(
@@ -189,6 +191,11 @@ def missing_file(spec: str) -> UnknownNameError | SourceError:
     )
 
 
+def _without_place(keep: rows.Keep) -> rows.Keep:
+    """Return the columns to keep but those that lines of text have."""
+    return rows.Keep(tuple(name for name in keep.names if name not in (rows.FILE, rows.LINE)))
+
+
 def _refuse_columns(
     what: str, columns: Sequence[str], keep: rows.Keep, targets: rows.Targets | None = None
 ) -> None:
@@ -202,8 +209,8 @@ def _refuse_columns(
         if not names:
             continue
         raise UsageError(
-            f"{option}={names[0]!r} does not fit {what}, which has no columns. "
-            f"Leave it out; columns are for {', '.join(TABLES)}."
+            f"{option}={names[0]!r} does not fit {what}, which has no columns"
+            f" but file and line. Leave it out; others are for {', '.join(TABLES)}."
         )
 
 

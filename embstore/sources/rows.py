@@ -179,6 +179,22 @@ class Keep:
 
 NO_COLUMNS = Keep()
 
+FILE, LINE = "file", "line"
+"""Columns of every file: the stem of its name, and the line of the text in it, from 1."""
+
+
+def place_values(names: Sequence[str], file: str, line: int) -> dict[str, Value]:
+    """Return the columns :data:`FILE` and :data:`LINE` of a text, those that are named.
+
+    Args:
+        names: Names of columns to keep.
+        file: Path of the file, or another name of the source.
+        line: Number of its line or row, from 1.
+    """
+    values: dict[str, Value] = {FILE: Path(file.removesuffix(".gz")).stem, LINE: line}
+    return {name: values[name] for name in names if name in values}
+
+
 Record = tuple[int, Mapping[str, Any] | None]
 """Number of a row, from 1, or of its first line; its values by column, None for an empty line."""
 

@@ -79,8 +79,11 @@ def open_table(
         table.check_texts(column)
     if isinstance(table, DelimitedTable) and not columns:
         table.remark_on_header()
-    kept = _kept_columns(table, keep, texts)
-    return partial(_rows, table, texts, kept, targets if of_targets else None)
+    names = [name for name in keep.names if name in (rows.FILE, rows.LINE)]
+    places = [name for name in names if name not in table.names]
+    named = rows.Keep(tuple(name for name in keep.names if name not in places))
+    kept = _kept_columns(table, named, texts)
+    return partial(_rows, table, texts, kept, places, targets if of_targets else None)
 
 
 def read_records(
@@ -174,7 +177,11 @@ def _unknown_column(
 
 
 def _rows(
-    table: rows.Table, texts: Sequence[str], kept: Sequence[str], targets: rows.Targets | None
+    table: rows.Table,
+    texts: Sequence[str],
+    kept: Sequence[str],
+    places: Sequence[str],
+    targets: rows.Targets | None,
 ) -> Iterator[rows.Row | rows.Blank | str]:
     """Yield remarks on how a table is read, its rows, and a remark on spans that part words."""
     parted = rows.PartedWords(table.name)
@@ -187,6 +194,7 @@ def _rows(
             yield rows.Blank(line, rows.EMPTY_LINE)
             continue
         values = {name: rows.as_cell(record[name]) if has_cells else record[name] for name in kept}
+        values |= rows.place_values(places, table.name, number)
         for column in texts:
             place = line if len(texts) == 1 else f"{line} ({column})"
             text = record[column]

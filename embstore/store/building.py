@@ -287,7 +287,8 @@ class BuildMethods(OpenStore):
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
             keep: Columns of tables whose values are stored with the items, or ``"all"``: integers,
                 numbers, booleans or strings. Items that have vectors already get them too.
-                ``n_tokens``, the number of tokens of each item, is stored without it.
+                Every file has ``file`` (the stem of its name) and ``line`` too. ``n_tokens``, the
+                number of tokens of each item, is stored without it.
             header: Whether the first line of CSV and TSV files names the columns; else they are
                 called 1, 2, 3 …
             delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by

@@ -1,10 +1,12 @@
 """Columns that a build keeps with its items, beside what pandas reads from the same files."""
 
+import gzip
 import json
 import re
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kept_columns import write_column_table
 from tiny_checkpoint import stored_files
@@ -223,9 +225,40 @@ def test_types_that_do_not_agree_and_sources_without_columns_are_refused(build, 
         build("c.csv", keep="X")
     (tmp_path / "a.txt").write_text("a\n")
     with pytest.raises(
-        UsageError, match=r"keep=\'pos\' does not fit .*a.txt, which has no columns"
+        UsageError, match=r"keep=\'pos\' does not fit .*a.txt, which has no columns but file and"
     ):
         build("a.txt", keep="pos", columns=())
+
+
+def test_file_and_line_are_columns_of_every_source(build, tmp_path):
+    (tmp_path / "eng.txt").write_text("one\n\ntwo\n")
+    with gzip.open(tmp_path / "deu.txt.gz", "wt") as file:
+        file.write("eins\nzwei\n")
+    (tmp_path / "fra.csv").write_text("text,line\nun,7\n")
+    (tmp_path / "spa.jsonl").write_text('{"text": "uno"}\n\n{"text": "dos"}\n')
+    pq.write_table(pa.table({"text": ["um", "dois"]}), tmp_path / "por.parquet")
+    build("eng.txt", keep=("line", "file"), columns=())
+    build("deu.txt.gz", keep=("file", "line"), columns=())
+    for name in ("fra.csv", "spa.jsonl", "por.parquet"):
+        build(name, keep=("file", "line"))
+    stored = _stored(tmp_path / "store")
+    assert stored["file"].to_dict() == {
+        **dict.fromkeys(("one", "two"), "eng"),
+        **dict.fromkeys(("eins", "zwei"), "deu"),
+        **dict.fromkeys(("uno", "dos"), "spa"),
+        **dict.fromkeys(("um", "dois"), "por"),
+        "un": "fra",
+    }
+    assert stored["line"].to_dict() == {
+        "one": 1, "two": 3, "eins": 1, "zwei": 2, "un": 7, "uno": 1, "dos": 3, "um": 1, "dois": 2,
+    }  # fmt: skip
+    assert _kinds(tmp_path / "store") == {"file": "string", "line": "int64"}
+
+
+def test_all_columns_are_those_of_the_table(build, tmp_path):
+    (tmp_path / "a.csv").write_text(CSV)
+    build("a.csv", keep="all")
+    assert not {"file", "line"} & _kinds(tmp_path / "store").keys()
 
 
 def test_a_lost_table_of_columns_is_named(build, tmp_path):
