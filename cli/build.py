@@ -126,8 +126,8 @@ def build(
         _text_option(
             metavar="NAMES",
             help=(
-                "Columns of a table to store, or all (repeatable), as in pos,freq; file and line of"
-                " each text too. For --where,"
+                "Columns of a table to store, or all (repeatable), as in pos,freq; also file and"
+                " line, the place of each text. For --where,"
                 " --by, sql and export. n_tokens is stored without it."
             ),
             callback=split_names,
