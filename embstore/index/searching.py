@@ -106,7 +106,8 @@ class SearchedIndex:
             candidates = ids[is_found & (squares <= most)]
             if exact and len(candidates) == width < n:  # there may be others
                 candidates = self.ids[faiss_index.find_within(self._inner, residual, most, members)]
-            if exact and len(candidates) > max(_FEW, n // _ONE_IN):
+            # Fewer than k are found in an index whose bits have flipped.
+            if exact and not k <= len(candidates) <= max(_FEW, n // _ONE_IN):
                 return None
             near.append(candidates)
         return self._ranked(queries, near, k, gather)

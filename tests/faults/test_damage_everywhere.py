@@ -30,6 +30,7 @@ QUESTIONS = {
     "some texts": lambda store: store.vectors(SPACE, LAYER, where="text LIKE '%3%'")[1],
     "vectors": lambda store: store.vectors(SPACE, LAYER)[2].tolist(),
     "neighbours": lambda store: _cosines(store, TEXTS[::7]),
+    "neighbours of one": lambda store: _cosines(store, TEXTS[:1]),
     "partition": lambda store: store.query("partition", spaces=SPACE).rows,
     "map": lambda store: store.map_points(SPACE, LAYER, layers=LAYER)[1].tolist(),
     "columns": lambda store: sorted(store.sql("SELECT * FROM columns").fetchall()),
